@@ -1,0 +1,5 @@
+"""Everything that runs on Ray, and the only package that imports it.
+
+Each job here splits, places, retries and merges; what it runs is a plain function of the packages below,
+and a test shows that both give the same result.
+"""

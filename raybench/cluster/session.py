@@ -1,0 +1,82 @@
+"""Being connected to Ray for as long as one command runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from raybench.errors import ResourceError
+from raybench.progress import SILENT, Progress
+
+# Ray reads these when it is imported by its own processes, so they are set before ray.init.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    # report() costs one poll of the train controller (2 s by default); it is propagated to the controller.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+}
+
+
+@contextmanager
+def session(*, num_cpus: int | None = None, progress: Progress = SILENT) -> Iterator[None]:
+    """Join the cluster of RAY_ADDRESS or of a local ``ray start``; start one in this process if there is none.
+
+    A session inside a session (a notebook, a test) joins and leaves the outer one as it found it.
+    ``num_cpus`` is only used for a cluster started here. By default that one has a logical CPU more than
+    the machine has cores, so that data tasks still run beside training workers that fill every core.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    progress.note("starting Ray")
+    _connect(num_cpus or (os.cpu_count() or 1) + 1)
+    try:
+        _quiet_ray_data()
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _connect(num_cpus: int) -> None:
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
+    try:
+        ray.init(num_cpus=num_cpus, **quiet)
+    except ValueError as error:
+        # Ray refuses sizes for a cluster that already runs: join it as it is.
+        if "existing cluster" not in str(error):
+            raise
+        ray.init(**quiet)
+    except ConnectionError as error:
+        raise ResourceError(
+            f"no Ray cluster answers at {os.environ.get('RAY_ADDRESS', 'the last `ray start`')} ({error}); "
+            "start it, or unset RAY_ADDRESS to run on this machine alone"
+        ) from error
+
+
+def _quiet_ray_data() -> None:
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
+
+
+def cluster_cpus() -> float:
+    """Logical CPUs of the whole cluster."""
+    return float(ray.cluster_resources().get("CPU", 0.0))
+
+
+def cluster_gpus() -> float:
+    """GPUs of the whole cluster."""
+    return float(ray.cluster_resources().get("GPU", 0.0))
