@@ -1,0 +1,236 @@
+"""The training loop, on one screen. It runs in a plain process or in every worker of a group.
+
+    state = resumed or fresh
+    for each epoch that is left:
+        seed dropout from (seed, epoch, rank)
+        train one pass over the batches of this epoch
+        validate on the whole segment, gathered from all workers
+        keep the weights if the early-stopping metric improved
+        report (and so checkpoint) the state
+        stop after ``patience`` epochs without improvement
+
+Shapes: x [B, W, F] windows, score and label [B]. Labels and windows hold no NaN; a loss that is not
+finite stops the training at once with its cause.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from raybench.config import TrainConfig
+from raybench.errors import TrainingError
+from raybench.progress import SILENT, Progress
+from raybench.train.batches import Batch, EvaluationFeed, TrainingFeed
+from raybench.train.early_stopping import goodness, improves, should_stop
+from raybench.train.optimization import Schedule, clip_and_measure, make_optimizer, squared_error
+from raybench.train.state import EpochRecord, TrainState
+from raybench.train.validation import Validation, forward, validate
+from raybench.train.world import SOLO, World
+
+CHECK_EVERY = 20  # steps between looks at the loss: each look makes a GPU wait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feeds:
+    """What the loop reads: batches to train on, the validation segment and, if asked for, train once more."""
+
+    train: TrainingFeed
+    valid: EvaluationFeed
+    train_again: EvaluationFeed | None = None
+
+
+def fit(
+    model: nn.Module,
+    feeds: Feeds,
+    options: TrainConfig,
+    *,
+    recipe: str = "raybench",
+    world: World = SOLO,
+    state: TrainState | None = None,
+    on_epoch: Callable[[TrainState], None] = lambda state: None,
+    progress: Progress = SILENT,
+) -> TrainState:
+    """Train ``model`` (already on its device and in its dtype) and return where it ended.
+
+    ``state`` is a checkpoint to go on from. ``on_epoch`` is called by every worker after each epoch.
+    Raises TrainingError, on all workers at the same step, when the loss is no longer finite.
+    """
+    state = state or TrainState()
+    optimizer = make_optimizer(model, options)
+    schedule = Schedule(optimizer, options)
+    if state.epoch:
+        model.load_state_dict(state.weights)
+        optimizer.load_state_dict(state.optimizer)
+        schedule.load_state_dict(state.schedule)
+    wrapped = world.wrap(torch.compile(model) if options.compile else model)
+    autocast = _autocast(model, options)
+    qlib_batch = options.batch_size if recipe == "qlib" else None
+
+    while not state.finished:
+        epoch, began = state.epoch + 1, time.monotonic()
+        torch.manual_seed(hash((options.seed, epoch, world.rank)) % 2**63)
+        train = _train_epoch(wrapped, model, feeds.train, optimizer, options, world, autocast, epoch, progress)
+        if feeds.train_again is not None:
+            again = validate(model, feeds.train_again, world, autocast=autocast, qlib_batch=qlib_batch)
+            train = EpochSums(samples=train.samples, loss=again.loss, grad_norm=train.grad_norm)
+        valid = validate(model, feeds.valid, world, autocast=autocast, qlib_batch=qlib_batch)
+        _check_validation(valid, epoch, options)
+        record = _record(epoch, time.monotonic() - began, train, valid, optimizer)
+        _advance(state, record, model, options)
+        schedule.step(_goodness(record, options))
+        state.optimizer, state.schedule = optimizer.state_dict(), schedule.state_dict()
+        on_epoch(state)
+    return state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochSums:
+    """Samples seen by the group, mean training loss and mean gradient norm of one epoch."""
+
+    samples: float
+    loss: float
+    grad_norm: float
+
+
+def _train_epoch(
+    wrapped: nn.Module,
+    model: nn.Module,
+    feed: TrainingFeed,
+    optimizer: torch.optim.Optimizer,
+    options: TrainConfig,
+    world: World,
+    autocast: torch.autocast | None,
+    epoch: int,
+    progress: Progress,
+) -> EpochSums:
+    wrapped.train()
+    samples, steps, unchecked = 0.0, 0, 0
+    device = next(model.parameters()).device
+    loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+    norm_sum = torch.zeros((), dtype=torch.float64, device=device)
+    with progress.track(f"epoch {epoch}", feed.steps()) as advance:
+        for batch in feed.epoch(epoch):
+            loss = _backward(wrapped, batch, options, world, autocast)
+            norm = clip_and_measure(model, options)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            loss_sum += loss
+            norm_sum += norm
+            samples, steps, unchecked = samples + batch.count, steps + 1, unchecked + 1
+            # The norm is of the gradient averaged over the group: all ranks see it break at the same step.
+            if unchecked == CHECK_EVERY or device.type == "cpu":
+                _check_step(norm_sum, batch, model, epoch, steps, options)
+                unchecked = 0
+            advance(1)
+    if steps == 0:
+        raise TrainingError(
+            f"an epoch has no batch: the train segment has fewer samples than train.batch_size "
+            f"{options.batch_size} and recipe qlib drops incomplete batches; lower train.batch_size"
+        )
+    total = float(world.sum(loss_sum))
+    return EpochSums(samples=samples, loss=total / samples, grad_norm=float(norm_sum) / steps)
+
+
+def _backward(
+    wrapped: nn.Module, batch: Batch, options: TrainConfig, world: World, autocast: torch.autocast | None
+) -> Tensor:
+    """Accumulate the gradient of this worker's part of one global batch; return its summed loss.
+
+    DistributedDataParallel averages over ranks; scaling by the group's size turns that into the sum over
+    all samples divided by the global count, however unevenly the samples are spread.
+    """
+    total = torch.zeros((), dtype=torch.float64, device=batch.label_B.device)
+    chunks = min(options.accumulate_steps, len(batch.label_B))
+    parts = [part.tolist() for part in torch.arange(len(batch.label_B)).tensor_split(chunks)]
+    for number, part in enumerate(parts):
+        rows = slice(part[0], part[-1] + 1)
+        weight_B = None if batch.weight_B is None else batch.weight_B[rows]
+        with _exchange(wrapped, last=number == chunks - 1):
+            score_B = forward(wrapped, batch.x_BWF[rows], autocast)
+            loss = squared_error(score_B.to(batch.label_B.dtype), batch.label_B[rows], weight_B)
+            (loss * (world.size / batch.count)).backward()
+        total += loss.detach()
+    return total
+
+
+def _exchange(wrapped: nn.Module, *, last: bool) -> AbstractContextManager[None]:
+    """Exchange gradients with the last part of a batch only."""
+    if last or not isinstance(wrapped, nn.parallel.DistributedDataParallel):
+        return nullcontext()
+    return wrapped.no_sync()
+
+
+def _autocast(model: nn.Module, options: TrainConfig) -> torch.autocast | None:
+    if options.precision != "bf16":
+        return None
+    return torch.autocast(next(model.parameters()).device.type, dtype=torch.bfloat16)
+
+
+def _check_step(
+    norm_sum: Tensor, batch: Batch, model: nn.Module, epoch: int, step: int, options: TrainConfig
+) -> None:
+    if math.isfinite(float(norm_sum)):
+        return
+    if not torch.isfinite(batch.x_BWF).all():
+        cause = "features hold NaN or inf; add Fillna (and ProcessInf) to data.processors.infer"
+    elif not torch.isfinite(batch.label_B).all():
+        cause = "labels hold NaN or inf; add DropnaLabel to data.processors.learn and check data.label"
+    else:
+        cause = (
+            f"the training diverged; lower train.lr (now {options.lr:g}) or set train.grad_clip_norm"
+        )
+    raise TrainingError(f"the loss is not finite in epoch {epoch}, step {step}: {cause}")
+
+
+def _check_validation(valid: Validation, epoch: int, options: TrainConfig) -> None:
+    if not math.isfinite(valid.loss):
+        raise TrainingError(
+            f"the validation loss is {valid.loss} in epoch {epoch}: the validation segment has no usable sample "
+            "or the scores are not finite; check data.segments.valid, data.label and train.batch_size"
+        )
+
+
+def _record(
+    epoch: int, seconds: float, train: EpochSums, valid: Validation, optimizer: torch.optim.Optimizer
+) -> EpochRecord:
+    return EpochRecord(
+        epoch=epoch,
+        seconds=seconds,
+        samples_per_second=train.samples / seconds,
+        train_loss=train.loss,
+        valid_loss=valid.loss,
+        valid_ic=valid.ic,
+        valid_rank_ic=valid.rank_ic,
+        grad_norm=train.grad_norm,
+        lr=float(optimizer.param_groups[0]["lr"]),
+    )
+
+
+def _goodness(record: EpochRecord, options: TrainConfig) -> float:
+    return goodness(
+        options.early_stop.metric, loss=record.valid_loss, ic=record.valid_ic, rank_ic=record.valid_rank_ic
+    )
+
+
+def _advance(state: TrainState, record: EpochRecord, model: nn.Module, options: TrainConfig) -> None:
+    """Enter one epoch into the state and decide whether it was the last."""
+    state.epoch = record.epoch
+    state.history.append(record)
+    state.weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+    value = _goodness(record, options)
+    if improves(value, state.best):
+        state.best, state.best_epoch, state.best_weights = value, record.epoch, state.weights
+    stop = should_stop(record.epoch, state.best_epoch, options.early_stop.patience)
+    state.finished = stop or record.epoch >= options.max_epochs
+    if state.finished and not state.best_epoch:
+        raise TrainingError(
+            f"train.early_stop.metric {options.early_stop.metric} was NaN in all {record.epoch} epochs: the scores "
+            "or the labels of the validation segment are constant on every date; use metric loss or check data.label"
+        )

@@ -1,0 +1,83 @@
+"""Where a training stands: everything a checkpoint holds and a resumed run goes on from.
+
+Randomness needs no saved generator state: batch order and dropout are seeded from (seed, epoch, rank) at
+the start of each epoch, so an epoch that starts again starts the same.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from raybench.errors import RunError
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRecord:
+    """One row of history.parquet; ``seconds`` is training plus validation, ``grad_norm`` before clipping."""
+
+    epoch: int
+    seconds: float
+    samples_per_second: float
+    train_loss: float
+    valid_loss: float
+    valid_ic: float
+    valid_rank_ic: float
+    grad_norm: float
+    lr: float
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainState:
+    """Progress of one training; ``weights`` are the last epoch's, ``best_weights`` what is kept at the end."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best: float = -math.inf
+    finished: bool = False
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
+    history: list[EpochRecord] = field(default_factory=list)
+
+    def best_record(self) -> EpochRecord:
+        """Return the history row of the best epoch."""
+        return self.history[self.best_epoch - 1]
+
+
+def to_bytes(state: TrainState) -> bytes:
+    """Serialise with tensors and plain values only, so that it opens with ``weights_only=True``."""
+    plain = {
+        "schema_version": SCHEMA_VERSION,
+        **{name: getattr(state, name) for name in state.__dataclass_fields__ if name != "history"},
+        "history": [
+            {name: getattr(record, name) for name in record.__dataclass_fields__} for record in state.history
+        ],
+    }
+    buffer = io.BytesIO()
+    torch.save(plain, buffer)
+    return buffer.getvalue()
+
+
+def from_bytes(data: bytes) -> TrainState:
+    """Read what :func:`to_bytes` wrote; RunError if it is damaged or of another version."""
+    try:
+        plain = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+        version = plain.pop("schema_version")
+    except Exception as error:
+        raise RunError(f"a training checkpoint cannot be read ({error}); train again into a new --out") from error
+    if version != SCHEMA_VERSION:
+        raise RunError(
+            f"a training checkpoint has version {version}, wanted {SCHEMA_VERSION}; "
+            "finish it with the raybench that began it or train again into a new --out"
+        )
+    history = [EpochRecord(**record) for record in plain.pop("history")]
+    return TrainState(history=history, **plain)
