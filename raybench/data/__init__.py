@@ -1,0 +1,1 @@
+"""Bars, features, processors and panels: everything between raw prices and the windows a network sees."""
