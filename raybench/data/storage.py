@@ -175,9 +175,7 @@ def encode_table(
     return sink.getvalue()
 
 
-def publish_file(
-    uri: Uri, write: Callable[[BinaryIO], None], *, staging: str | None = None
-) -> None:
+def publish_file(uri: Uri, write: Callable[[BinaryIO], None], *, staging: str | None = None) -> None:
     """Put in place whole what ``write`` writes.
 
     ``staging`` is the local folder to write aside in, on the same file system and not among the data;

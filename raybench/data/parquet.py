@@ -1,0 +1,238 @@
+"""Reading Parquet: the only place that opens such files.
+
+A table somebody else made can run code: pyarrow builds extension types while it opens a file, and Ray
+registers types that unpickle what they find. So the footer is searched as plain bytes before pyarrow
+sees the file, and a file with an extension type or a nested column is refused as a whole.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from raybench.data.storage import Uri, list_files, name_of, open_input, open_location
+from raybench.errors import DataError
+
+Moment = str | date | datetime | np.datetime64
+MAGIC = b"PAR1"
+
+
+def read_schema(uri: Uri) -> Any:
+    """The Arrow schema of a file, all of it plain columns."""
+    with _opened(uri) as file:
+        return file.schema_arrow
+
+
+def read_metadata(uri: Uri) -> dict[str, str]:
+    """The key-value pairs in the footer of a file, but for Arrow's own."""
+    with _opened(uri) as file:
+        pairs = file.metadata.metadata or {}
+        return {k.decode(): v.decode() for k, v in pairs.items() if k != b"ARROW:schema"}
+
+
+def count_rows(uri: Uri) -> int:
+    """How many rows a file has."""
+    with _opened(uri) as file:
+        return int(file.metadata.num_rows)
+
+
+def read_table(
+    uri: Uri | Sequence[Uri],
+    columns: Sequence[str] | None = None,
+    instruments: Sequence[str] | None = None,
+    start: Moment | None = None,
+    end: Moment | None = None,
+) -> Any:
+    """One Arrow table from a file, a folder or a list of files, in that order.
+
+    ``instruments`` and the inclusive range ``start`` to ``end`` choose rows by the columns ``instrument`` and
+    ``datetime``; row groups that hold none of them are not read. An ``end`` without a time is that whole day.
+    """
+    files = parquet_files(uri)
+    begin, stop = moment(start), end_moment(end)
+    wanted = None if instruments is None else sorted(set(instruments))
+    return pa.concat_tables(
+        [_read_file(file, columns, wanted, begin, stop) for file in files], promote_options="permissive"
+    )
+
+
+def read_rows(uri: Uri, columns: Sequence[str], start: int, stop: int) -> Any:
+    """Rows ``start`` to ``stop`` (excluded) of a file; only the row groups they lie in are read."""
+    with _opened(uri) as file:
+        _check_columns(uri, file.schema_arrow, columns)
+        edges = np.cumsum([0, *(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))])
+        if stop > edges[-1]:
+            raise DataError(
+                f"{uri}: has {edges[-1]} rows, want {stop}; it is not the file its metadata names"
+            )
+        groups = [i for i in range(len(edges) - 1) if edges[i] < stop and edges[i + 1] > start]
+        table = file.read_row_groups(groups, columns=list(columns))
+        return table.slice(start - int(edges[groups[0]]) if groups else 0, stop - start)
+
+
+def batches(uri: Uri, columns: Sequence[str], rows: int = 65_536) -> Iterator[Any]:
+    """The record batches of a file from front to back."""
+    with _opened(uri) as file:
+        _check_columns(uri, file.schema_arrow, columns)
+        yield from file.iter_batches(batch_size=rows, columns=list(columns))
+
+
+def parquet_files(uri: Uri | Sequence[Uri]) -> list[str]:
+    """The Parquet files that an address, or a list of them, stands for."""
+    if not isinstance(uri, str) and isinstance(uri, Sequence):
+        return [file for one in uri for file in parquet_files(one)]
+    place = open_location(uri)
+    files = list_files(place.uri, (".parquet", ".pq"))
+    if not files:
+        raise DataError(
+            f"{place.uri}: there is no Parquet file here; want a .parquet file or a folder of them"
+        )
+    return files
+
+
+def moment(when: Moment | None) -> np.datetime64 | None:
+    """A point in time as datetime64[us]."""
+    if when is None:
+        return None
+    plain: Any = when
+    try:
+        return np.datetime64(plain, "us")
+    except ValueError:
+        raise DataError(f"{when!r} is no date; want YYYY-MM-DD or YYYY-MM-DD HH:MM:SS") from None
+
+
+def end_moment(when: Moment | None) -> np.datetime64 | None:
+    """The last point in time of an inclusive end: a midnight stands for its whole day."""
+    stop = moment(when)
+    if stop is not None and stop == stop.astype("datetime64[D]"):
+        return stop + np.timedelta64(1, "D") - np.timedelta64(1, "us")
+    return stop
+
+
+def check_plain(schema: Any, uri: Uri) -> None:
+    """Refuse a schema with columns other than plain values."""
+    for field in schema:
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if isinstance(kind, pa.BaseExtensionType) or pa.types.is_nested(kind):
+            raise DataError(
+                f"{uri}: column {field.name} is of type {kind}; want plain columns, write the table without it"
+            )
+
+
+@contextlib.contextmanager
+def _opened(uri: Uri) -> Iterator[Any]:
+    with open_input(uri) as stream:
+        _refuse_extensions(stream, uri)
+        stream.seek(0)
+        try:
+            file = pq.ParquetFile(stream)
+            check_plain(file.schema_arrow, uri)
+            yield file
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+            raise DataError(f"{uri}: cannot be read as Parquet: {' '.join(str(error).split())}") from error
+
+
+def _refuse_extensions(stream: Any, uri: Uri) -> None:
+    """Look for the key of an extension type in the raw footer, where the Arrow schema is kept in base64."""
+    size = stream.size()
+    stream.seek(max(size - 8, 0))
+    tail = stream.read(8)
+    length = int.from_bytes(tail[:4], "little")
+    if len(tail) < 8 or tail[4:] != MAGIC or length > size - 8:
+        raise DataError(f"{uri}: is not a Parquet file, or was cut short")
+    stream.seek(size - 8 - length)
+    footer = stream.read(length)
+    if any(mark in footer for mark in _MARKS):
+        raise DataError(
+            f"{uri}: holds a column of an extension type (pickled objects, tensors), which could run code; "
+            "want plain columns only, write the table without it"
+        )
+
+
+def _base64_marks(needle: bytes) -> tuple[bytes, ...]:
+    """How ``needle`` looks within base64 text at each of the three alignments, its shared ends cut off."""
+    texts = [base64.b64encode(bytes(shift) + needle) for shift in range(3)]
+    # 4 characters carry 3 bytes: those that carry a bit of a neighbour say nothing certain
+    return tuple(t[(shift * 8 + 5) // 6 : (shift + len(needle)) * 8 // 6] for shift, t in enumerate(texts))
+
+
+_MARKS = (b"ARROW:extension:name", *_base64_marks(b"ARROW:extension:name"))
+
+
+def _read_file(
+    uri: str,
+    columns: Sequence[str] | None,
+    instruments: list[str] | None,
+    start: np.datetime64 | None,
+    end: np.datetime64 | None,
+) -> Any:
+    with _opened(uri) as file:
+        keys = [*(["instrument"] if instruments is not None else [])]
+        keys += ["datetime"] if start is not None or end is not None else []
+        names = list(file.schema_arrow.names if columns is None else columns)
+        _check_columns(uri, file.schema_arrow, [*names, *keys])
+        groups = [i for i in range(file.num_row_groups) if _may_hold(file, i, instruments, start, end)]
+        table = file.read_row_groups(groups, columns=[*names, *(k for k in keys if k not in names)])
+    if keys:
+        table = table.filter(_mask(table, instruments, start, end))
+    return table.select(names)
+
+
+def _mask(table: Any, instruments: list[str] | None, start: Any, end: Any) -> Any:
+    mask = None
+    if instruments is not None:
+        mask = pc.is_in(table["instrument"].cast(pa.string()), value_set=pa.array(instruments, pa.string()))
+    if start is not None or end is not None:
+        when = pc.cast(wall_time(table["datetime"]), pa.timestamp("us"), safe=False)
+        for bound, compare in ((start, pc.greater_equal), (end, pc.less_equal)):
+            if bound is not None:
+                here = compare(when, pa.scalar(bound.astype(datetime), pa.timestamp("us")))
+                mask = here if mask is None else pc.and_(mask, here)
+    return mask
+
+
+def wall_time(column: Any) -> Any:
+    """Timestamps with a zone as the clock on the wall there shows them, without the zone; others unchanged."""
+    if pa.types.is_timestamp(column.type) and column.type.tz is not None:
+        return pc.local_timestamp(column)
+    return column
+
+
+def _may_hold(file: Any, group: int, instruments: list[str] | None, start: Any, end: Any) -> bool:
+    """Whether the statistics of a row group leave room for a wanted row."""
+    wanted: dict[str, tuple[Any, Any]] = {}
+    if instruments is not None:
+        if not instruments:
+            return False
+        wanted["instrument"] = (instruments[0], instruments[-1])
+    if start is not None or end is not None:
+        wanted["datetime"] = (
+            None if start is None else start.astype(datetime),
+            None if end is None else end.astype(datetime),
+        )
+    meta = file.metadata.row_group(group)
+    for index in range(meta.num_columns):
+        column = meta.column(index)
+        low, high = wanted.get(column.path_in_schema, (None, None))
+        stats = column.statistics if column.is_stats_set else None
+        if stats is None or not stats.has_min_max:
+            continue
+        with contextlib.suppress(TypeError):  # dates, zones and the like do not compare: read the group
+            if (low is not None and stats.max < low) or (high is not None and stats.min > high):
+                return False
+    return True
+
+
+def _check_columns(uri: Uri, schema: Any, columns: Sequence[str]) -> None:
+    missing = [c for c in columns if c not in schema.names]
+    if missing:
+        has = ", ".join(schema.names[:12]) + (" ..." if len(schema.names) > 12 else "")
+        raise DataError(f"{name_of(uri)}: has no column {', '.join(missing[:5])}; it has {has}")
