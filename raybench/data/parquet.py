@@ -123,7 +123,7 @@ def check_plain(schema: Any, uri: Uri) -> None:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         if isinstance(kind, pa.BaseExtensionType) or pa.types.is_nested(kind):
             raise DataError(
-                f"{uri}: column {field.name} is of type {kind}; want plain columns, write the table without it"
+                f"{uri}: column {field.name} is of type {kind}; want plain columns only; leave it out"
             )
 
 
@@ -200,7 +200,7 @@ def _mask(table: Any, instruments: list[str] | None, start: Any, end: Any) -> An
 
 
 def wall_time(column: Any) -> Any:
-    """Timestamps with a zone as the clock on the wall there shows them, without the zone; others unchanged."""
+    """Timestamps with a zone as the wall clock there shows them, without the zone; others unchanged."""
     if pa.types.is_timestamp(column.type) and column.type.tz is not None:
         return pc.local_timestamp(column)
     return column
