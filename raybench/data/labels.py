@@ -1,0 +1,88 @@
+"""Labels: a parsed label expression computed on bars.
+
+Shapes: R rows of a block, L rows of one instrument.
+NaN rule: a label is NaN where any of its bars is missing, before the first bar or after the last.
+Element-wise arithmetic stays float32 and rolling statistics are float64, as in Qlib; the label is float32.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raybench.config.label import (
+    Arithmetic,
+    Elementwise,
+    Field,
+    LabelExpression,
+    Negate,
+    Node,
+    Number,
+    Ref,
+    Rolling,
+)
+from raybench.data import rolling
+from raybench.data.bars import BarBlock
+from raybench.errors import DataError
+
+Array = NDArray[Any]
+
+_OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+}
+_ELEMENTWISE: Mapping[str, Callable[[Any], Any]] = {"Log": np.log, "Abs": np.abs}
+_ROLLING: Mapping[str, Callable[[Array, Array], Array]] = {
+    "Mean": lambda x, w: rolling.moments(x, w)[0],
+    "Std": lambda x, w: rolling.moments(x, w)[1],
+    "Sum": rolling.total,
+    "Max": rolling.maximum,
+    "Min": lambda x, w: -rolling.maximum(-x, w),
+}
+
+
+def compute(block: BarBlock, label: LabelExpression) -> NDArray[np.float32]:
+    """Compute the label [R] of every row of ``block``."""
+    missing = [field for field in label.fields if field not in block.fields]
+    if missing:
+        known = ", ".join(block.fields)
+        raise DataError(f"label {label.text!r} reads ${missing[0]}, but the bars' fields are {known}")
+    out_R = np.empty(len(block.datetime_R), np.float32)
+    for i in range(len(block.instruments)):
+        rows = slice(int(block.start_N1[i]), int(block.start_N1[i + 1]))
+        with np.errstate(all="ignore"):  # a zero price is an inf label, which is for the processors to judge
+            out_R[rows] = _value(label.root, {field: block.fields[field][rows] for field in label.fields})
+    return out_R
+
+
+def _value(node: Node, fields: Mapping[str, Array]) -> Array | float:
+    match node:
+        case Field(name):
+            return fields[name]
+        case Number(value):
+            return value
+        case Negate(x):
+            return -_value(x, fields)
+        case Arithmetic(sign, left, right):
+            joined: Array | float = _OPERATORS[sign](_value(left, fields), _value(right, fields))
+            return joined
+        case Elementwise(name, x):
+            mapped: Array | float = _ELEMENTWISE[name](_value(x, fields))
+            return mapped
+        case Ref(x, n):
+            return rolling.shift(_series(x, fields), n)
+        case Rolling(name, x, n):
+            series_L = np.ascontiguousarray(_series(x, fields), np.float32)
+            return _ROLLING[name](series_L, np.array([n]))[0]
+
+
+def _series(node: Node, fields: Mapping[str, Array]) -> Array:
+    """The value of ``node`` as a series, a number repeated on every row."""
+    rows = len(next(iter(fields.values())))
+    return np.broadcast_to(np.asarray(_value(node, fields), np.float32), rows)
