@@ -1,0 +1,1 @@
+"""From a trained run to scores: the predictor and the score table."""

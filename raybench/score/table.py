@@ -1,0 +1,202 @@
+"""The score table: one small Parquet file for each date, ``SCORES/date=YYYY-MM-DD/scores.parquet``.
+
+    instrument  string
+    datetime    timestamp[us], within the date
+    score       float32, always a number
+    rank        int32, 1 = highest score of that datetime, unique, ties by instrument
+    run_id      string, of the training run that the scores come from
+
+Rows are sorted by instrument and datetime. A date is published in one step, so a reader finds it whole or
+not at all; temporaries lie beside the folder, not in it, and what is known about a date (run, rows,
+coverage) is in the footer of its file. A date written again takes the place of the old one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from raybench.data import parquet, storage
+from raybench.errors import DataError
+
+SCHEMA_VERSION = 1
+SCHEMA = pa.schema(
+    [
+        ("instrument", pa.string()),
+        ("datetime", pa.timestamp("us")),
+        ("score", pa.float32()),
+        ("rank", pa.int32()),
+        ("run_id", pa.string()),
+    ]
+)
+KEYS = ("instrument", "datetime", "score")
+Day = date | str | np.datetime64
+
+_FOOTER = "raybench.scores"
+_NAME = re.compile(r"^date=(\d{4}-\d{2}-\d{2})/scores\.parquet$")
+_READERS = 16  # footers are read side by side: on S3 each is a round trip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DateFacts:
+    """What the footer of one date says.
+
+    ``coverage`` is the share of the universe of that date that has a score, None where the writer did not
+    know; ``extra`` holds whatever else the writer recorded.
+    """
+
+    run_id: str
+    rows: int
+    coverage: float | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_date(
+    scores_uri: str, day: Day, frame: pd.DataFrame, run_id: str, facts: Mapping[str, Any] | None = None
+) -> None:
+    """Publish the scores of one date from a frame with instrument, datetime and score.
+
+    ``facts`` go into the footer and have to be plain values; ``coverage`` among them is a share.
+    """
+    day = _day(day)
+    table = _table(day, frame, run_id)
+    footer = {"schema_version": SCHEMA_VERSION, "run_id": run_id, "rows": table.num_rows, **(facts or {})}
+    storage.publish_table(
+        date_uri(scores_uri, day),
+        table,
+        metadata={_FOOTER: json.dumps(footer, sort_keys=True)},
+        staging=storage.sibling(scores_uri, ".staging"),
+    )
+
+
+def date_uri(scores_uri: str, day: Day) -> str:
+    """Where the file of a date lies."""
+    return storage.join(scores_uri, f"date={_day(day).isoformat()}", "scores.parquet")
+
+
+def dates(scores_uri: str) -> list[date]:
+    """The dates that are there, in order; one listing and no file is opened."""
+    names = storage.sizes(scores_uri) if storage.is_folder(scores_uri) else {}
+    found = (_NAME.search(name) for name in names)
+    return sorted(date.fromisoformat(match[1]) for match in found if match)
+
+
+def scored_dates(scores_uri: str) -> dict[date, DateFacts]:
+    """What is known about each date that is there, in order, from the footers."""
+    days = dates(scores_uri)
+    with ThreadPoolExecutor(_READERS) as pool:
+        return dict(zip(days, pool.map(lambda day: _facts(date_uri(scores_uri, day)), days), strict=True))
+
+
+def read_scores(scores_uri: str, start: Day | None = None, end: Day | None = None) -> pd.DataFrame:
+    """The table from start to end, both included, sorted by datetime and instrument.
+
+    A Parquet file or folder without ``date=`` parts is read as well, if it has instrument, datetime, score.
+    """
+    days = dates(scores_uri)
+    if not days:
+        return _foreign(scores_uri, start, end)
+    first = None if start is None else _day(start)
+    last = None if end is None else _day(end)
+    chosen = [d for d in days if (first is None or d >= first) and (last is None or d <= last)]
+    if not chosen:
+        raise DataError(
+            f"{scores_uri}: has no scores from {first or 'the start'} to {last or 'the end'}; "
+            f"it holds {days[0]} to {days[-1]}, change --start or --end"
+        )
+    with ThreadPoolExecutor(_READERS) as pool:
+        tables = list(
+            pool.map(lambda day: parquet.read_table(date_uri(scores_uri, day), SCHEMA.names), chosen)
+        )
+    return _sorted(pa.concat_tables(tables).to_pandas())
+
+
+def rank(score: np.ndarray[Any, Any], instrument: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Place of each score of one datetime, 1 = highest; of equal ones the first instrument leads."""
+    order = np.lexsort((instrument, -score))
+    place = np.empty(len(score), dtype=np.int32)
+    place[order] = np.arange(1, len(score) + 1, dtype=np.int32)
+    return place
+
+
+def _table(day: date, frame: pd.DataFrame, run_id: str) -> Any:
+    missing = [name for name in KEYS if name not in frame]
+    if missing:
+        raise DataError(f"scores of {day}: no column {', '.join(missing)}; want {', '.join(KEYS)}")
+    frame = frame.loc[:, list(KEYS)].sort_values(["instrument", "datetime"], kind="stable")
+    when = frame["datetime"].to_numpy("datetime64[us]")
+    score = frame["score"].to_numpy(np.float32)
+    _check(day, frame, when, score)
+    instrument = frame["instrument"].to_numpy(object).astype(str)
+    place = np.empty(len(frame), dtype=np.int32)
+    for moment in np.unique(when):
+        here = when == moment
+        place[here] = rank(score[here], instrument[here])
+    columns = [instrument, when, score, place, np.full(len(frame), run_id)]
+    return pa.table([pa.array(c, t) for c, t in zip(columns, SCHEMA.types, strict=True)], schema=SCHEMA)
+
+
+def _check(day: date, frame: pd.DataFrame, when: np.ndarray[Any, Any], score: np.ndarray[Any, Any]) -> None:
+    if frame.empty:
+        raise DataError(f"scores of {day}: there is no instrument; want at least one (empty universe?)")
+    if (when.astype("datetime64[D]") != np.datetime64(day)).any():
+        raise DataError(
+            f"scores of {day}: datetimes run from {when.min()} to {when.max()}; want that date only"
+        )
+    if frame.duplicated(["instrument", "datetime"]).any():
+        twice = frame.loc[frame.duplicated(["instrument", "datetime"]), "instrument"].iloc[0]
+        raise DataError(
+            f"scores of {day}: {twice} is there twice; want one row for each instrument and datetime"
+        )
+    if not np.isfinite(score).all():
+        count = int((~np.isfinite(score)).sum())
+        raise DataError(
+            f"scores of {day}: {count} of {len(score)} are NaN or infinite; the run or its input is broken"
+        )
+
+
+def _facts(uri: str) -> DateFacts:
+    text = parquet.read_metadata(uri).get(_FOOTER)
+    if text is None:
+        raise DataError(
+            f"{uri}: is no score file of raybench (no facts in its footer); remove it or score again"
+        )
+    footer = json.loads(text)
+    coverage = footer.pop("coverage", None)
+    return DateFacts(
+        run_id=str(footer.pop("run_id")),
+        rows=int(footer.pop("rows")),
+        coverage=None if coverage is None else float(coverage),
+        extra=footer,
+    )
+
+
+def _foreign(uri: str, start: Day | None, end: Day | None) -> pd.DataFrame:
+    if not storage.exists(uri):
+        raise DataError(f"{uri}: there is nothing here; want a score table (raybench score --to {uri})")
+    frame = _sorted(parquet.read_table(uri, KEYS, start=start, end=end).to_pandas())
+    if frame.empty:
+        raise DataError(f"{uri}: has no scores between the dates asked for; change --start or --end")
+    return frame.astype({"datetime": "datetime64[us]"})
+
+
+def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.sort_values(["datetime", "instrument"], kind="stable", ignore_index=True)
+
+
+def _day(day: Day) -> date:
+    try:
+        if isinstance(day, datetime):
+            return day.date()
+        return day if isinstance(day, date) else date.fromisoformat(str(np.datetime64(str(day), "D")))
+    except ValueError:
+        raise DataError(f"{day!r} is no date; want YYYY-MM-DD") from None
