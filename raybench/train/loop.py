@@ -21,13 +21,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from raybench.config import TrainConfig
 from raybench.errors import TrainingError
 from raybench.progress import SILENT, Progress
-from raybench.train.batches import Batch, EvaluationFeed, TrainingFeed
+from raybench.train.batches import Batch, EvaluationFeed, TrainingFeed, rank_slice
 from raybench.train.early_stopping import goodness, improves, should_stop
 from raybench.train.optimization import Schedule, clip_and_measure, make_optimizer, squared_error
 from raybench.train.state import EpochRecord, TrainState
@@ -75,7 +76,7 @@ def fit(
 
     while not state.finished:
         epoch, began = state.epoch + 1, time.monotonic()
-        torch.manual_seed(hash((options.seed, epoch, world.rank)) % 2**63)
+        torch.manual_seed(epoch_seed(options.seed, epoch, world.rank))
         train = _train_epoch(wrapped, model, feeds.train, optimizer, options, world, autocast, epoch, progress)
         if feeds.train_again is not None:
             again = validate(model, feeds.train_again, world, autocast=autocast, qlib_batch=qlib_batch)
@@ -126,7 +127,7 @@ def _train_epoch(
             samples, steps, unchecked = samples + batch.count, steps + 1, unchecked + 1
             # The norm is of the gradient averaged over the group: all ranks see it break at the same step.
             if unchecked == CHECK_EVERY or device.type == "cpu":
-                _check_step(norm_sum, batch, model, epoch, steps, options)
+                _check_step(norm_sum, batch, world, f"epoch {epoch}, step {steps}", options)
                 unchecked = 0
             advance(1)
     if steps == 0:
@@ -148,13 +149,12 @@ def _backward(
     """
     total = torch.zeros((), dtype=torch.float64, device=batch.label_B.device)
     chunks = min(options.accumulate_steps, len(batch.label_B))
-    parts = [part.tolist() for part in torch.arange(len(batch.label_B)).tensor_split(chunks)]
-    for number, part in enumerate(parts):
-        rows = slice(part[0], part[-1] + 1)
+    for number in range(chunks):
+        rows = rank_slice(len(batch.label_B), number, chunks)
         weight_B = None if batch.weight_B is None else batch.weight_B[rows]
         with _exchange(wrapped, last=number == chunks - 1):
             score_B = forward(wrapped, batch.x_BWF[rows], autocast)
-            loss = squared_error(score_B.to(batch.label_B.dtype), batch.label_B[rows], weight_B)
+            loss = squared_error(score_B, batch.label_B[rows], weight_B)
             (loss * (world.size / batch.count)).backward()
         total += loss.detach()
     return total
@@ -167,26 +167,30 @@ def _exchange(wrapped: nn.Module, *, last: bool) -> AbstractContextManager[None]
     return wrapped.no_sync()
 
 
+def epoch_seed(seed: int, epoch: int, rank: int) -> int:
+    """Return the dropout seed of one rank in one epoch, so that no generator state need be stored."""
+    return int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1, np.uint64)[0])
+
+
 def _autocast(model: nn.Module, options: TrainConfig) -> torch.autocast | None:
     if options.precision != "bf16":
         return None
     return torch.autocast(next(model.parameters()).device.type, dtype=torch.bfloat16)
 
 
-def _check_step(
-    norm_sum: Tensor, batch: Batch, model: nn.Module, epoch: int, step: int, options: TrainConfig
-) -> None:
+def _check_step(norm_sum: Tensor, batch: Batch, world: World, where: str, options: TrainConfig) -> None:
     if math.isfinite(float(norm_sum)):
         return
-    if not torch.isfinite(batch.x_BWF).all():
-        cause = "features hold NaN or inf; add Fillna (and ProcessInf) to data.processors.infer"
-    elif not torch.isfinite(batch.label_B).all():
+    # Every rank stands here at the same step, so all can agree on a cause that only one of them saw.
+    broken = [~torch.isfinite(values).all() for values in (batch.x_BWF, batch.label_B)]
+    features, labels = world.sum(torch.stack(broken).double().cpu()).tolist()
+    if features:
+        cause = "features hold NaN or inf; add ProcessInf and Fillna to data.processors.infer"
+    elif labels:
         cause = "labels hold NaN or inf; add DropnaLabel to data.processors.learn and check data.label"
     else:
-        cause = (
-            f"the training diverged; lower train.lr (now {options.lr:g}) or set train.grad_clip_norm"
-        )
-    raise TrainingError(f"the loss is not finite in epoch {epoch}, step {step}: {cause}")
+        cause = f"the training diverged; lower train.lr (now {options.lr:g}) or set train.grad_clip_norm"
+    raise TrainingError(f"the loss is not finite in {where}: {cause}")
 
 
 def _check_validation(valid: Validation, epoch: int, options: TrainConfig) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, ReduceLROnPlateau, SequentialLR
 
-from raybench.config import CosineSchedule, PlateauSchedule, TrainConfig
+from raybench.config import CosineLR, PlateauLR, TrainConfig
 
 
 def make_optimizer(model: nn.Module, options: TrainConfig) -> Optimizer:
@@ -26,9 +26,9 @@ class Schedule:
     def __init__(self, optimizer: Optimizer, options: TrainConfig) -> None:
         self._scheduler: LRScheduler | None = None
         match options.lr_schedule:
-            case CosineSchedule() as wanted:
+            case CosineLR() as wanted:
                 self._scheduler = _cosine(optimizer, wanted, options.max_epochs)
-            case PlateauSchedule() as wanted:
+            case PlateauLR() as wanted:
                 self._scheduler = ReduceLROnPlateau(
                     optimizer,
                     mode="max",
@@ -55,7 +55,7 @@ class Schedule:
             self._scheduler.load_state_dict(state)
 
 
-def _cosine(optimizer: Optimizer, wanted: CosineSchedule, max_epochs: int) -> LRScheduler:
+def _cosine(optimizer: Optimizer, wanted: CosineLR, max_epochs: int) -> LRScheduler:
     warmup = wanted.warmup_epochs
     cosine = CosineAnnealingLR(optimizer, T_max=max(max_epochs - warmup, 1), eta_min=wanted.min_lr)
     if not warmup:

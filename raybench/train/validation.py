@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from raybench.evaluate.signal import daily_ic
+from raybench.evaluate.signal import correlations, rank_correlations
 from raybench.train.batches import EvaluationFeed
 from raybench.train.world import World
 
@@ -48,16 +49,16 @@ def validate(
     score_S, label_S, raw_S, date_S, position_S = (world.gather(column).numpy() for column in columns)
     order = np.argsort(position_S, kind="stable")
     score_S, label_S, raw_S, date_S = score_S[order], label_S[order], raw_S[order], date_S[order]
-    ic, rank_ic = (mean_ic(score_S, raw_S, date_S, ranked=ranked) for ranked in (False, True))
+    ic, rank_ic = mean_ic(score_S, raw_S, date_S)
     return Validation(loss=mean_squared_error(score_S, label_S, qlib_batch), ic=ic, rank_ic=rank_ic)
 
 
 def forward(model: nn.Module, x_BWF: Tensor, autocast: torch.autocast | None) -> Tensor:
-    """Return the scores [B] of a batch of windows, under mixed precision if asked for."""
-    if autocast is None:
-        return model(x_BWF)
-    with autocast:
-        return model(x_BWF)
+    """Return the scores [B] of a batch of windows in the model's precision, or mixed if asked for."""
+    x_BWF = x_BWF.to(next(model.parameters()).dtype)
+    with autocast or nullcontext():
+        score_B: Tensor = model(x_BWF)
+    return score_B
 
 
 def mean_squared_error(score_S: np.ndarray, label_S: np.ndarray, qlib_batch: int | None) -> float:
@@ -77,11 +78,25 @@ def mean_squared_error(score_S: np.ndarray, label_S: np.ndarray, qlib_batch: int
     return float(np.mean(means))
 
 
-def mean_ic(score_S: np.ndarray, label_S: np.ndarray, date_S: np.ndarray, *, ranked: bool) -> float:
-    """Return the mean over dates of the daily (Rank) IC; dates without one take no part."""
-    ic_T = daily_ic(score_S, label_S, date_S, ranked=ranked)
-    kept = ic_T[np.isfinite(ic_T)]
-    return float(kept.mean()) if kept.size else math.nan
+def mean_ic(score_S: np.ndarray, label_S: np.ndarray, date_S: np.ndarray) -> tuple[float, float]:
+    """Return the means over dates of daily IC and Rank IC; dates without one take no part."""
+    score_TN, label_TN = (by_date(values_S, date_S) for values_S in (score_S, label_S))
+    means = []
+    for correlate in (correlations, rank_correlations):
+        ic_T = correlate(score_TN, label_TN)
+        kept = ic_T[np.isfinite(ic_T)]
+        means.append(float(kept.mean()) if kept.size else math.nan)
+    return means[0], means[1]
+
+
+def by_date(values_S: np.ndarray, date_S: np.ndarray) -> np.ndarray:
+    """Lay samples out as [T, N], one row per date that occurs, NaN behind the samples of shorter dates."""
+    order = np.argsort(date_S, kind="stable")
+    _, start_T, count_T = np.unique(date_S[order], return_index=True, return_counts=True)
+    within_S = np.arange(len(order)) - np.repeat(start_T, count_T)
+    values_TN = np.full((len(count_T), int(count_T.max(initial=0))), np.nan)
+    values_TN[np.repeat(np.arange(len(count_T)), count_T), within_S] = values_S[order]
+    return values_TN
 
 
 def _no_samples() -> list[Tensor]:

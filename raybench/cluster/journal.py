@@ -1,0 +1,95 @@
+"""What workers tell the driver while they run: progress of a step count, finished epochs, a fatal cause.
+
+Ray Train's own reports reach its controller only, which lives in another process than the command line; a
+small actor carries them to the driver, which looks every ``POLL_SECONDS``.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from raybench.progress import Advance
+
+POLL_SECONDS = 0.3
+
+Event = tuple[str, Any]
+
+
+@ray.remote(num_cpus=0)
+class _Journal:
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+
+    def add(self, event: Event) -> None:
+        self._events.append(event)
+
+    def take(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+
+class Journal:
+    """Handle on the actor; it pickles, so workers get it in their configuration."""
+
+    def __init__(self) -> None:
+        self._actor = _Journal.remote()  # type: ignore[attr-defined]
+
+    def add(self, kind: str, value: Any) -> None:
+        """Send one event without waiting for it."""
+        self._actor.add.remote((kind, value))
+
+    @contextmanager
+    def listening(self, hear: Callable[[str, Any], None]) -> Iterator[None]:
+        """Call ``hear`` for each event, in order, from a thread, until the block ends; none is lost."""
+        done = threading.Event()
+
+        def listen() -> None:
+            while not done.wait(POLL_SECONDS):
+                self._deliver(hear)
+
+        thread = threading.Thread(target=listen, name="journal", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            self._deliver(hear)
+
+    def _deliver(self, hear: Callable[[str, Any], None]) -> None:
+        for kind, value in ray.get(self._actor.take.remote()):
+            hear(kind, value)
+
+
+class WorkerProgress:
+    """Progress of rank 0, sent on to the driver at most every ``POLL_SECONDS``."""
+
+    def __init__(self, journal: Journal, *, speaks: bool) -> None:
+        self._journal, self._speaks = journal, speaks
+
+    @contextmanager
+    def track(self, name: str, total: int | None) -> Iterator[Advance]:
+        """Announce a stage and count its steps."""
+        done, sent_at = 0, time.monotonic()
+
+        def advance(n: int = 1, text: str = "") -> None:
+            nonlocal done, sent_at
+            done += n
+            if self._speaks and time.monotonic() - sent_at >= POLL_SECONDS:
+                self._journal.add("step", (name, total, done))
+                sent_at = time.monotonic()
+
+        yield advance
+        if self._speaks:
+            self._journal.add("step", (name, total, done))
+
+    def note(self, text: str) -> None:
+        """Send one line."""
+        if self._speaks:
+            self._journal.add("note", text)

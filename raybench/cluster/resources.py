@@ -1,0 +1,73 @@
+"""How many workers a training gets, decided and refused before anything waits for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import ray
+
+from raybench.cluster.session import cluster_cpus, cluster_gpus
+from raybench.config import ClusterConfig
+from raybench.errors import ResourceError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workers:
+    """What a training takes: ``number`` processes with ``cpus`` threads each, one GPU each if ``gpu``."""
+
+    number: int
+    cpus: int
+    gpu: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """What the cluster has: logical CPUs and GPUs in all, CPUs of its largest node."""
+
+    cpus: float
+    gpus: float
+    largest_node: float
+
+
+def capacity() -> Capacity:
+    """Ask Ray what is there."""
+    nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
+    return Capacity(cpus=cluster_cpus(), gpus=cluster_gpus(), largest_node=max(nodes, default=0.0))
+
+
+def plan_workers(wanted: ClusterConfig, there: Capacity, *, streaming: bool) -> Workers:
+    """Return the workers of a training, or raise ResourceError with the key to change.
+
+    Streaming training needs one CPU beside the workers: Ray Data starves without a word if they take all.
+    """
+    if wanted.use_gpu is True and there.gpus < 1:
+        raise ResourceError("cluster.use_gpu is true but the cluster has no GPU; set cluster.use_gpu to auto or false")
+    gpu = there.gpus >= 1 if wanted.use_gpu == "auto" else bool(wanted.use_gpu)
+    number = wanted.num_workers or (int(there.gpus) if gpu else 1)
+    cpus = wanted.cpus_per_worker or _all_free(number, there, streaming)
+    if gpu and number > there.gpus:
+        raise ResourceError(
+            f"cluster.num_workers is {number} but the cluster has {there.gpus:g} GPUs; "
+            "lower cluster.num_workers or set cluster.use_gpu to false"
+        )
+    if cpus > there.largest_node:
+        raise ResourceError(
+            f"cluster.cpus_per_worker is {cpus} but the largest node has {there.largest_node:g} CPUs; "
+            "lower cluster.cpus_per_worker"
+        )
+    spare = 1 if streaming else 0
+    if number * cpus + spare > there.cpus:
+        extra = " and one CPU for Ray Data (data.residency is streaming)" if streaming else ""
+        raise ResourceError(
+            f"the training wants {number} workers of {cpus} CPU{extra}, the cluster has {there.cpus:g} CPUs; "
+            "lower cluster.num_workers or cluster.cpus_per_worker"
+        )
+    return Workers(number=number, cpus=cpus, gpu=gpu)
+
+
+def _all_free(number: int, there: Capacity, streaming: bool) -> int:
+    """Share the cores of the largest node among the workers; the extra CPU of a local session is no core."""
+    import os
+
+    cores = min(there.largest_node - streaming, float(os.cpu_count() or 1))
+    return max(int(cores) // number, 1)

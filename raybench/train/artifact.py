@@ -1,0 +1,172 @@
+"""The run directory: everything a trained model needs to score, and how it came to be.
+
+    config.yaml         resolved configuration, itself a valid CONFIG; written when training starts
+    model.safetensors   best weights
+    processors.json     fitted state of the processors
+    history.parquet     one row per epoch
+    metrics.json        validation metrics of the best epoch
+    manifest.json       what, from what, when, with what; hashes of the files above; published last
+
+A run without manifest.json is unfinished. Nothing in it is a pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import safetensors.torch
+from torch import Tensor
+
+from raybench.config import Config, dump_config, load_config
+from raybench.data import parquet, storage
+from raybench.data.processors import FittedProcessors
+from raybench.errors import RunError
+from raybench.train.state import EpochRecord
+
+SCHEMA_VERSION = 1
+CONFIG, WEIGHTS, PROCESSORS, HISTORY = "config.yaml", "model.safetensors", "processors.json", "history.parquet"
+METRICS, MANIFEST = "metrics.json", "manifest.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A finished run, opened and verified."""
+
+    uri: str
+    config: Config
+    processors: FittedProcessors
+    weights: dict[str, Tensor]
+    manifest: Mapping[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        """Hash of manifest and weights: equal for copies of one run, different for any two trainings."""
+        return str(self.manifest["run_id"])
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """Validation metrics of the best epoch."""
+        return dict(json.loads(storage.read_bytes(storage.join(self.uri, METRICS))))
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row per epoch: losses, validation IC and Rank IC, gradient norm, learning rate, seconds."""
+        return parquet.read_table(storage.join(self.uri, HISTORY)).to_pandas()
+
+
+def is_finished(uri: str) -> bool:
+    """Say whether ``uri`` holds a finished run."""
+    return storage.exists(storage.join(uri, MANIFEST))
+
+
+def stored_config(uri: str) -> Config | None:
+    """Return the configuration the run directory was begun with, None if there is none yet."""
+    path = storage.join(uri, CONFIG)
+    return load_config(path) if storage.exists(path) else None
+
+
+def begin_run(uri: str, config: Config) -> None:
+    """Claim ``uri`` for a training with ``config``."""
+    storage.publish_bytes(storage.join(uri, CONFIG), dump_config(config).encode())
+
+
+def write_run(
+    uri: str,
+    *,
+    config: Config,
+    weights: Mapping[str, Tensor],
+    processors: FittedProcessors,
+    history: list[EpochRecord],
+    best_epoch: int,
+    facts: Mapping[str, Any],
+) -> Run:
+    """Publish a finished run, its manifest last. ``facts`` go into the manifest as they are."""
+    contents = {
+        CONFIG: dump_config(config).encode(),
+        WEIGHTS: safetensors.torch.save({name: value.contiguous() for name, value in weights.items()}),
+        PROCESSORS: processors.to_json().encode(),
+        METRICS: _json(_metrics(history, best_epoch)),
+    }
+    for name, data in contents.items():
+        storage.publish_bytes(storage.join(uri, name), data)
+    table = pa.Table.from_pandas(pd.DataFrame([asdict(record) for record in history], columns=_HISTORY_COLUMNS))
+    storage.publish_table(storage.join(uri, HISTORY), table)
+    manifest: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": config.train.seed,
+        "segments": config.model_dump(mode="json")["data"]["segments"],
+        "best_epoch": best_epoch,
+        "epochs": len(history),
+        "versions": {name: version(name) for name in ("raybench", "torch", "ray")},
+        "git_commit": _git_commit(),
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()},
+        **facts,
+    }
+    manifest["run_id"] = hashlib.sha256(_json(manifest) + contents[WEIGHTS]).hexdigest()[:16]
+    storage.publish_bytes(storage.join(uri, MANIFEST), _json(manifest))
+    return load_run(uri)
+
+
+def load_run(uri: str) -> Run:
+    """Open a finished run and verify its files against the manifest; RunError says what is wrong."""
+    if not is_finished(uri):
+        raise RunError(
+            f"{uri} is not a finished run: it has no {MANIFEST}; wanted the --out of a `raybench train` that ended "
+            "(go on with --resume)"
+        )
+    manifest = json.loads(storage.read_bytes(storage.join(uri, MANIFEST)))
+    if manifest.get("schema_version") != SCHEMA_VERSION:
+        raise RunError(
+            f"{uri} is a run of schema version {manifest.get('schema_version')}, wanted {SCHEMA_VERSION}; "
+            "open it with the raybench that wrote it"
+        )
+    contents: dict[str, bytes] = {}
+    for name, digest in manifest["sha256"].items():
+        contents[name] = storage.read_bytes(storage.join(uri, name))
+        if hashlib.sha256(contents[name]).hexdigest() != digest:
+            raise RunError(f"{uri}: {name} differs from what {MANIFEST} names; restore it or train again")
+    return Run(
+        uri=uri,
+        config=load_config(storage.join(uri, CONFIG)),
+        processors=FittedProcessors.from_json(contents[PROCESSORS].decode()),
+        weights=safetensors.torch.load(contents[WEIGHTS]),
+        manifest=manifest,
+    )
+
+
+_HISTORY_COLUMNS = list(EpochRecord.__dataclass_fields__)
+
+
+def _metrics(history: list[EpochRecord], best_epoch: int) -> dict[str, float | None]:
+    """Return validation metrics of the best epoch; none for weights that were trained elsewhere."""
+    if not history:
+        return {}
+    best = asdict(history[best_epoch - 1])
+    names = ("train_loss", "valid_loss", "valid_ic", "valid_rank_ic")
+    # JSON has no NaN: an IC that no date has is null.
+    return {"best_epoch": best_epoch} | {name: best[name] if isfinite(best[name]) else None for name in names}
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the checkout raybench runs from, None when it is installed."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    done = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True)
+    return done.stdout.strip() or None
