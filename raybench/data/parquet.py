@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -64,18 +65,21 @@ def read_table(
     )
 
 
-def read_rows(uri: Uri, columns: Sequence[str], start: int, stop: int) -> Any:
-    """Rows ``start`` to ``stop`` (excluded) of a file; only the row groups they lie in are read."""
+def read_rows(uri: Uri, columns: Sequence[str], ranges: Sequence[range]) -> Any:
+    """Ascending ranges of rows of a file as one table; only the row groups they lie in are read, each once."""
     with _opened(uri) as file:
         _check_columns(uri, file.schema_arrow, columns)
         edges = np.cumsum([0, *(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))])
-        if stop > edges[-1]:
-            raise DataError(
-                f"{uri}: has {edges[-1]} rows, want {stop}; it is not the file its metadata names"
-            )
-        groups = [i for i in range(len(edges) - 1) if edges[i] < stop and edges[i + 1] > start]
-        table = file.read_row_groups(groups, columns=list(columns))
-        return table.slice(start - int(edges[groups[0]]) if groups else 0, stop - start)
+        if ranges and ranges[-1].stop > edges[-1]:
+            raise DataError(f"{uri}: has {edges[-1]} rows, its metadata says more; import again")
+        pieces = [file.schema_arrow.empty_table().select(list(columns))]
+        for group, (first, stop) in enumerate(itertools.pairwise(edges.tolist())):
+            here = [r for r in ranges if r.start < stop and r.stop > first]
+            if here:
+                table = file.read_row_group(group, columns=list(columns))
+                spans = _joined((max(r.start, first) - first, min(r.stop, stop) - first) for r in here)
+                pieces += [table.slice(start, end - start) for start, end in spans]
+        return pa.concat_tables(pieces)
 
 
 def batches(uri: Uri, columns: Sequence[str], rows: int = 65_536) -> Iterator[Any]:
@@ -155,6 +159,17 @@ def _refuse_extensions(stream: Any, uri: Uri) -> None:
             f"{uri}: holds a column of an extension type (pickled objects, tensors), which could run code; "
             "want plain columns only, write the table without it"
         )
+
+
+def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ascending spans, those that touch made one."""
+    joined: list[tuple[int, int]] = []
+    for start, end in spans:
+        if joined and joined[-1][1] == start:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined
 
 
 def _base64_marks(needle: bytes) -> tuple[bytes, ...]:
