@@ -1,0 +1,132 @@
+"""What fitting leaves: the processors in order with their parameters, which JSON keeps to the last bit.
+
+Parameters are float32, so their shortest decimal form and back is exact. Per-date statistics are not kept: they are
+computed again from whatever rows are scored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, cast
+
+import numpy as np
+
+from raybench.data.processors.base import ColumnFilter, Processor, RowFilter
+from raybench.data.processors.by_date import Float32
+from raybench.data.processors.column import Params
+from raybench.data.processors.cross_section import CSRankNorm, CSZFillna, CSZScoreNorm, ProcessInf
+from raybench.data.processors.elementwise import Fillna, MinMaxNorm, RobustZScoreNorm, TanhProcess, ZScoreNorm
+from raybench.data.processors.filters import DropCol, DropnaLabel, DropnaProcessor, FilterCol
+from raybench.errors import ConfigError, RunError
+
+PROCESSORS: Mapping[str, type[Processor]] = {
+    cls.__name__: cls
+    for cls in (
+        RobustZScoreNorm, ZScoreNorm, MinMaxNorm, CSRankNorm, CSZScoreNorm, CSZFillna, Fillna,
+        ProcessInf, TanhProcess, DropnaLabel, DropnaProcessor, FilterCol, DropCol,
+    )
+}  # fmt: skip
+"""Every processor by its name in Qlib."""
+
+
+def make_processor(name: str, kwargs: Mapping[str, Any]) -> Processor:
+    """Make a processor from its name and arguments; dates may be text or dates."""
+    if name not in PROCESSORS:
+        raise ConfigError(f"data.processors: unknown processor {name!r}; known are {', '.join(PROCESSORS)}")
+    kind = PROCESSORS[name]
+    known = {f.name for f in fields(kind)}
+    for key in kwargs:
+        if key not in known:
+            raise ConfigError(f"data.processors: {name} has no argument {key!r}; it has {', '.join(sorted(known))}")
+    return kind(**{key: _plain(key, value) for key, value in kwargs.items()})
+
+
+def _plain(key: str, value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    return str(value) if key.endswith("_time") and value is not None else value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedStep:
+    """A processor with its parameters: ``feature_PF`` for the F columns it works on, ``label`` for the label."""
+
+    processor: Processor
+    feature_PF: Float32 | None = None
+    label: Params | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedProcessors:
+    """The chain of a run. ``table_columns`` go in; ``columns`` are left by its column filters."""
+
+    table_columns: tuple[str, ...]
+    infer: tuple[FittedStep, ...]
+    learn: tuple[FittedStep, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return select_columns([step.processor for step in self.infer], self.table_columns)
+
+    def to_json(self) -> str:
+        """Write everything, NaN and infinities as text so that any JSON reader can read it."""
+        return json.dumps(
+            {
+                "table_columns": self.table_columns,
+                "infer": [_dump(step) for step in self.infer],
+                "learn": [_dump(step) for step in self.learn],
+            },
+            indent=1,
+            allow_nan=False,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> FittedProcessors:
+        """Read what `to_json` wrote."""
+        try:
+            data = json.loads(text)
+            return cls(
+                table_columns=tuple(data["table_columns"]),
+                infer=tuple(_load(step) for step in data["infer"]),
+                learn=tuple(_load(step) for step in data["learn"]),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"fitted processors cannot be read ({type(error).__name__}: {error})") from error
+
+
+def select_columns(processors: Sequence[Processor], columns: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns that column filters leave, in the order of the table."""
+    for processor in processors:
+        if isinstance(processor, ColumnFilter) and "feature" in processor.groups:
+            columns = processor.select(columns)
+    if not columns:
+        raise ConfigError("data.processors: FilterCol and DropCol leave no feature; keep at least one")
+    return columns
+
+
+def changes_features(processor: Processor) -> bool:
+    """Whether a processor gives other feature values or columns."""
+    return "feature" in processor.groups and not isinstance(processor, RowFilter)
+
+
+def _dump(step: FittedStep) -> dict[str, Any]:
+    kwargs = {f.name: getattr(step.processor, f.name) for f in fields(step.processor)}
+    feature = None if step.feature_PF is None else [_numbers(row) for row in step.feature_PF]
+    label = None if step.label is None else _numbers(step.label)
+    return {"class": type(step.processor).__name__, "kwargs": kwargs, "feature": feature, "label": label}
+
+
+def _numbers(values: Sequence[float] | Float32) -> list[float | str]:
+    return [float(v) if np.isfinite(v) else str(float(v)) for v in values]
+
+
+def _load(data: Mapping[str, Any]) -> FittedStep:
+    feature, label = data["feature"], data["label"]
+    rows = None if feature is None else [[float(v) for v in row] for row in feature]
+    return FittedStep(
+        processor=make_processor(data["class"], data["kwargs"]),
+        feature_PF=None if rows is None else cast(Float32, np.array(rows, np.float32)),
+        label=None if label is None else tuple(float(v) for v in label),
+    )

@@ -1,0 +1,90 @@
+"""Feature columns that processors can run over, and the plain case: an array in memory or in a mapped file.
+
+Shapes: M table rows, F columns, P parameters of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from raybench.data.processors.base import Processor
+from raybench.data.processors.by_date import Float32
+from raybench.data.processors.column import Params, Rows, process_column
+
+COLUMNS_AT_ONCE = 16  # one cache line of float32 per row
+
+
+class FeatureColumns(Protocol):
+    """Columns that take steps one after the other."""
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+
+    @property
+    def num_rows(self) -> int: ...
+
+    def process(
+        self, steps: Sequence[Processor], rows: Rows, params: Sequence[Float32] | None
+    ) -> list[Float32]:
+        """Run steps over every column; gives each step's parameters [P, F]. ``params`` None: fit them."""
+        ...
+
+    def any_nan(self) -> npt.NDArray[np.bool_]:
+        """Rows [M] with NaN in any column."""
+        ...
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Self:
+        """A copy of some rows."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayColumns:
+    """A table ``feature_MF`` that is processed in place, so it must be the caller's own."""
+
+    columns: tuple[str, ...]
+    feature_MF: Float32
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.feature_MF)
+
+    def process(
+        self, steps: Sequence[Processor], rows: Rows, params: Sequence[Float32] | None
+    ) -> list[Float32]:
+        fitted: list[list[Params]] = []
+        for first, block_CM in self._blocks():
+            for i, x_M in enumerate(block_CM):
+                given = None if params is None else [tuple(map(float, p[:, first + i])) for p in params]
+                result = process_column(steps, x_M, rows, given)
+                block_CM[i] = result.x_K
+                fitted.append(result.params)
+            self.feature_MF[:, first : first + len(block_CM)] = block_CM.T
+        return stack_params(steps, fitted)
+
+    def any_nan(self) -> npt.NDArray[np.bool_]:
+        found = np.zeros(self.num_rows, np.bool_)
+        for _, block_CM in self._blocks():
+            found |= np.isnan(block_CM).any(axis=0)
+        return found
+
+    def take(self, rows: npt.NDArray[np.int64]) -> ArrayColumns:
+        return ArrayColumns(columns=self.columns, feature_MF=self.feature_MF[rows])
+
+    def _blocks(self) -> Iterator[tuple[int, Float32]]:
+        """Copies of a few columns at a time, each column contiguous, with the place of the first."""
+        for first in range(0, len(self.columns), COLUMNS_AT_ONCE):
+            yield first, np.ascontiguousarray(self.feature_MF[:, first : first + COLUMNS_AT_ONCE].T)
+
+
+def stack_params(steps: Sequence[Processor], fitted: Sequence[Sequence[Params]]) -> list[Float32]:
+    """Turn per-column lists of per-step parameters into one [P, F] array per step."""
+    return [
+        np.array([column[i] for column in fitted], np.float32).reshape(len(fitted), -1).T
+        for i in range(len(steps))
+    ]
