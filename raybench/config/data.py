@@ -1,0 +1,255 @@
+"""The ``data`` part of a configuration: where from, features, label, which dates, which processors."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from raybench.config.alpha_names import ALPHA158_NAMES, ALPHA360_FIELDS, ALPHA360_NAMES, ALPHA360_STEPS
+from raybench.config.label import DEFAULT_LABEL, parse_label
+from raybench.config.processors import FitArguments, ProcessorsConfig, ProcessorSpec
+from raybench.config.strict import Count, Date, Name, Part, nearest, problem, problem_at, problems_at, show
+from raybench.errors import ConfigError
+
+LABEL_COLUMN = "LABEL0"
+"""Name of the label in feature tables written by raybench (and by Qlib)."""
+
+DateRange = tuple[dt.date, dt.date]
+Problem = tuple[tuple[str | int, ...], str, object]  # key, what is wrong, what was given
+
+
+class FeatureSet(Part):
+    """Which features: Qlib's Alpha158 or Alpha360, or the columns of a table of one's own."""
+
+    type: Literal["alpha158", "alpha360", "table"] = "alpha158"
+    columns: tuple[Name, ...] | None = Field(default=None, strict=False)
+
+    @model_validator(mode="after")
+    def _columns_exist(self) -> FeatureSet:
+        if self.columns is None:
+            return self
+        if self.type == "alpha360":
+            raise problem_at(
+                "columns", text="alpha360 is taken whole; leave it out, or use alpha158 or table"
+            )
+        if not self.columns:
+            raise problem_at("columns", text="names no column; leave it out to take all")
+        twice = sorted({name for name in self.columns if self.columns.count(name) > 1})
+        if twice:
+            raise problem_at("columns", text=f"names {', '.join(twice)} twice")
+        if self.type == "alpha158":
+            unknown = [(i, name) for i, name in enumerate(self.columns) if name not in ALPHA158_NAMES]
+            if unknown:
+                raise problems_at(
+                    (("columns", i), f"alpha158 has no column {name!r}; {_near(name, ALPHA158_NAMES)}", name)
+                    for i, name in unknown
+                )
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """Selected columns, in table order for Alpha158 and Alpha360; None where only the table knows."""
+        if self.type == "alpha360":
+            return ALPHA360_NAMES
+        if self.type == "alpha158":
+            return tuple(name for name in ALPHA158_NAMES if self.columns is None or name in self.columns)
+        return self.columns
+
+
+class Segments(Part):
+    """Train, then valid, then test: inclusive date ranges that do not overlap."""
+
+    train: tuple[Date, Date] = Field(strict=False)
+    valid: tuple[Date, Date] = Field(strict=False)
+    test: tuple[Date, Date] = Field(strict=False)
+
+    @field_validator("train", "valid", "test", mode="before")
+    @classmethod
+    def _pair(cls, value: Any) -> Any:
+        if not isinstance(value, (list, tuple)) or len(value) != 2:
+            raise problem(f"want two dates [first, last], got {show(value)}")
+        return value
+
+    @field_validator("train", "valid", "test", mode="after")
+    @classmethod
+    def _forward(cls, value: DateRange) -> DateRange:
+        if value[0] > value[1]:
+            raise problem(f"starts on {value[0]}, after its end {value[1]}; want [first, last]")
+        return value
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Segments:
+        wrong = [
+            (
+                (later,),
+                f"starts on {start}, but {earlier} ends on {end}; want segments one after another",
+                start,
+            )
+            for (earlier, (_, end)), (later, (start, _)) in self.borders()
+            if start <= end
+        ]
+        if wrong:
+            raise problems_at(wrong)
+        return self
+
+    def borders(self) -> Iterator[tuple[tuple[str, DateRange], tuple[str, DateRange]]]:
+        """Give each pair of neighbours."""
+        yield from pairwise(self.items())
+
+    def items(self) -> Iterator[tuple[str, DateRange]]:
+        """Give name and range, in order of time."""
+        yield from (("train", self.train), ("valid", self.valid), ("test", self.test))
+
+
+class DataConfig(Part):
+    """What is trained on and scored."""
+
+    bars: Name | None = None
+    features: Name | None = None
+    universe: Name = "all"
+    feature_set: FeatureSet = FeatureSet()
+    label: Name = DEFAULT_LABEL
+    step_len: Count = 20
+    segments: Segments
+    start: Date | None = None
+    processors: ProcessorsConfig = ProcessorsConfig()
+    residency: Literal["auto", "resident", "streaming"] = "auto"
+    embargo: int = Field(default=0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_source(cls, data: Any) -> Any:
+        """Fill in what depends on other keys: step_len of alpha360, the label of a feature table."""
+        if not isinstance(data, dict):
+            return data
+        filled = dict(data)
+        given = data.get("feature_set")
+        if (given.get("type") if isinstance(given, dict) else getattr(given, "type", None)) == "alpha360":
+            filled.setdefault("step_len", ALPHA360_STEPS)
+        if data.get("features") is not None:
+            filled.setdefault("label", LABEL_COLUMN)
+        return filled
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DataConfig:
+        parts = (self._source_problems, self._label_problems, self._column_problems, self._fit_problems)
+        problems = [problem for part in parts for problem in part()]
+        if problems:
+            raise problems_at(problems)
+        return self
+
+    def _source_problems(self) -> Iterator[Problem]:
+        if self.bars is None and self.features is None:
+            yield ("bars",), "is required: a bars dataset (or data.features: a feature table)", None
+        if self.feature_set.type == "table" and self.features is None:
+            yield ("feature_set", "type"), "table needs data.features, which is not given", "table"
+        if self.feature_set.type == "alpha360" and self.step_len != ALPHA360_STEPS:
+            yield (
+                ("step_len",),
+                f"alpha360 has windows of {ALPHA360_STEPS}, got {self.step_len}",
+                self.step_len,
+            )
+        if self.start is not None and self.start > self.segments.train[0]:
+            yield ("start",), f"{self.start} is after the start of train", self.start
+
+    def _label_problems(self) -> Iterator[Problem]:
+        if "$" not in self.label:
+            if self.features is None:
+                text = f"{self.label!r} names a column of data.features, not given; an expression has $fields"
+                yield ("label",), text, self.label
+            return
+        try:
+            default = parse_label(self.label).root == parse_label(DEFAULT_LABEL).root
+        except ConfigError as error:
+            yield ("label",), str(error), self.label
+            return
+        if self.features is not None and not default:
+            text = f"a feature table carries its label: name its column (such as {LABEL_COLUMN})"
+            yield ("label",), text, self.label
+
+    def _column_problems(self) -> Iterator[Problem]:
+        names = self.feature_set.names
+        for part, index, spec in self._specs():
+            columns = spec.kwargs.get("col_list")
+            if columns is None or spec.kwargs.get("fields_group") == "label":
+                continue
+            loc = ("processors", part, index, "kwargs", "col_list")
+            if self.feature_set.type == "alpha360":
+                yield loc, f"alpha360 is taken whole; {spec.name} cannot choose among its columns", columns
+            elif names is not None:
+                for name in columns:
+                    if name not in names and name not in (LABEL_COLUMN, self.label):
+                        yield loc, f"no column {name!r} among the features; {_near(name, names)}", name
+
+    def _fit_problems(self) -> Iterator[Problem]:
+        for part, index, spec in self._specs():
+            fit = self.fit_range(spec)
+            if fit is None:
+                continue
+            loc = ("processors", part, index, "kwargs", "fit_end_time")
+            if fit[0] > fit[1]:
+                yield loc, f"{spec.name} would be fitted from {fit[0]} to {fit[1]}, which is no range", fit[1]
+            for name, (start, end) in self.segments.items():
+                if name != "train" and fit[0] <= end and start <= fit[1]:
+                    text = f"{spec.name} would be fitted up to {fit[1]}, inside {name} (from {start})"
+                    yield loc, text, fit[1]
+                    break
+
+    def _specs(self) -> Iterator[tuple[str, int, ProcessorSpec]]:
+        for i, spec in enumerate(self.processors.infer):
+            yield "infer", i, spec
+        for i, spec in enumerate(self.processors.learn):
+            yield "learn", i, spec
+
+    @property
+    def label_column(self) -> str | None:
+        """Column of the feature table that holds the label; None where it is computed from bars."""
+        if self.features is None:
+            return None
+        return LABEL_COLUMN if "$" in self.label else self.label
+
+    @property
+    def horizon(self) -> int | None:
+        """Bars the label looks ahead; None where only the maker of the table knows."""
+        if "$" in self.label:
+            return parse_label(self.label).horizon
+        return parse_label(DEFAULT_LABEL).horizon if self.label == LABEL_COLUMN else None
+
+    @property
+    def first_date(self) -> dt.date:
+        """First date of the frame."""
+        return self.start or self.segments.train[0]
+
+    @property
+    def num_features(self) -> int | None:
+        """Features per step that reach the network; None where only the table knows."""
+        if self.feature_set.type == "alpha360":
+            return len(ALPHA360_FIELDS)
+        names = self.feature_set.names
+        if names is None:
+            return None
+        kept = set(names)
+        for _, _, spec in self._specs():
+            columns = set(spec.kwargs.get("col_list", ()))
+            if spec.name == "FilterCol" and spec.kwargs["fields_group"] != "label":
+                kept &= columns
+            if spec.name == "DropCol":
+                kept -= columns
+        return len(kept)
+
+    def fit_range(self, spec: ProcessorSpec) -> DateRange | None:
+        """Dates a processor is fitted on: its own, else the train segment; None if it is not fitted."""
+        arguments = spec.arguments
+        if not isinstance(arguments, FitArguments):
+            return None
+        first, last = self.segments.train
+        return arguments.fit_start_time or first, arguments.fit_end_time or last
+
+
+def _near(name: str, names: tuple[str, ...]) -> str:
+    hint = nearest(name, names)
+    return hint if hint.startswith("did") else f"its columns run from {names[0]} to {names[-1]}"

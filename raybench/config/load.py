@@ -1,0 +1,168 @@
+"""From a YAML file, text or mapping, with overrides, to a ``Config``, and back to YAML.
+
+Everything wrong with a configuration is found before any work starts. An error names file, line and key.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from raybench.config.schema import Config, with_value
+from raybench.config.strict import Part, describe
+from raybench.config.yaml_text import MAX_DEPTH, Document, dump_yaml, parse_yaml
+from raybench.errors import ConfigError
+
+Source = str | os.PathLike[str] | Mapping[str, Any] | Config
+
+
+def load_config(source: Source, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file, a mapping or a Config; ``overrides`` are ``key.path=value`` with YAML values.
+
+    Relative paths in it stay as they are, which means relative to the working directory.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return parse_config(read_text(source), name=os.fspath(source), overrides=overrides)
+    return _validated(*_overridden(_of_mapping(source), "config", overrides))
+
+
+def parse_config(text: str, *, name: str = "config", overrides: Sequence[str] = ()) -> Config:
+    """Read YAML text; ``name`` is how errors call it."""
+    return _validated(*_overridden(parse_yaml(text, name), name, overrides))
+
+
+def find_problems(text: str, *, name: str = "config", overrides: Sequence[str] = ()) -> tuple[str, ...]:
+    """Say all that is wrong with YAML text, a line each; empty if it is valid."""
+    try:
+        document, places = _overridden(parse_yaml(text, name), name, overrides)
+    except ConfigError as error:
+        return (str(error),)
+    try:
+        Config.model_validate(document)
+    except ValidationError as error:
+        return _lines_of(error, places)
+    return ()
+
+
+def dump_config(config: Config) -> str:
+    """Write a configuration in full; reading it gives an equal one."""
+    return dump_yaml(_plain(config.model_dump(by_alias=True)))
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Read a local file as text."""
+    shown = os.fspath(path)
+    if shown.startswith("s3://"):
+        raise ConfigError(f"{shown}: is not a local file; read it first and give its text to parse_config")
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"{shown}: no such file; want the path of a YAML configuration") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{shown}: is a folder; want the path of a YAML configuration") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{shown}: not UTF-8 (byte {error.start}); want a YAML configuration") from None
+    except OSError as error:
+        raise ConfigError(f"{shown}: cannot be read ({error.strerror})") from None
+
+
+class _Places:
+    """Where each path of the tree was written."""
+
+    def __init__(self, document: Document, name: str) -> None:
+        self.name = name
+        self.lines = document.lines
+        self.overrides: dict[tuple[str, ...], str] = {}
+
+    def of(self, path: tuple[str | int, ...]) -> tuple[int, str]:
+        """Give line (0 if there is none) and place of a path, or of the nearest above it."""
+        plain = tuple(map(str, path))
+        prefixes = [path[:n] for n in range(len(path), 0, -1)]
+        for overridden, text in self.overrides.items():
+            above, below = plain[: len(overridden)] == overridden, overridden[: len(plain)] == plain
+            if above or (below and path not in self.lines):
+                return 0, f"override {text}"
+        for prefix in prefixes:
+            if prefix in self.lines:
+                return self.lines[prefix], f"{self.name}:{self.lines[prefix]}"
+        return 0, self.name
+
+
+def _of_mapping(source: Mapping[str, Any] | Config) -> Document:
+    tree = source.model_dump(by_alias=True) if isinstance(source, Config) else source
+    return Document(tree=dict(tree), lines={})
+
+
+def _overridden(document: Document, name: str, overrides: Sequence[str]) -> tuple[dict[str, Any], _Places]:
+    tree, places = document.tree, _Places(document, name)
+    if not isinstance(tree, Mapping):
+        what = "is empty" if tree is None else f"holds a {type(tree).__name__}"
+        raise ConfigError(f"{name}: {what}; want a mapping with the keys data and model")
+    tree = dict(tree)
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        path = _key_path(key.strip())
+        if not equals or not all(path) or len(path) > MAX_DEPTH:
+            raise ConfigError(f"override {text!r}: want key.path=value, such as train.lr=1e-3")
+        parsed = parse_yaml(value, f"override {text!r}").tree
+        try:
+            tree = with_value(tree, path, parsed)
+        except KeyError as missing:
+            raise ConfigError(f"override {text!r}: {missing.args[0]}") from None
+        places.overrides[path] = repr(text)
+    return tree, places
+
+
+def _key_path(key: str) -> tuple[str, ...]:
+    path = tuple(key.split("."))
+    # the keys of tune.space hold dots themselves
+    return (*path[:2], ".".join(path[2:])) if path[:2] == ("tune", "space") and len(path) > 2 else path
+
+
+def _validated(tree: Mapping[str, Any], places: _Places) -> Config:
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        first, *others = _lines_of(error, places)
+    more = f" (and {len(others)} more; raybench check lists them)" if others else ""
+    raise ConfigError(first + more)
+
+
+def _lines_of(error: ValidationError, places: _Places) -> tuple[str, ...]:
+    """One line for each problem, in the order of the file."""
+    found = []
+    for details in error.errors():
+        line, place = places.of(details["loc"])
+        key = ".".join(map(str, details["loc"]))
+        text = f"{place}: {key}: {describe(details)}" if key else f"{place}: {describe(details)}"
+        # one line, whatever a key holds
+        found.append((line, "".join(c if c.isprintable() else " " for c in text)))
+    return tuple(text for _, text in sorted(found, key=lambda item: item[0]))
+
+
+def _plain(value: Any) -> Any:
+    """Only what YAML has: tuples become lists."""
+    if isinstance(value, Part):
+        return _plain(value.model_dump(by_alias=True))
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """Make its paths absolute, so that it means the same from anywhere; URIs stay as they are."""
+    data = config.data
+    changed = data.model_copy(update={"bars": _absolute(data.bars), "features": _absolute(data.features)})
+    return config.model_copy(update={"data": changed})
+
+
+def _absolute(path: str | None) -> str | None:
+    if path is None or "://" in path:
+        return path
+    return os.path.abspath(os.path.expanduser(path))

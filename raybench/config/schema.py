@@ -1,0 +1,255 @@
+"""The configuration as one frozen tree: ``Config`` and its parts ``train``, ``cluster``, ``evaluate``.
+
+Numbers are numbers (text is refused), unknown keys are errors, and every default is Qlib's benchmark setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
+
+from raybench.config.data import DataConfig
+from raybench.config.networks import AnyNetwork
+from raybench.config.strict import (
+    Count,
+    Name,
+    NonNegative,
+    Part,
+    Positive,
+    Share,
+    by_type,
+    describe,
+    problem_at,
+    problems_at,
+)
+from raybench.config.tune import DEFAULT_SPACE, Choice, LogUniform, RandInt, TuneConfig, Uniform
+
+Metric = Literal["loss", "ic", "rank_ic"]
+
+
+class ConstantLR(Part):
+    """The same learning rate throughout."""
+
+    type: Literal["constant"] = "constant"
+
+
+class CosineLR(Part):
+    """Down along a cosine to ``min_lr`` at max_epochs, after a linear warm-up."""
+
+    type: Literal["cosine"] = "cosine"
+    warmup_epochs: int = Field(default=0, ge=0)
+    min_lr: NonNegative = 0.0
+
+
+class PlateauLR(Part):
+    """Times ``factor`` after ``patience`` epochs without improvement."""
+
+    type: Literal["plateau"] = "plateau"
+    factor: float = Field(default=0.5, gt=0.0, lt=1.0)
+    patience: Count = 5
+    min_lr: NonNegative = 0.0
+
+
+class ColumnWeight(Part):
+    """Weight of a sample, read from a column."""
+
+    type: Literal["column"] = "column"
+    column: Name
+
+
+class TimeDecayWeight(Part):
+    """Weight that halves every ``half_life`` dates into the past."""
+
+    type: Literal["time_decay"] = "time_decay"
+    half_life: Positive
+
+
+class EarlyStop(Part):
+    """Stop after ``patience`` epochs without strict improvement of ``metric`` on the validation segment."""
+
+    metric: Metric = "loss"
+    patience: Count = 10
+
+
+LR_SCHEDULES: Mapping[str, type[Part]] = {"constant": ConstantLR, "cosine": CosineLR, "plateau": PlateauLR}
+SAMPLE_WEIGHTS: Mapping[str, type[Part]] = {"column": ColumnWeight, "time_decay": TimeDecayWeight}
+
+AnySchedule = Annotated[
+    SerializeAsAny[ConstantLR | CosineLR | PlateauLR], BeforeValidator(by_type(LR_SCHEDULES))
+]
+AnyWeight = Annotated[
+    SerializeAsAny[ColumnWeight | TimeDecayWeight], BeforeValidator(by_type(SAMPLE_WEIGHTS))
+]
+
+
+class TrainConfig(Part):
+    """How a network is trained. ``batch_size`` is global, whatever the number of workers."""
+
+    max_epochs: Count = 200
+    batch_size: Count = 800
+    eval_batch_size: Count | None = None
+    lr: Positive = 2e-4
+    lr_schedule: AnySchedule = ConstantLR()
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    weight_decay: NonNegative = 0.0
+    momentum: Share = 0.0
+    loss: Literal["mse"] = "mse"
+    grad_clip_value: Positive | None = 3.0
+    grad_clip_norm: Positive | None = None
+    accumulate_steps: Count = 1
+    activation_checkpoint: bool = False
+    sample_weight: AnyWeight | None = None
+    early_stop: EarlyStop = EarlyStop()
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    precision: Literal["fp32", "bf16", "fp64"] = "fp32"
+    compile: bool = False
+    tensorboard: bool = False
+    extra_train_pass: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_clip(cls, data: Any) -> Any:
+        """Clipping by norm alone takes the place of the default clip by value."""
+        if isinstance(data, Mapping) and data.get("grad_clip_norm") is not None:
+            return {"grad_clip_value": None, **data}
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainConfig:
+        if self.grad_clip_value is not None and self.grad_clip_norm is not None:
+            raise problem_at("grad_clip_norm", text="grad_clip_value is set too; set one of them to null")
+        if self.momentum and self.optimizer != "sgd":
+            raise problem_at("momentum", text=f"is for optimizer sgd, got {self.optimizer}")
+        if self.accumulate_steps > self.batch_size:
+            raise problem_at(
+                "accumulate_steps", text=f"{self.accumulate_steps} parts of a batch of {self.batch_size}"
+            )
+        return self
+
+
+class ClusterConfig(Part):
+    """Workers; ``num_workers`` None means one per GPU, else one with all free cores."""
+
+    num_workers: Count | None = None
+    cpus_per_worker: Count = 1
+    use_gpu: Literal["auto", True, False] = "auto"
+    max_failures: int = Field(default=3, ge=0)
+
+
+class EvaluateConfig(Part):
+    """Settings of the backtest; without the benchmark among the bars, the universe's equal-weight mean."""
+
+    benchmark: Name | None = "SH000300"
+    account: Positive = 1e8
+    topk: Count = 50
+    n_drop: Count = 5
+    deal_price: Name = "close"
+    limit_threshold: Positive | None = 0.095
+    open_cost: Share = 0.0005
+    close_cost: Share = 0.0015
+    min_cost: NonNegative = 5.0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EvaluateConfig:
+        if self.n_drop > self.topk:
+            raise problem_at("n_drop", text=f"{self.n_drop} is more than topk {self.topk}")
+        return self
+
+
+class Config(Part):
+    """All of a run."""
+
+    version: Literal[1] = 1
+    data: DataConfig
+    model: AnyNetwork
+    train: TrainConfig = TrainConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    tune: TuneConfig = TuneConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    recipe: Literal["raybench", "qlib"] = "raybench"
+
+    @model_validator(mode="after")
+    def _space_is_valid(self) -> Config:
+        """Try the ends of every range searched, each alone."""
+        if self.tune.space is None:
+            return self
+        tree = self.model_dump(by_alias=True, exclude={"tune"})
+        wrong = []
+        for key, distribution in self.tune.space.items():
+            for value in distribution.extremes:
+                text = _problem_of(tree, key, value)
+                if text:
+                    wrong.append((("tune", "space", key), text, value))
+                    break
+        if wrong:
+            raise problems_at(wrong)
+        return self
+
+    @property
+    def search_space(self) -> dict[str, Choice | Uniform | LogUniform | RandInt]:
+        """What ``tune`` searches: the space given, else the default as far as the network has its keys."""
+        if self.tune.space is not None:
+            return dict(self.tune.space)
+        kwargs = self.model.kwargs
+        return {
+            key: d for key, d in DEFAULT_SPACE.items() if not key.startswith("model.") or key[6:] in kwargs
+        }
+
+    def warnings(self) -> tuple[str, ...]:
+        """Say what is allowed but probably not meant."""
+        return tuple(_crossings(self.data))
+
+
+def _problem_of(tree: Mapping[str, Any], key: str, value: object) -> str:
+    """Say why ``key`` cannot take ``value`` in an otherwise valid configuration; empty if it can."""
+    try:
+        Config.model_validate(with_value(tree, key.split("."), value))
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"cannot be {value!r}: {'.'.join(map(str, first['loc']))}: {describe(first)}"
+    except KeyError as missing:
+        return f"is no key of the configuration ({missing.args[0]})"
+    return ""
+
+
+def with_value(tree: Mapping[str, Any], path: Sequence[str], value: object) -> dict[str, Any]:
+    """Copy a tree of mappings and lists with one value set; KeyError names what cannot be entered."""
+    head, *rest = path
+    if not rest:
+        return {**tree, head: value}
+    inner = tree.get(head)
+    if inner is None:
+        inner = {}
+    if isinstance(inner, (list, tuple)) and rest[0].isdigit() and int(rest[0]) < len(inner):
+        at, *below = rest
+        old = inner[int(at)]
+        new = with_value({at: old}, [at, *below], value)[at]
+        return {**tree, head: [new if i == int(at) else item for i, item in enumerate(inner)]}
+    if isinstance(inner, (list, tuple)):
+        raise KeyError(f"{head} is a list of {len(inner)}, entered by a number, not {rest[0]!r}")
+    if not isinstance(inner, Mapping):
+        raise KeyError(f"{head} is not a mapping, so it has no key {rest[0]!r}")
+    return {**tree, head: with_value(inner, rest, value)}
+
+
+def _crossings(data: DataConfig) -> list[str]:
+    """Labels that look across a segment border. Weekdays stand for dates: no calendar is at hand."""
+    horizon = data.horizon
+    if horizon is None:
+        return []
+    found = []
+    for (earlier, (_, end)), (later, (start, _)) in data.segments.borders():
+        gap = _weekdays_between(end.toordinal(), start.toordinal())
+        if gap + data.embargo < horizon:
+            found.append(
+                f"the last {horizon - gap - data.embargo} labels of {earlier} (to {end}) look into {later} "
+                f"(from {start}), horizon {horizon}; set data.embargo to {horizon - gap} to drop them"
+            )
+    return found
+
+
+def _weekdays_between(end: int, start: int) -> int:
+    """Count the weekdays strictly between two ordinals (1 is a Monday), a year of them at most."""
+    return sum(1 for day in range(end + 1, min(start, end + 400)) if (day - 1) % 7 < 5)
