@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import ray
 
@@ -13,14 +14,11 @@ from raybench.data.feature_table import FeatureTable, open_features
 from raybench.data.panel import Panel, build_panel
 from raybench.progress import SILENT, Progress
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
 
 def prepare(config: Config, *, progress: Progress = SILENT) -> Panel:
     """Return the panel that ``config`` trains on; each group of instruments or columns is one Ray task."""
     bars, features = open_data(config)
-    return build_panel(config, bars, features, run=ray_map, progress=progress)
+    return build_panel(config, bars, features, run=on_ray, progress=progress)
 
 
 def open_data(config: Config) -> tuple[Bars | None, FeatureTable | None]:
@@ -32,14 +30,17 @@ def open_data(config: Config) -> tuple[Bars | None, FeatureTable | None]:
     )
 
 
-def ray_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Like ``map``, each call a Ray task of one CPU; results come in the order of ``items``."""
-    shared = ray.put(function)
-    pending = [_call.remote(shared, item) for item in items]
+def on_ray(function: Callable[..., Any], items: Sequence[Any], *shared: Any) -> Iterator[Any]:
+    """Run ``function(item, *shared)`` as Ray tasks of one CPU each (a :class:`raybench.data.parallel.Run`).
+
+    Each shared value lies once in the object store; results come in the order of ``items``.
+    """
+    references = [ray.put(value) for value in shared]
+    pending = deque(_call.remote(function, item, *references) for item in items)
     while pending:
-        yield ray.get(pending.pop(0))
+        yield ray.get(pending.popleft())
 
 
 @ray.remote(num_cpus=1)
-def _call(function: Callable[[Item], Result], item: Item) -> Result:
-    return function(item)
+def _call(function: Callable[..., Any], item: Any, *shared: Any) -> Any:
+    return function(item, *shared)

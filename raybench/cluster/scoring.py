@@ -19,12 +19,14 @@ import ray.data
 import torch
 from ray.data import ActorPoolStrategy
 
-from raybench.cluster.preparation import ray_map
+from raybench.cluster.preparation import on_ray
 from raybench.cluster.session import cluster_cpus, cluster_gpus, session
 from raybench.config import Config
 from raybench.data import storage
 from raybench.data.bars import Bars, open_bars
 from raybench.data.feature_table import FeatureTable, open_features
+from raybench.data.parallel import Run as Runner
+from raybench.data.parallel import serial
 from raybench.data.panel import Panel, pack, scoring_panel, unpack
 from raybench.errors import DataError
 from raybench.progress import SILENT, Progress
@@ -92,7 +94,7 @@ def score(
     if not len(plan.missing):
         return Scored(written=(), present=plan.present, rows=0, low_coverage=(), seconds=0.0, run_id=run_id)
 
-    def work(run: Any) -> list[dict[str, Any]]:
+    def work(run: Runner) -> list[dict[str, Any]]:
         panels = [
             scoring_panel(
                 r.config, opened_bars, table, r.processors, plan.missing[0], plan.missing[-1], run=run, progress=progress
@@ -118,10 +120,10 @@ def score(
         return facts
 
     if local:
-        facts = work(map)
+        facts = work(serial)
     else:
         with session(progress=progress):
-            facts = work(ray_map)
+            facts = work(on_ray)
     written = [fact for fact in facts if fact["written"]]
     return Scored(
         written=tuple(sorted(fact["date"] for fact in written)),

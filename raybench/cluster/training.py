@@ -6,9 +6,10 @@ restarts workers that die from the last checkpoint; a driver that dies goes on w
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,10 @@ from raybench.cluster.journal import Journal, WorkerProgress
 from raybench.cluster.preparation import prepare
 from raybench.cluster.resources import Workers, capacity, plan_workers
 from raybench.cluster.session import session
-from raybench.config import Config, dump_config
+from raybench.config import Config, dump_config, with_absolute_paths
 from raybench.data import storage
 from raybench.data.panel import Panel, pack, unpack
-from raybench.errors import RaybenchError, RunError, TrainingError
+from raybench.errors import ConfigError, RaybenchError, RunError, TrainingError
 from raybench.progress import SILENT, Progress
 from raybench.train import artifact
 from raybench.train.batches import ResidentEvaluation, ResidentFeed
@@ -54,7 +55,8 @@ def train(
     checkpoint with ``resume``. RunError if ``out`` belongs to another configuration or is begun and
     ``resume`` is not given.
     """
-    out = storage.absolute(out)
+    config = with_absolute_paths(config)
+    out = storage.open_location(out).uri
     if claim(out, config, resume=resume):
         return artifact.load_run(out)
     with session(progress=progress):
@@ -211,7 +213,7 @@ def _work(loop_config: dict[str, Any]) -> None:
         _report(state, world, task.journal)
         return
     panel = unpack(task.panel_spec, {name: ray.get(ref) for name, ref in task.arrays.items()})
-    model = build_model(config, panel).to(device)
+    model = build_model(config, panel.columns).to(device)
     progress = WorkerProgress(task.journal, speaks=world.rank == 0)
     try:
         fit(
@@ -230,15 +232,22 @@ def _work(loop_config: dict[str, Any]) -> None:
             task.journal.add("fatal", str(error))
 
 
-def build_model(config: Config, panel: Panel) -> torch.nn.Module:
+def build_model(config: Config, columns: Sequence[str]) -> torch.nn.Module:
     """Return the network of ``config``, seeded, in the precision it trains in."""
     torch.manual_seed(config.train.seed)
     model = models.build(
         config.model.model_dump(),
-        feature_set={"type": config.data.feature_set.type, "columns": list(panel.columns)},
+        feature_set={"type": config.data.feature_set.type, "columns": list(columns)},
         step_len=config.data.step_len,
         recipe=config.recipe,
     )
+    if config.train.activation_checkpoint:
+        if not hasattr(model, "checkpoint_chunks"):
+            raise ConfigError(
+                f"train.activation_checkpoint is not for network {config.model.type}; set it to false"
+            )
+        # Stretches of sqrt(W) steps: states between them and inside the one at hand take least memory together.
+        model.checkpoint_chunks = math.isqrt(config.data.step_len - 1) + 1
     return model.double() if config.train.precision == "fp64" else model
 
 

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, ReduceLROnPlateau, SequentialLR
 
-from raybench.config import CosineLR, PlateauLR, TrainConfig
+from raybench.config import TrainConfig
+from raybench.config.schema import CosineLR, PlateauLR
 
 
 def make_optimizer(model: nn.Module, options: TrainConfig) -> Optimizer:
@@ -35,6 +36,7 @@ class Schedule:
                     factor=wanted.factor,
                     patience=wanted.patience,
                     threshold=0.0,
+                    eps=0.0,  # torch would ignore steps below 1e-8
                     min_lr=wanted.min_lr,
                 )
 
