@@ -130,10 +130,10 @@ class TrainConfig(Part):
 
 
 class ClusterConfig(Part):
-    """Workers; ``num_workers`` None means one per GPU, else one with all free cores."""
+    """Workers; ``num_workers`` None means one per GPU, else one; ``cpus_per_worker`` None shares the cores."""
 
     num_workers: Count | None = None
-    cpus_per_worker: Count = 1
+    cpus_per_worker: Count | None = None
     use_gpu: Literal["auto", True, False] = "auto"
     max_failures: int = Field(default=3, ge=0)
 

@@ -1,0 +1,103 @@
+"""``raybench check``: what a configuration would run. Loads neither torch nor ray, and opens no data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from raybench.cli.config_argument import ConfigArgument, OverridesArgument, config_text
+from raybench.cli.output import Output, command
+from raybench.config import Config, find_problems, parse_config
+from raybench.config.recipe import quirks
+from raybench.errors import RaybenchError
+
+BYTES = {"fp32": 4, "bf16": 2, "fp64": 8}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("check")(command(check))
+
+
+def check(out: Output, config: ConfigArgument, overrides: OverridesArgument = None) -> None:
+    """Validate a configuration and say what it would run."""
+    text = config_text(config)
+    problems = find_problems(text, name=config, overrides=overrides or ())
+    for line in problems:
+        out.say(f"error: {line}")
+    if problems:
+        raise typer.Exit(2)
+    read = parse_config(text, name=config, overrides=overrides or ())
+    for warning in (*read.warnings(), *missing_paths(read)):
+        out.warn(warning)
+    out.summary(describe(read), title=f"{config} is valid")
+
+
+def describe(config: Config) -> dict[str, Any]:
+    """Say what a configuration would run, as far as it can be known without its data."""
+    data, train = config.data, config.train
+    features = data.num_features
+    return {
+        "model": config.model.type,
+        "parameters": None if features is None else config.model.parameter_count(features),
+        "feature_set": data.feature_set.type,
+        "num_features": features,
+        "step_len": data.step_len,
+        "batch": [train.batch_size, data.step_len, features],
+        "batch_mb_estimated": _batch_megabytes(config),
+        "source": data.features or data.bars,
+        "universe": data.universe,
+        "segments": {name: f"{first} to {last}" for name, (first, last) in data.segments.items()},
+        "label": data.label,
+        "horizon": data.horizon,
+        "embargo": data.embargo,
+        "processors": {
+            "infer": [spec.name for spec in data.processors.infer],
+            "learn": [spec.name for spec in data.processors.learn],
+        },
+        "training": (
+            f"{train.optimizer}, lr {train.lr:g} {train.lr_schedule.type}, loss {train.loss}, at most "
+            f"{train.max_epochs} epochs, stops {train.early_stop.patience} after the best {train.early_stop.metric}"
+        ),
+        "precision": train.precision,
+        "seed": train.seed,
+        "workers": config.cluster.num_workers or "one per GPU, else one with all free cores",
+        "recipe": config.recipe,
+        "quirks": list(quirks(config)),
+    }
+
+
+def _batch_megabytes(config: Config) -> float | None:
+    """Estimate windows and activations of one global batch (windows alone for a network of one's own)."""
+    features, data = config.data.num_features, config.data
+    if features is None:
+        return None
+    kept = config.model.floats_per_sample(features, data.step_len)
+    window = data.step_len * features
+    total = config.train.batch_size * (window + (kept or 0)) * BYTES[config.train.precision]
+    return round(total / 1e6, 1)
+
+
+def missing_paths(config: Config) -> Iterator[str]:
+    """Warn of sources that are not there (from here: a cluster may see other paths)."""
+    for key, uri in (("data.bars", config.data.bars), ("data.features", config.data.features)):
+        if uri is None:
+            continue
+        try:
+            there = _exists(uri)
+        except (RaybenchError, OSError) as error:
+            yield f"{key}: could not look for {uri} ({' '.join(str(error).split())})"
+        else:
+            if not there:
+                yield f"{key}: {uri} is not there"
+
+
+def _exists(uri: str) -> bool:
+    if "://" not in uri:
+        return os.path.exists(os.path.expanduser(uri))
+    from raybench.data.storage import exists  # pyarrow is slow to load, and seldom needed here
+
+    return exists(uri)
