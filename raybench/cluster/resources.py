@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import ray
@@ -22,17 +23,18 @@ class Workers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """What the cluster has: logical CPUs and GPUs in all, CPUs of its largest node."""
+    """What the cluster has: logical CPUs and GPUs in all, CPUs of its largest node, real cores of this one."""
 
     cpus: float
     gpus: float
     largest_node: float
+    cores: int
 
 
 def capacity() -> Capacity:
     """Ask Ray what is there."""
     nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
-    return Capacity(cpus=cluster_cpus(), gpus=cluster_gpus(), largest_node=max(nodes, default=0.0))
+    return Capacity(cpus=cluster_cpus(), gpus=cluster_gpus(), largest_node=max(nodes, default=0.0), cores=os.cpu_count() or 1)
 
 
 def plan_workers(wanted: ClusterConfig, there: Capacity, *, streaming: bool) -> Workers:
@@ -44,7 +46,7 @@ def plan_workers(wanted: ClusterConfig, there: Capacity, *, streaming: bool) -> 
         raise ResourceError("cluster.use_gpu is true but the cluster has no GPU; set cluster.use_gpu to auto or false")
     gpu = there.gpus >= 1 if wanted.use_gpu == "auto" else bool(wanted.use_gpu)
     number = wanted.num_workers or (int(there.gpus) if gpu else 1)
-    cpus = wanted.cpus_per_worker or _all_free(number, there, streaming)
+    cpus = wanted.cpus_per_worker or _share_of_cores(number, there, streaming=streaming)
     if gpu and number > there.gpus:
         raise ResourceError(
             f"cluster.num_workers is {number} but the cluster has {there.gpus:g} GPUs; "
@@ -65,9 +67,10 @@ def plan_workers(wanted: ClusterConfig, there: Capacity, *, streaming: bool) -> 
     return Workers(number=number, cpus=cpus, gpu=gpu)
 
 
-def _all_free(number: int, there: Capacity, streaming: bool) -> int:
-    """Share the cores of the largest node among the workers; the extra CPU of a local session is no core."""
-    import os
-
-    cores = min(there.largest_node - streaming, float(os.cpu_count() or 1))
-    return max(int(cores) // number, 1)
+def _share_of_cores(number: int, there: Capacity, *, streaming: bool) -> int:
+    """Share the cores of a node among its workers; the spare logical CPU of a local session is no core."""
+    nodes = max(round(there.cpus / there.largest_node), 1)
+    cores = min(int(there.largest_node), there.cores) if nodes == 1 else int(there.largest_node)
+    if streaming and cores == there.largest_node:
+        cores -= 1
+    return max(cores // -(-number // nodes), 1)
