@@ -68,7 +68,8 @@ def _value(node: Node, fields: Mapping[str, Array]) -> Array | float:
         case Number(value):
             return value
         case Negate(x):
-            return -_value(x, fields)
+            negated: Array | float = -_value(x, fields)
+            return negated
         case Arithmetic(sign, left, right):
             joined: Array | float = _OPERATORS[sign](_value(left, fields), _value(right, fields))
             return joined

@@ -4,12 +4,12 @@ Shapes: L rows of one instrument, oldest first and complete on the calendar; K w
 Every operator takes a float32 series [L] and windows [K] (int64) and returns float64 [K, L]: row t of
 window d sees rows t-d+1 .. t, fewer at the start of the history (pandas' ``min_periods=1``).
 
-NaN rule: NaN and inf are holes. An operator works on what is left and is NaN where nothing is left; ``argmax``
-alone lets a hole win, as NumPy's argmax on the raw window does.
+NaN rule: NaN and inf are holes. An operator works on what is left and is NaN where nothing is left; only
+``argmax`` lets a hole win, as NumPy's argmax on the raw window does.
 
 No sum is carried from row to row. A window is added up from its newest row backwards, so that a value depends
-on the rows in its own window only: an inf or a huge number leaves no trace once it has left, nothing later can
-reach back, and the shorter windows are partial sums of the longest. What is summed is the distance to the
+on the rows in its own window only: an inf or a huge number leaves no trace once it has left, nothing later
+can reach back, and the shorter windows are partial sums of the longest. What is summed is the distance to the
 newest valid row. Being a member of the window, it is never further from the mean than sqrt(n) deviations, so
 nothing cancels, and a window of equal values has a deviation of exactly 0.
 """

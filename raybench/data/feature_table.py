@@ -1,0 +1,255 @@
+"""The feature table: ``instrument, datetime, <features float32>[, label]`` in Parquet, ours or anyone's.
+
+    FEATURES/part-00000-<hash>.parquet   whole instruments, sorted by instrument and datetime
+    FEATURES.manifest.json               which files make up the table; published last
+
+R rows, F features. A table that raybench writes has its manifest beside the folder, so that the folder holds
+nothing but Parquet; only the files it names are read, and a table whose manifest says ``building`` is
+refused. Without a manifest a file or a folder of files is taken as somebody's own table: every numeric column
+other than LABEL0 is a feature, and its rows may come in any order. NaN and null are both NaN.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from raybench.config.data import LABEL_COLUMN
+from raybench.data import parquet, storage
+from raybench.data.bars import cut
+from raybench.errors import DataError
+
+SCHEMA_VERSION = 1
+KEYS = ("instrument", "datetime")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One file: its address, its instruments and how many rows each has, its range of time, its hash."""
+
+    uri: str
+    instruments: tuple[str, ...]
+    counts: tuple[int, ...]
+    first: str
+    last: str
+    sha256: str
+
+    @property
+    def rows(self) -> int:
+        return sum(self.counts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureTable:
+    """An opened feature table. It holds no features, only where they are, so it travels well.
+
+    Parameters
+    ----------
+    columns : the features, in the table's order
+    label : name of the label column, if it has LABEL0
+    files : addresses of what is read
+    fingerprint : a hash of the content (ours), or of the files' footers and sizes (anyone's)
+    parts : what the manifest says of each file; empty for a table without one
+    """
+
+    uri: str
+    columns: tuple[str, ...]
+    label: str | None
+    files: tuple[str, ...]
+    fingerprint: str
+    parts: tuple[Part, ...] = ()
+
+    def read(
+        self,
+        columns: Sequence[str] | None = None,
+        instruments: Sequence[str] | None = None,
+        start: parquet.Moment | None = None,
+        end: parquet.Moment | None = None,
+    ) -> Any:
+        """Read an Arrow table ``instrument, datetime, <columns float32>``, sorted by the first two.
+
+        ``columns`` default to all features and the label; ``start`` and ``end`` are inclusive. Of our tables
+        the files that hold none of the ``instruments`` are not opened.
+        """
+        names = [*self.columns, *([self.label] if self.label else [])] if columns is None else list(columns)
+        files = self.files
+        if self.parts and instruments is not None:
+            wanted = set(instruments)
+            here = tuple(part.uri for part in self.parts if not wanted.isdisjoint(part.instruments))
+            files = here or files[:1]  # of none of them: an empty table with the right columns
+        table = parquet.read_table(files, [*KEYS, *names], instruments, start, end)
+        return _canonical(table, self.uri, in_order=bool(self.parts))
+
+    def instruments(self) -> tuple[str, ...]:
+        """Every instrument of the table, sorted."""
+        return tuple(self._counts())
+
+    def dates(self) -> NDArray[np.datetime64]:
+        """Every point in time of the table, datetime64[us], sorted."""
+        moments = (_moments(parquet.read_table(file, ["datetime"])["datetime"]) for file in self.files)
+        return np.unique(np.concatenate([pc.unique(moment).to_numpy() for moment in moments]))
+
+    def groups(self, max_rows: int = 200_000) -> list[tuple[str, ...]]:
+        """Whole instruments in groups of at most ``max_rows`` rows (or one); none across two of our files."""
+        if not self.parts:
+            counts = self._counts()
+            return cut(list(counts), list(counts.values()), max_rows)
+        return [group for part in self.parts for group in cut(part.instruments, part.counts, max_rows)]
+
+    def _counts(self) -> dict[str, int]:
+        if self.parts:
+            pairs = (zip(part.instruments, part.counts, strict=True) for part in self.parts)
+            return dict(sorted(itertools.chain.from_iterable(pairs)))
+        names = parquet.read_table(self.files, ["instrument"])["instrument"].cast(pa.string())
+        return dict(sorted((row["values"], row["counts"]) for row in names.value_counts().to_pylist()))
+
+
+def open_features(uri: storage.Uri) -> FeatureTable:
+    """Open the feature table at ``uri``: a folder, or one Parquet file."""
+    place = storage.open_location(uri).uri
+    manifest = read_manifest(place)
+    if manifest is None:
+        return _open_foreign(place)
+    if manifest["state"] != "complete":
+        raise DataError(
+            f"{place}: the feature table is not finished (its manifest says {manifest['state']}); "
+            "run the same `raybench features` command again, it goes on where it stopped"
+        )
+    parts = tuple(part_from_json(place, part) for part in manifest["files"])
+    return FeatureTable(
+        uri=place,
+        columns=tuple(manifest["columns"]),
+        label=manifest["label"]["column"],
+        files=tuple(part.uri for part in parts),
+        fingerprint=manifest["fingerprint"],
+        parts=parts,
+    )
+
+
+def manifest_uri(uri: storage.Uri) -> str:
+    """Where the manifest of a table lies: beside its folder."""
+    return storage.sibling(uri, ".manifest.json")
+
+
+def read_manifest(uri: storage.Uri) -> dict[str, Any] | None:
+    """Read the manifest of a table; None where there is none."""
+    file = manifest_uri(uri)
+    if not storage.exists(file):
+        return None
+    try:
+        manifest = json.loads(storage.read_bytes(file))
+    except ValueError as error:
+        raise DataError(f"{file}: is not JSON ({error}); run `raybench features` again") from error
+    if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA_VERSION:
+        raise DataError(
+            f"{file}: is not a feature manifest of version {SCHEMA_VERSION}; "
+            "make the table again with `raybench features`"
+        )
+    return manifest
+
+
+def publish_manifest(uri: storage.Uri, manifest: Mapping[str, Any]) -> None:
+    """Put the manifest of a table in place."""
+    text = json.dumps({"schema_version": SCHEMA_VERSION, **manifest}, indent=1)
+    storage.publish_bytes(manifest_uri(uri), text.encode(), staging=storage.sibling(uri, ".staging"))
+
+
+def part_to_json(part: Part) -> dict[str, Any]:
+    """Describe a file for the manifest, by its name within the table's folder."""
+    return {**asdict(part), "uri": storage.name_of(part.uri)}
+
+
+def part_from_json(uri: str, values: Mapping[str, Any]) -> Part:
+    """Read what ``part_to_json`` wrote."""
+    part = Part(**values)
+    return replace(
+        part, uri=storage.join(uri, part.uri), instruments=tuple(part.instruments), counts=tuple(part.counts)
+    )
+
+
+def _open_foreign(uri: str) -> FeatureTable:
+    files = parquet.parquet_files(uri)
+    schema = parquet.read_schema(files[0])
+    missing = [key for key in KEYS if key not in schema.names]
+    if missing:
+        has = ", ".join(schema.names[:8])
+        raise DataError(f"{uri}: a feature table needs the column {missing[0]}; it has {has}")
+    numeric = [field.name for field in schema if _is_number(field.type) and field.name not in KEYS]
+    columns = tuple(name for name in numeric if name != LABEL_COLUMN)
+    if not columns:
+        keys = f"{', '.join(KEYS)} and {LABEL_COLUMN}"
+        raise DataError(f"{uri}: a feature table needs numeric columns beside {keys}; it has none")
+    return FeatureTable(
+        uri=uri,
+        columns=columns,
+        label=LABEL_COLUMN if LABEL_COLUMN in numeric else None,
+        files=tuple(files),
+        fingerprint=_footers(files),
+    )
+
+
+def _is_number(kind: Any) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _footers(files: Sequence[str]) -> str:
+    """Hash sizes and footers, which hold where every column chunk lies and its smallest and largest value."""
+    digest = hashlib.sha256()
+    for file in files:
+        with storage.open_input(file) as stream:
+            size = stream.size()
+            stream.seek(size - 8)
+            length = int.from_bytes(stream.read(4), "little")
+            stream.seek(max(size - 8 - length, 0))
+            digest.update(f"{storage.name_of(file)}\0{size}\0".encode() + stream.read(length))
+    return digest.hexdigest()[:32]
+
+
+def _moments(column: Any) -> Any:
+    """Points in time as timestamp[us] without a zone."""
+    return pc.cast(parquet.wall_time(column), pa.timestamp("us"), safe=False)
+
+
+def _canonical(table: Any, uri: str, *, in_order: bool) -> Any:
+    """Bring columns to our types and rows to our order; refuse what is missing or double."""
+    for key in KEYS:
+        if table[key].null_count:
+            raise DataError(f"{uri}: {table[key].null_count} rows have no {key}; want one in every row")
+    columns = [table["instrument"].cast(pa.string()), _time_column(table["datetime"], uri)]
+    for name in table.column_names[2:]:
+        columns.append(_float_column(table[name], name, uri))
+    table = pa.table(columns, names=table.column_names)
+    if in_order:
+        return table
+    table = table.sort_by([(key, "ascending") for key in KEYS])
+    name, when = (table[key].combine_chunks() for key in KEYS)
+    double = pc.and_(pc.equal(name[1:], name[:-1]), pc.equal(when[1:], when[:-1])) if len(name) > 1 else None
+    if double is not None and pc.any(double).as_py():
+        row = pc.index(double, True).as_py()
+        raise DataError(f"{uri}: two rows for {name[row]} at {when[row]}; want one")
+    return table
+
+
+def _time_column(column: Any, uri: str) -> Any:
+    try:
+        return _moments(column)
+    except pa.ArrowException as error:
+        kind = column.type
+        raise DataError(f"{uri}: column datetime is of type {kind}; want timestamps or dates") from error
+
+
+def _float_column(column: Any, name: str, uri: str) -> Any:
+    if column.type == pa.float32() and not column.null_count:
+        return column
+    if not (_is_number(column.type) or pa.types.is_boolean(column.type)):
+        raise DataError(f"{uri}: column {name} is of type {column.type}; want numbers")
+    return pc.fill_null(pc.cast(column, pa.float32(), safe=False), float("nan"))

@@ -1,0 +1,300 @@
+"""Features from bars: a pure function on frames, and the parts of a feature table.
+
+Shapes: R rows of a group of instruments, F columns.
+NaN rule: that of the feature sets. Features and label are computed on an instrument's whole history; a
+universe or a range of dates picks rows afterwards, so that the first row of a range looks back like any.
+
+A table is built part by part. ``build_part`` is a plain function of a job and a group, which Ray may place
+anywhere; a part is named after all that went into it, so that an interrupted build takes up what it left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from raybench.config.data import LABEL_COLUMN
+from raybench.config.label import DEFAULT_LABEL, parse_label
+from raybench.data import alpha158, alpha360, labels, parquet, storage
+from raybench.data.bars import BarBlock, Bars
+from raybench.data.feature_table import (
+    FeatureTable,
+    Part,
+    open_features,
+    part_to_json,
+    publish_manifest,
+    read_manifest,
+)
+from raybench.data.universe import Universe
+from raybench.errors import DataError
+from raybench.progress import SILENT, Progress
+
+SETS = ("alpha158", "alpha360")
+PART_BYTES = 32 << 20  # of features in memory: a few of them fit beside each other in every task
+_VERSION = (
+    1  # raised when the same bars give other features, so that parts of an older build are not taken up
+)
+
+Group = tuple[int, tuple[str, ...]]
+Run = Callable[[Callable[[Group], Part | None], list[Group]], Iterable[Part | None]]
+
+
+def features(bars: pd.DataFrame, set: str = "alpha158", columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Compute ``instrument, datetime, <features>, LABEL0`` of a table of bars.
+
+    ``bars`` has the columns instrument, datetime, open, high, low, close, volume and perhaps vwap; rows
+    missing on dates that other instruments have count as suspended. ``set`` is alpha158, alpha360 or both
+    with a comma between them; ``columns`` keeps some of the features, in the set's order.
+    """
+    names = column_names(parse_sets(set), columns)
+    block = BarBlock.from_frame(bars)
+    frame = pd.DataFrame(_compute(block, names), columns=list(names), copy=False)
+    frame.insert(0, "instrument", np.array(block.instruments, dtype=object)[block.code_R])
+    frame.insert(1, "datetime", block.datetime_R)
+    return frame.assign(**{LABEL_COLUMN: labels.compute(block, parse_label(DEFAULT_LABEL))})
+
+
+def parse_sets(text: str) -> tuple[str, ...]:
+    """Read ``alpha158``, ``alpha360`` or both with a comma between them."""
+    given = [name.strip().lower() for name in text.split(",") if name.strip()]
+    unknown = [name for name in given if name not in SETS]
+    if unknown or not given:
+        known = f"{' or '.join(SETS)}, or both as {','.join(SETS)}"
+        raise DataError(f"feature set {text!r} is not known; want --set {known}")
+    return tuple(name for name in SETS if name in given)
+
+
+def column_names(sets: Sequence[str], columns: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Name the features of the sets, or those of them that are in ``columns``, in the sets' order."""
+    names = [name for one in sets for name in (alpha158.NAMES if one == "alpha158" else alpha360.NAMES)]
+    if columns is None:
+        return tuple(names)
+    unknown = [name for name in columns if name not in names]
+    if unknown:
+        known = f"columns run from {names[0]} to {names[-1]}"
+        raise DataError(f"{' and '.join(sets)} has no column {unknown[0]!r}; {known}")
+    return tuple(name for name in names if name in columns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureJob:
+    """What a feature table is to hold: which bars, which columns, which rows, and where it goes."""
+
+    bars: Bars
+    sets: tuple[str, ...]
+    columns: tuple[str, ...]
+    to: str
+    universe: Universe | None
+    start: np.datetime64 | None
+    end: np.datetime64 | None
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What decides the content of the table."""
+        return {
+            "bars": self.bars.fingerprint,
+            "set": list(self.sets),
+            "universe": self.universe.name if self.universe else None,
+            "start": str(self.start) if self.start is not None else None,
+            "end": str(self.end) if self.end is not None else None,
+            "version": _VERSION,
+        }
+
+    def groups(self) -> list[Group]:
+        """Groups of whole instruments, numbered; one part each."""
+        rows = max(PART_BYTES // (4 * len(self.columns)), 1)
+        members = self.universe.instruments if self.universe else None
+        return list(enumerate(self.bars.groups(members, max_rows=rows)))
+
+    def part_uri(self, group: Group) -> str:
+        """Name the part of a group after all that goes into it."""
+        digest = hashlib.sha256(json.dumps([self.request, group[1]]).encode()).hexdigest()[:12]
+        return storage.join(self.to, f"part-{group[0]:05d}-{digest}.parquet")
+
+
+def plan_features(
+    bars: Bars,
+    sets: Sequence[str],
+    to: storage.Uri,
+    *,
+    universe: str | None = None,
+    start: parquet.Moment | None = None,
+    end: parquet.Moment | None = None,
+) -> FeatureJob:
+    """Check what can be checked before any work starts."""
+    missing = [field for field in alpha158.FIELDS if field not in bars.fields]
+    if missing:
+        has = ", ".join(bars.fields)
+        raise DataError(f"{bars.uri}: the features need the field {missing[0]}; the bars have {has}")
+    first, last = parquet.moment(start), parquet.end_moment(end)
+    calendar = bars.calendar
+    if not _between(calendar, first, last).any():
+        days = f"{calendar[0].astype('M8[D]')} to {calendar[-1].astype('M8[D]')}"
+        wanted = f"{start or 'the first'} to {end or 'the last'}"
+        raise DataError(f"{bars.uri}: no bars from {wanted}; they run from {days}: change --start or --end")
+    return FeatureJob(
+        bars=bars,
+        sets=tuple(sets),
+        columns=column_names(sets),
+        to=storage.open_location(to).uri,
+        universe=bars.universe(universe) if universe else None,
+        start=first,
+        end=last,
+    )
+
+
+def build_features(job: FeatureJob, *, run: Run = map, progress: Progress = SILENT) -> FeatureTable:
+    """Build the table of ``job``, each part by ``run`` (a map, here or on a cluster), and open it.
+
+    A finished table of the same content is left as it is. The manifest comes last: until then a reader finds
+    the table that was there before, or one that says that it is being built.
+    """
+    if is_built(job):
+        progress.note(f"{job.to}: already holds these features")
+        return open_features(job.to)
+    old = read_manifest(job.to)
+    if old is None and storage.list_files(job.to):
+        raise DataError(f"{job.to}: holds files, but no feature table of raybench; choose another --to")
+    if old is None or old["state"] != "complete":
+        publish_manifest(job.to, {"state": "building", "request": job.request})
+    groups = job.groups()
+    parts: list[Part] = []
+    with progress.track("features", len(groups)) as advance:
+        for part in run(partial(build_part, job), groups):
+            parts += [part] if part else []
+            advance(1, f"{sum(p.rows for p in parts):,} rows")
+    if not parts:
+        asked = f"universe {job.request['universe']} and the range of dates"
+        raise DataError(f"{job.bars.uri}: no row is in {asked}; change --instruments, --start or --end")
+    parts.sort(key=lambda part: part.instruments)
+    publish_manifest(job.to, _manifest(job, parts))
+    kept = {part.uri for part in parts}
+    for file in storage.list_files(job.to, ".parquet"):
+        if file not in kept:  # of the table that was here before, or of an interrupted build
+            storage.remove(file)
+    return open_features(job.to)
+
+
+def is_built(job: FeatureJob) -> bool:
+    """Whether the table is there already, finished and with the same content."""
+    manifest = read_manifest(job.to)
+    if manifest is None or manifest["state"] != "complete" or manifest["request"] != job.request:
+        return False
+    there = set(storage.list_files(job.to, ".parquet"))
+    return {storage.join(job.to, part["uri"]) for part in manifest["files"]} == there
+
+
+def build_part(job: FeatureJob, group: Group) -> Part | None:
+    """Compute and publish the part of one group; None if universe and dates leave no row of it."""
+    uri = job.part_uri(group)
+    if storage.exists(uri):
+        data = storage.read_bytes(uri)
+        table = parquet.read_table(uri, ["instrument", "datetime"])
+    else:
+        wanted = (*alpha158.FIELDS, *(["vwap"] if "vwap" in job.bars.fields else []))
+        table = part_table(job, job.bars.block(group[1], fields=wanted))
+        if not table.num_rows:
+            return None
+        data = storage.encode_table(
+            table,
+            row_groups=_row_groups(table),
+            use_dictionary=["instrument"],
+            write_statistics=["instrument", "datetime"],
+            compression_level=1,
+        )
+        storage.publish_bytes(uri, data, staging=storage.sibling(job.to, ".staging"))
+    return _describe(uri, table, data)
+
+
+def part_table(job: FeatureJob, block: BarBlock) -> Any:
+    """Compute the Arrow table of a block: ``instrument, datetime, <features>, LABEL0``, wanted rows only."""
+    code_R = block.code_R
+    keep_R = _between(block.datetime_R, job.start, job.end)
+    if job.universe is not None:
+        keep_R &= job.universe.mask(block.instruments, code_R, block.datetime_R)
+    rows = np.flatnonzero(keep_R)
+    features_FR = np.ascontiguousarray(_compute(block, job.columns)[rows].T)
+    label_R = labels.compute(block, parse_label(DEFAULT_LABEL))[rows]
+    instrument = pa.DictionaryArray.from_arrays(code_R[rows], pa.array(block.instruments, pa.string()))
+    return pa.table(
+        [
+            instrument.cast(pa.string()),
+            pa.array(block.datetime_R[rows], pa.timestamp("us")),
+            *(pa.array(column) for column in features_FR),
+            pa.array(label_R),
+        ],
+        names=["instrument", "datetime", *job.columns, LABEL_COLUMN],
+    )
+
+
+def _compute(block: BarBlock, names: Sequence[str]) -> NDArray[np.float32]:
+    """Compute columns [R, F] of either set or both."""
+    narrow = [name for name in names if name in _NARROW]
+    wide = [name for name in names if name in _WIDE]
+    parts = [alpha158.compute(block, narrow)] if narrow else []
+    if wide:
+        table = alpha360.compute(block)
+        parts.append(table if len(wide) == len(_WIDE) else table[:, [_WIDE[name] for name in wide]])
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+_NARROW = {name: i for i, name in enumerate(alpha158.NAMES)}
+_WIDE = {name: i for i, name in enumerate(alpha360.NAMES)}
+
+
+def _between(
+    datetime_R: NDArray[np.datetime64], start: np.datetime64 | None, end: np.datetime64 | None
+) -> NDArray[np.bool_]:
+    keep_R = np.ones(len(datetime_R), bool)
+    if start is not None:
+        keep_R &= datetime_R >= start
+    if end is not None:
+        keep_R &= datetime_R <= end
+    return keep_R
+
+
+def _row_groups(table: Any, at_least: int = 16_384) -> list[int]:
+    """Cut between instruments, so that one instrument is read without most of its neighbours."""
+    lengths: list[int] = []
+    for run in table["instrument"].combine_chunks().value_counts().field("counts").to_pylist():
+        if lengths and lengths[-1] < at_least:
+            lengths[-1] += run
+        else:
+            lengths.append(run)
+    return lengths
+
+
+def _describe(uri: str, table: Any, data: bytes) -> Part:
+    counted = table["instrument"].combine_chunks().value_counts()
+    when = table["datetime"].to_numpy()
+    return Part(
+        uri=uri,
+        instruments=tuple(counted.field("values").to_pylist()),
+        counts=tuple(counted.field("counts").to_pylist()),
+        first=str(when.min()),
+        last=str(when.max()),
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
+
+
+def _manifest(job: FeatureJob, parts: Sequence[Part]) -> dict[str, Any]:
+    content = [job.request, list(job.columns), [[part.sha256, part.rows] for part in parts]]
+    return {
+        "state": "complete",
+        "fingerprint": hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32],
+        "request": job.request,
+        "bars": {"uri": job.bars.uri, "fingerprint": job.bars.fingerprint},
+        "columns": list(job.columns),
+        "label": {"column": LABEL_COLUMN, "expression": DEFAULT_LABEL},
+        "rows": sum(part.rows for part in parts),
+        "files": [part_to_json(part) for part in parts],
+    }
