@@ -1,7 +1,7 @@
 """The command line: which commands there are, and what an error of usage looks like.
 
-A command lives in its own module, which is imported when the command is named (or when all are listed), so that
-``raybench check`` never waits for torch or ray. Heavy imports belong inside the command's function.
+A command lives in its own module, which is imported when the command is named (or when all are listed),
+so that ``raybench check`` never waits for torch or ray. Heavy imports belong inside the command's function.
 """
 
 from __future__ import annotations

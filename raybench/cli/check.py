@@ -38,7 +38,7 @@ def check(out: Output, config: ConfigArgument, overrides: OverridesArgument = No
 
 def describe(config: Config) -> dict[str, Any]:
     """Say what a configuration would run, as far as it can be known without its data."""
-    data, train = config.data, config.train
+    data, train, stop = config.data, config.train, config.train.early_stop
     features = data.num_features
     return {
         "model": config.model.type,
@@ -60,7 +60,7 @@ def describe(config: Config) -> dict[str, Any]:
         },
         "training": (
             f"{train.optimizer}, lr {train.lr:g} {train.lr_schedule.type}, loss {train.loss}, at most "
-            f"{train.max_epochs} epochs, stops {train.early_stop.patience} after the best {train.early_stop.metric}"
+            f"{train.max_epochs} epochs, stops {stop.patience} after its best {stop.metric}"
         ),
         "precision": train.precision,
         "seed": train.seed,

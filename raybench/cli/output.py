@@ -1,8 +1,8 @@
 """What a command says, and to whom: one summary on standard output, all else on standard error.
 
-A command is a plain function whose first argument is an ``Output``; ``command`` adds the options that all commands
-share and turns errors into exit codes: 2 and one line for what the user can put right, 130 for an interrupt,
-1 and a traceback for anything else.
+A command is a plain function whose first argument is an ``Output``; ``command`` adds the options that all
+commands share and turns errors into exit codes: 2 and one line for what the user can put right, 130 for an
+interrupt, 1 and a traceback for anything else.
 """
 
 from __future__ import annotations

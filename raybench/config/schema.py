@@ -130,7 +130,7 @@ class TrainConfig(Part):
 
 
 class ClusterConfig(Part):
-    """Workers; ``num_workers`` None means one per GPU, else one; ``cpus_per_worker`` None shares the cores."""
+    """Workers; ``num_workers`` None means one per GPU, else one; ``cpus_per_worker`` None, a share."""
 
     num_workers: Count | None = None
     cpus_per_worker: Count | None = None
