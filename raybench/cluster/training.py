@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,11 @@ from raybench.config import Config, dump_config, with_absolute_paths
 from raybench.data import storage
 from raybench.data.panel import Panel, pack, unpack
 from raybench.errors import ConfigError, RaybenchError, RunError, TrainingError
-from raybench.progress import SILENT, Progress
+from raybench.progress import SILENT, Advance, Progress
 from raybench.train import artifact
 from raybench.train.batches import ResidentEvaluation, ResidentFeed
 from raybench.train.loop import Feeds, fit
+from raybench.train.events import write_events
 from raybench.train.state import EpochRecord, TrainState, from_bytes, to_bytes
 from raybench.train.world import ProcessGroup, World
 
@@ -41,46 +43,66 @@ STATE = "state.pt"
 GROUP_TIMEOUT_S = 600  # torch waits 30 minutes for a lost peer by default
 
 
-def train(
-    config: Config,
-    *,
-    out: str,
-    resume: bool = False,
-    progress: Progress = SILENT,
-    on_epoch: Callable[[EpochRecord], None] = lambda record: None,
-) -> artifact.Run:
+def train(config: Config, *, out: str, resume: bool = False, progress: Progress = SILENT) -> artifact.Run:
     """Train ``config`` into the run directory ``out`` and return the finished run.
 
     A finished run with the same configuration is returned as it is; one that was begun goes on from its last
     checkpoint with ``resume``. RunError if ``out`` belongs to another configuration or is begun and
     ``resume`` is not given.
     """
-    config = with_absolute_paths(config)
-    out = storage.open_location(out).uri
-    if claim(out, config, resume=resume):
-        return artifact.load_run(out)
-    with session(progress=progress):
-        began = time.time()
-        workers = plan_workers(config.cluster, capacity(), streaming=config.data.residency == "streaming")
-        panel = prepare(config, progress=progress)
-        artifact.begin_run(out, config)
-        state = _fit_on_workers(config, panel, workers, out, progress, on_epoch)
-        return artifact.write_run(
-            out,
-            config=config,
-            weights=state.best_weights,
-            processors=panel.processors,
-            history=state.history,
-            best_epoch=state.best_epoch,
-            facts={
-                "data_fingerprint": panel.fingerprint,
-                "model": config.model.type,
-                "parameters": sum(value.numel() for value in state.best_weights.values()),
-                "samples": panel.counts,
-                "workers": asdict(workers),
-                "seconds": round(time.time() - began, 3),
-            },
+    return _train_all({out: config}, resume=resume, progress=progress)[0]
+
+
+def train_seeds(
+    config: Config, seeds: Sequence[int], *, out: str, resume: bool = False, progress: Progress = SILENT
+) -> list[artifact.Run]:
+    """Train ``config`` once for each seed, into ``out``/seed-N, over one panel; otherwise like :func:`train`."""
+    configs = {
+        storage.join(out, f"seed-{seed}"): config.model_copy(
+            update={"train": config.train.model_copy(update={"seed": seed})}
         )
+        for seed in seeds
+    }
+    return _train_all(configs, resume=resume, progress=progress)
+
+
+def _train_all(configs: Mapping[str, Config], *, resume: bool, progress: Progress) -> list[artifact.Run]:
+    """Train configurations that differ in their seed only; finished ones are taken as they are."""
+    configs = {storage.open_location(out).uri: with_absolute_paths(config) for out, config in configs.items()}
+    missing = {out: config for out, config in configs.items() if not claim(out, config, resume=resume)}
+    if missing:
+        with session(progress=progress):
+            first = next(iter(missing.values()))
+            streaming = first.data.residency == "streaming"
+            workers = plan_workers(first.cluster, capacity(), streaming=streaming)
+            panel = prepare(first, progress=progress)
+            for out, config in missing.items():
+                _train_one(config, panel, workers, out, progress)
+    return [artifact.load_run(out) for out in configs]
+
+
+def _train_one(config: Config, panel: Panel, workers: Workers, out: str, progress: Progress) -> None:
+    began = time.time()
+    artifact.begin_run(out, config)
+    state = _fit_on_workers(config, panel, workers, out, progress)
+    if config.train.tensorboard:
+        write_events(storage.join(out, "tensorboard"), state.history)
+    artifact.write_run(
+        out,
+        config=config,
+        weights=state.best_weights,
+        processors=panel.processors,
+        history=state.history,
+        best_epoch=state.best_epoch,
+        facts={
+            "data_fingerprint": panel.fingerprint,
+            "model": config.model.type,
+            "parameters": sum(value.numel() for value in state.best_weights.values()),
+            "samples": panel.counts,
+            "workers": asdict(workers),
+            "seconds": round(time.time() - began, 3),
+        },
+    )
 
 
 def claim(out: str, config: Config, *, resume: bool) -> bool:
@@ -114,7 +136,6 @@ def _fit_on_workers(
     workers: Workers,
     out: str,
     progress: Progress,
-    on_epoch: Callable[[EpochRecord], None],
 ) -> TrainState:
     spec, arrays = pack(panel)
     journal = Journal()
@@ -143,7 +164,7 @@ def _fit_on_workers(
             failure_config=FailureConfig(max_failures=config.cluster.max_failures, controller_failure_limit=3),
         ),
     )
-    with _Listener(progress, on_epoch) as listener, journal.listening(listener.hear):
+    with _Listener(progress, config.train.max_epochs) as listener, journal.listening(listener.hear):
         try:
             result = trainer.fit()
         except ray.train.TrainingFailedError as error:
@@ -158,12 +179,12 @@ def _fit_on_workers(
 
 
 class _Listener:
-    """Turns the workers' events into the caller's progress bar and epoch callback."""
+    """Turns the workers' events into one progress bar per epoch, which ends with what the epoch brought."""
 
-    def __init__(self, progress: Progress, on_epoch: Callable[[EpochRecord], None]) -> None:
-        self._progress, self._on_epoch = progress, on_epoch
-        self._bar: Any = None
-        self._advance: Any = None
+    def __init__(self, progress: Progress, max_epochs: int) -> None:
+        self._progress, self._max_epochs = progress, max_epochs
+        self._bar: AbstractContextManager[Advance] | None = None
+        self._advance: Advance | None = None
         self._stage, self._done, self._last_epoch = "", 0, 0
         self.fatal: str | None = None
 
@@ -174,14 +195,14 @@ class _Listener:
         self._close()
 
     def hear(self, kind: str, value: Any) -> None:
+        """Take one event of :class:`Journal`."""
         if kind == "step":
             self._step(*value)
-        elif kind == "epoch" and value.epoch > self._last_epoch:
-            self._close()
+        elif kind == "epoch" and value.epoch > self._last_epoch:  # a restarted worker may say it again
             self._last_epoch = value.epoch
-            self._on_epoch(value)
-        elif kind == "note":
-            self._progress.note(value)
+            if self._advance is not None:
+                self._advance(0, text=epoch_line(value, self._max_epochs))
+            self._close()
         elif kind == "fatal":
             self.fatal = value
 
@@ -191,7 +212,7 @@ class _Listener:
             self._stage, self._done = stage, 0
             self._bar = self._progress.track(stage, total)
             self._advance = self._bar.__enter__()
-        if self._advance is not None and done > self._done:
+        if self._advance is not None:
             self._advance(done - self._done)
             self._done = done
 
@@ -199,6 +220,16 @@ class _Listener:
         if self._bar is not None:
             self._bar.__exit__(None, None, None)
         self._bar = self._advance = None
+
+
+def epoch_line(record: EpochRecord, max_epochs: int) -> str:
+    """Say in a line what an epoch brought and how long the rest takes at most."""
+    left = record.seconds * (max_epochs - record.epoch)
+    return (
+        f"{record.samples_per_second:,.0f} samples/s, train loss {record.train_loss:.5f}, "
+        f"valid loss {record.valid_loss:.5f}, IC {record.valid_ic:.4f}, Rank IC {record.valid_rank_ic:.4f}, "
+        f"at most {left / 60:.0f} min left"
+    )
 
 
 def _work(loop_config: dict[str, Any]) -> None:

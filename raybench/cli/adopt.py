@@ -1,0 +1,41 @@
+"""``raybench adopt``: a run out of weights that were trained elsewhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from raybench.cli.config_argument import config_from
+from raybench.cli.output import Output, command
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("adopt")(command(adopt))
+
+
+def adopt(
+    out: Output,
+    weights: Annotated[
+        str, typer.Option("--weights", metavar="FILE", help="Qlib's .pkl or .pt state dict, or safetensors.")
+    ],
+    config: Annotated[str, typer.Option("--config", metavar="CONFIG", help="What the weights were trained on.")],
+    to: Annotated[str, typer.Option("--out", metavar="RUN", help="Run directory to write.")],
+) -> None:
+    """Make a run out of weights trained elsewhere, ready for score."""
+    wanted = config_from(config, None)
+    from raybench.cluster.adoption import adopt as make
+
+    run = make(wanted, weights=weights, out=to, progress=out.progress)
+    out.summary(
+        {
+            "run": to,
+            "run_id": run.run_id,
+            "model": run.manifest["model"],
+            "parameters": run.manifest["parameters"],
+            "adopted_from": run.manifest["adopted_from"],
+            "seconds": run.manifest["seconds"],
+        },
+        title=f"adopted into {to}",
+    )

@@ -1,0 +1,75 @@
+"""``raybench score``: per-date score tables from a trained run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from raybench.cli.output import Output, command
+from raybench.errors import DataError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("score")(command(score))
+
+
+def score(
+    out: Output,
+    model: Annotated[list[str], typer.Option("--model", metavar="RUN", help="Run; several are combined.")],
+    to: Annotated[str, typer.Option("--to", metavar="SCORES", help="Score table to write or complete.")],
+    bars: Annotated[str | None, typer.Option("--bars", metavar="BARS", help="Bars to score from.")] = None,
+    features: Annotated[
+        str | None, typer.Option("--features", metavar="FEATURES", help="Feature table to score from.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--start", metavar="DATE", help="First date (default: of the test segment).")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--end", metavar="DATE", help="Last date (default: the last bar).")
+    ] = None,
+    since_last: Annotated[bool, typer.Option("--since-last", help="Start after the last date scored.")] = False,
+    min_coverage: Annotated[
+        float,
+        typer.Option("--min-coverage", metavar="X", min=0.0, max=1.0, help="Leave out dates scored for less."),
+    ] = 0.0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Score dates again that are there.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Use this process alone, without Ray.")] = False,
+) -> None:
+    """Score every instrument of the universe, one table for each date."""
+    from raybench.cluster import scoring
+
+    done = scoring.score(
+        model,
+        bars=bars,
+        features=features,
+        to=to,
+        start=start,
+        end=end,
+        since_last=since_last,
+        min_coverage=min_coverage,
+        overwrite=overwrite,
+        local=local,
+        progress=out.progress,
+    )
+    out.summary(
+        {
+            "scores": to,
+            "run_id": done.run_id,
+            "dates_written": len(done.written),
+            "first": done.written[0] if done.written else None,
+            "last": done.written[-1] if done.written else None,
+            "dates_present_before": done.present,
+            "rows": done.rows,
+            "low_coverage": list(done.low_coverage),
+            "seconds": round(done.seconds, 3),
+        },
+        title=f"scored into {to}",
+    )
+    if done.low_coverage:
+        shown = ", ".join(done.low_coverage[:3]) + (" ..." if len(done.low_coverage) > 3 else "")
+        raise DataError(
+            f"{len(done.low_coverage)} dates ({shown}) can be scored for less than --min-coverage {min_coverage} of the "
+            "universe and were left out; complete the bars or lower --min-coverage"
+        )

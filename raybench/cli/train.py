@@ -1,0 +1,75 @@
+"""``raybench train``: one run, or one for each of several seeds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from raybench.cli.config_argument import ConfigArgument, OverridesArgument, config_from
+from raybench.cli.output import Output, command
+from raybench.errors import ConfigError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("train")(command(train))
+
+
+def train(
+    out: Output,
+    config: ConfigArgument,
+    overrides: OverridesArgument = None,
+    to: Annotated[str, typer.Option("--out", metavar="RUN", help="Run directory, local or s3://.")] = "",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", metavar="N,N,...", help="Train once per seed, into RUN/seed-N.")
+    ] = None,
+) -> None:
+    """Train a network, distributed over the workers of the cluster."""
+    wanted = config_from(config, overrides)
+    if not to:
+        raise ConfigError("--out is missing; give the run directory to write, such as --out runs/gru")
+    for warning in wanted.warnings():
+        out.warn(warning)
+    from raybench.cluster import training
+
+    if seeds is None:
+        done_before = training.claim(to, wanted, resume=True)
+        run = training.train(wanted, out=to, resume=resume, progress=out.progress)
+        title = f"{to} was finished before" if done_before else f"trained into {to}"
+        out.summary({"run": to, "run_id": run.run_id, **run.metrics, **_facts(run.manifest)}, title=title)
+        return
+    runs = training.train_seeds(wanted, parse_seeds(seeds), out=to, resume=resume, progress=out.progress)
+    rows = [{"run": run.uri, "seed": run.manifest["seed"], "run_id": run.run_id, **run.metrics} for run in runs]
+    out.summary({"run": to, "runs": rows, **spread(rows)}, title=f"trained {len(rows)} seeds into {to}")
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read ``0,1,2``."""
+    try:
+        seeds = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--seeds is {text!r}; want whole numbers with commas, such as 0,1,2") from None
+    if len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise ConfigError(f"--seeds is {text!r}; want different numbers, none below 0")
+    return seeds
+
+
+def spread(rows: list[dict[str, object]]) -> dict[str, float]:
+    """Mean and sample standard deviation over the seeds of each validation metric."""
+    from statistics import fmean, stdev
+
+    found: dict[str, float] = {}
+    for name in ("valid_loss", "valid_ic", "valid_rank_ic"):
+        values = [float(row[name]) for row in rows if isinstance(row[name], float)]
+        if values:
+            found[f"{name}_mean"] = fmean(values)
+            found[f"{name}_std"] = stdev(values) if len(values) > 1 else 0.0
+    return found
+
+
+def _facts(manifest: object) -> dict[str, object]:
+    assert isinstance(manifest, dict)
+    names = ("model", "parameters", "epochs", "samples", "workers", "seconds", "data_fingerprint")
+    return {name: manifest[name] for name in names}
