@@ -28,8 +28,6 @@ from raybench.data.calendar import Floats, Moments, complete
 from raybench.data.universe import Universe, make_universe
 from raybench.errors import DataError
 
-REQUIRED = ("open", "high", "low", "close", "volume")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BarBlock:

@@ -66,7 +66,7 @@ def read_table(
 
 
 def read_rows(uri: Uri, columns: Sequence[str], ranges: Sequence[range]) -> Any:
-    """Ascending ranges of rows of a file as one table; only the row groups they lie in are read, each once."""
+    """Ascending ranges of rows of a file as one table; reads just the row groups they lie in, each once."""
     with _opened(uri) as file:
         _check_columns(uri, file.schema_arrow, columns)
         edges = np.cumsum([0, *(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))])

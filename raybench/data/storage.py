@@ -97,6 +97,13 @@ def sizes(uri: Uri) -> dict[str, int]:
     return dict(sorted((i.path.removeprefix(base), int(i.size)) for i in found if i.is_file))
 
 
+def children(uri: Uri) -> list[str]:
+    """Names of the files and folders right below a folder, sorted; empty if it is not there."""
+    place = open_location(uri)
+    selector = pafs.FileSelector(place.path, allow_not_found=True)
+    return sorted(str(i.base_name) for i in _ask(place, lambda: place.fs.get_file_info(selector)))
+
+
 def list_files(uri: Uri, suffix: str | tuple[str, ...] = "") -> list[str]:
     """Addresses of the files below a folder whose name ends in ``suffix``, sorted; hidden ones left out.
 
@@ -189,8 +196,7 @@ def publish_file(uri: Uri, write: Callable[[BinaryIO], None], *, staging: str | 
     buffer = io.BytesIO()
     write(buffer)  # whole in memory first: closing an S3 stream early would publish half a file
     _checkpoint("put", place.uri)
-    with _ask(place, lambda: place.fs.open_output_stream(place.path, buffer_size=0)) as stream:
-        stream.write(buffer.getbuffer())
+    _ask(place, lambda: _put(place, buffer))
 
 
 def remove(uri: Uri) -> None:
@@ -211,6 +217,11 @@ def discard(uri: Uri) -> None:
 
 def _checkpoint(step: str, uri: str) -> None:
     """Called before every step that changes what is stored; a test replaces it to fail at the k-th."""
+
+
+def _put(place: Location, buffer: io.BytesIO) -> None:
+    with place.fs.open_output_stream(place.path, buffer_size=0) as stream:
+        stream.write(buffer.getbuffer())
 
 
 def _publish_local(place: Location, write: Callable[[BinaryIO], None], staging: str) -> None:

@@ -6,6 +6,7 @@ stands for that whole day, so that a date written in a file means the same for d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from raybench.errors import DataError
 
 ALL = "all"
 FOREVER = np.datetime64("9999-12-31", "us")  # the end of a span that is still open
+_NAME = re.compile(r"\w[\w.+-]*")  # it becomes a file name
 _LAST_OF_DAY = np.timedelta64(1, "D") - np.timedelta64(1, "us")
 
 
@@ -95,6 +97,8 @@ def make_universe(
     name: str, instrument_K: Sequence[str], start_K: Moments, end_K: Moments, *, where: str
 ) -> Universe:
     """Checked and sorted spans; NaT as an end keeps the span open. ``where`` names their origin in errors."""
+    if not _NAME.fullmatch(name):
+        raise DataError(f"{where}: {name!r} cannot name a universe; want letters, digits and _ . + -")
     if len(instrument_K) == 0:
         raise DataError(f"{where}: universe {name} is empty; want rows of instrument, start, end")
     start_K = np.asarray(start_K).astype("datetime64[us]")

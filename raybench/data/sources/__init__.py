@@ -1,0 +1,56 @@
+"""Where bars come from: a Qlib provider, CSV or Parquet tables, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from raybench.data import storage
+from raybench.data.sources import csv_tables, parquet_tables
+from raybench.data.sources.qlib_bin import open_qlib
+from raybench.data.sources.source import MemorySource, Source, memory_source
+from raybench.data.sources.tables import open_tables
+from raybench.errors import DataError
+from raybench.progress import SILENT, Progress
+
+FORMATS = ("qlib", "csv", "parquet")
+
+__all__ = ["FORMATS", "MemorySource", "Source", "detect_format", "memory_source", "open_source"]
+
+
+def open_source(
+    uri: storage.Uri,
+    format: str | None = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    frequency: str | None = None,
+    progress: Progress = SILENT,
+) -> Source:
+    """Open and check a source of bars; ``format`` is found out if it is not given."""
+    kind = format or detect_format(uri)
+    if not storage.exists(uri):
+        raise DataError(f"{uri}: there is no such file or folder")
+    if kind == "qlib":
+        if columns:
+            raise DataError("--columns is for tables; the fields of a Qlib provider have their names already")
+        return open_qlib(uri, frequency)
+    if kind not in FORMATS:
+        raise DataError(f"{kind} is no format (--format); want one of {', '.join(FORMATS)}")
+    tables = csv_tables if kind == "csv" else parquet_tables
+    return open_tables(uri, tables, columns=columns, frequency=frequency, progress=progress)
+
+
+def detect_format(uri: storage.Uri) -> str:
+    """Which of ``FORMATS`` is there, by the names of files and folders."""
+    if not storage.exists(uri):
+        raise DataError(f"{uri}: there is no such file or folder")
+    if {"calendars", "features"} <= set(storage.children(uri) if storage.is_folder(uri) else ()):
+        return "qlib"
+    found: list[str] = [
+        kind.FORMAT
+        for kind in (csv_tables, parquet_tables)
+        if any(file.endswith(kind.SUFFIXES) for file in storage.list_files(uri, kind.SUFFIXES))
+    ]
+    if len(found) != 1:
+        has = f"holds {' and '.join(found)} files" if found else "holds none of our formats"
+        raise DataError(f"{uri}: {has}; say which with --format {','.join(FORMATS)}")
+    return found[0]

@@ -1,0 +1,70 @@
+"""CSV files as tables: every cell arrives as text, and what cannot be read names its row."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from raybench.data import storage
+from raybench.data.sources.typed import could_be_numbers
+from raybench.errors import DataError
+
+FORMAT = "csv"
+SUFFIXES = (".csv", ".csv.gz", ".csv.zst")
+BLOCK_BYTES = 4 << 20
+
+
+def header(file: str) -> list[str]:
+    """The names of the columns."""
+    line = b""
+    with storage.open_stream(file) as stream:
+        while b"\n" not in line:
+            more = stream.read(1 << 16)
+            if not more:
+                break
+            line += more
+    try:
+        text = line.partition(b"\n")[0].decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{file}: is not UTF-8 text") from None
+    names = [name.strip() for name in next(csv.reader([text.rstrip("\r")]), [])]
+    twice = [name for name in names if name and names.count(name) > 1]
+    if twice or not any(names):
+        raise DataError(f"{file}: {'has two columns ' + twice[0] if twice else 'has no header'}")
+    return names
+
+
+def numeric(file: str, column: str) -> bool:
+    """Whether the first rows of a column are numbers."""
+    first = next(pieces(file, [column]), None)
+    return first is None or could_be_numbers(first[1].column(column))
+
+
+def pieces(file: str, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:
+    """Some rows at a time: the number of rows before them, and a record batch of text columns."""
+    names = header(file)
+    read = pacsv.ReadOptions(
+        use_threads=False,  # only then does a parse error know its row
+        block_size=BLOCK_BYTES,
+        skip_rows=1,
+        column_names=[name or f"unnamed {i}" for i, name in enumerate(names)],
+    )
+    convert = pacsv.ConvertOptions(
+        include_columns=list(columns),
+        column_types={name: pa.string() for name in columns},
+        strings_can_be_null=True,
+        null_values=[""],
+    )
+    first_row = 0
+    with storage.open_stream(file) as stream:
+        try:
+            for batch in pacsv.open_csv(stream, read_options=read, convert_options=convert):
+                yield first_row, batch
+                first_row += batch.num_rows
+        except pa.ArrowInvalid as error:
+            if "Empty CSV file" not in str(error):  # a header and no rows
+                raise DataError(f"{file}: {' '.join(str(error).split())}") from None

@@ -1,0 +1,30 @@
+"""Parquet files as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from raybench.data import parquet
+from raybench.data.sources.typed import is_number
+
+FORMAT = "parquet"
+SUFFIXES = (".parquet", ".pq")
+
+
+def header(file: str) -> list[str]:
+    """The names of the columns."""
+    return list(parquet.read_schema(file).names)
+
+
+def numeric(file: str, column: str) -> bool:
+    """Whether a column is of a type for numbers."""
+    return is_number(parquet.read_schema(file).field(column).type)
+
+
+def pieces(file: str, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:
+    """Some rows at a time: the number of rows before them, and a record batch."""
+    first_row = 0
+    for batch in parquet.batches(file, columns):
+        yield first_row, batch
+        first_row += batch.num_rows

@@ -1,0 +1,199 @@
+"""A Qlib provider folder as a source of bars.
+
+    calendars/<freq>.txt                 one moment per line
+    instruments/<universe>.txt           instrument, start, end, separated by tabs
+    features/<instrument>/<field>.<freq>.bin   float32 little-endian; the first is the start in the calendar
+
+The fields of an instrument may start and end apart; it gets a row from the first to the last of them, NaN
+where a field has none. Folders are in lower case whatever the case of the instrument.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from raybench.data import storage
+from raybench.data.bars import BarBlock, block_of
+from raybench.data.calendar import Floats, Moments
+from raybench.data.quality import Findings, found
+from raybench.data.sources.source import REQUIRED, field_order
+from raybench.data.sources.spans_file import read_spans
+from raybench.data.sources.typed import datetimes
+from raybench.data.universe import Universe
+from raybench.errors import DataError
+
+READERS = 8  # files are small and many; on S3 each costs a round trip
+_RESERVED = "_qlib_"  # Qlib's prefix for folder names that Windows reserves, such as CON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bin:
+    """One file: ``rows`` are the positions in the calendar it has values for."""
+
+    field: str
+    path: str
+    rows: range
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QlibProvider:
+    """A provider whose files have all been looked at, and whose values are read on demand."""
+
+    uri: str
+    frequency: str
+    fields: tuple[str, ...]
+    calendar: Moments
+    spans: Mapping[str, range]
+    universes: Mapping[str, Universe]
+    findings: Findings
+    bins: Mapping[str, tuple[_Bin, ...]]
+    format: str = "qlib"
+    notes: tuple[str, ...] = ()
+
+    def block(self, instruments: Sequence[str]) -> BarBlock:
+        """The complete bars of these instruments, given in sorted order."""
+        with ThreadPoolExecutor(READERS) as pool:
+            read = list(pool.map(self._values, instruments))
+        moments = [self.calendar[span.start : span.stop] for span in (self.spans[i] for i in instruments)]
+        return block_of(iter(list(zip(instruments, moments, read, strict=True))))
+
+    def _values(self, instrument: str) -> dict[str, Floats]:
+        span = self.spans[instrument]
+        values = {field: np.full(len(span), np.nan, dtype=np.float32) for field in self.fields}
+        for each in self.bins[instrument]:
+            data = np.frombuffer(storage.read_bytes(storage.join(self.uri, each.path)), dtype="<f4")
+            if len(data) != len(each.rows) + 1:
+                raise DataError(
+                    f"{storage.join(self.uri, each.path)}: changed while it was read; import again"
+                )
+            first = each.rows.start - span.start
+            values[each.field][first : first + len(each.rows)] = data[1:]
+        return values
+
+
+def open_qlib(uri: storage.Uri, frequency: str | None = None) -> QlibProvider:
+    """Look at every file of a provider. ``frequency`` chooses one where there are several."""
+    root = storage.open_location(uri).uri
+    sizes = storage.sizes(root)
+    frequency = _frequency(root, sizes, frequency)
+    calendar_T = _calendar(root, frequency)
+    universes = {
+        name: read_spans(storage.join(root, path), name) for path, name in _universe_files(sizes).items()
+    }
+    bins = _bins(root, sizes, frequency, universes, calendar_T)
+    spans = {
+        name: range(min(b.rows.start for b in each), max(b.rows.stop for b in each))
+        for name, each in sorted(bins.items())
+    }
+    fields = field_order(list({b.field for each in bins.values() for b in each}))
+    missing = [name for name in REQUIRED if name not in fields]
+    if missing:
+        raise DataError(
+            f"{root}: no instrument has a file {missing[0]}.{frequency}.bin; want {', '.join(REQUIRED)}"
+        )
+    lacking = [
+        f"{name} {field}"
+        for name, each in sorted(bins.items())
+        for field in fields
+        if field not in {b.field for b in each}
+    ]
+    return QlibProvider(
+        uri=root,
+        frequency=frequency,
+        fields=fields,
+        calendar=calendar_T,
+        spans=spans,
+        universes=universes,
+        findings=found("missing_field", lacking),
+        bins=bins,
+    )
+
+
+def _frequency(root: str, sizes: Mapping[str, int], wanted: str | None) -> str:
+    """The frequency to import: the only one there is, or the one asked for."""
+    names = [path.removeprefix("calendars/").removesuffix(".txt") for path in sizes if _is_calendar(path)]
+    if not names:
+        raise DataError(f"{root}: has no calendars/<frequency>.txt; want a Qlib provider folder")
+    if wanted is not None and wanted not in names:
+        raise DataError(f"{root}: has no frequency {wanted} (--frequency); it has {', '.join(names)}")
+    if wanted is None and len(names) > 1:
+        raise DataError(f"{root}: has the frequencies {', '.join(names)}; choose one with --frequency")
+    return wanted or names[0]
+
+
+def _is_calendar(path: str) -> bool:
+    folder, _, name = path.rpartition("/")
+    return folder == "calendars" and name.endswith(".txt") and not name.endswith("_future.txt")
+
+
+def _calendar(root: str, frequency: str) -> Moments:
+    file = storage.join(root, "calendars", frequency + ".txt")
+    lines = [line.strip() for line in storage.read_bytes(file).decode("utf-8-sig").splitlines()]
+    calendar_T = datetimes([line for line in lines if line], where=file, row="line")
+    if len(calendar_T) == 0:
+        raise DataError(f"{file}: the calendar is empty")
+    wrong = np.flatnonzero(calendar_T[1:] <= calendar_T[:-1])
+    if len(wrong):
+        raise DataError(
+            f"{file}: {calendar_T[wrong[0] + 1]} comes after {calendar_T[wrong[0]]}; want it sorted"
+        )
+    return calendar_T
+
+
+def _universe_files(sizes: Mapping[str, int]) -> dict[str, str]:
+    paths = [path for path in sizes if path.startswith("instruments/") and path.endswith(".txt")]
+    return {
+        path: path.removeprefix("instruments/").removesuffix(".txt") for path in paths if path.count("/") == 1
+    }
+
+
+def _bins(
+    root: str,
+    sizes: Mapping[str, int],
+    frequency: str,
+    universes: Mapping[str, Universe],
+    calendar_T: Moments,
+) -> dict[str, tuple[_Bin, ...]]:
+    """The checked files of each instrument that has any."""
+    listed = {name.lower(): name for universe in universes.values() for name in universe.instrument_K}
+    suffix = f".{frequency}.bin"
+    paths = [path for path in sizes if path.startswith("features/") and path.endswith(suffix)]
+    paths = [path for path in paths if path.count("/") == 2]
+    if not paths:
+        raise DataError(f"{root}: has no features/<instrument>/<field>{suffix}")
+
+    def look(path: str) -> _Bin:
+        field = path.rpartition("/")[2].removesuffix(suffix)
+        rows = _rows(storage.join(root, path), sizes[path], len(calendar_T))
+        return _Bin(field=field, path=path, rows=rows)
+
+    bins = defaultdict(list)
+    with ThreadPoolExecutor(READERS) as pool:
+        for path, each in zip(paths, pool.map(look, paths), strict=True):
+            folder = path.split("/")[1].removeprefix(_RESERVED).lower()
+            bins[listed.get(folder, folder.upper())].append(each)
+    return {name: tuple(each) for name, each in bins.items()}
+
+
+def _rows(file: str, size: int, dates: int) -> range:
+    """The positions in the calendar that a file has values for."""
+    if size % 4 or size < 8:
+        raise DataError(
+            f"{file}: is cut short: {size} bytes; want a multiple of 4 that holds a start and a value"
+        )
+    with storage.open_input(file) as stream:
+        start = float(np.frombuffer(stream.read(4), dtype="<f4")[0])
+    count = size // 4 - 1
+    if not (start >= 0 and start == int(start)):
+        raise DataError(f"{file}: starts at {start}; want a position in the calendar")
+    if start + count > dates:
+        raise DataError(
+            f"{file}: reaches to position {int(start) + count}, the calendar has {dates} entries; "
+            "the calendar is too short for it"
+        )
+    return range(int(start), int(start) + count)

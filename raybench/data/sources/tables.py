@@ -1,0 +1,196 @@
+"""Tables of rows (instrument, datetime, open, high, low, close, volume, ...) as a source of bars.
+
+One file or a folder of them, in any order. A file without a column ``instrument`` holds the instrument it
+is named after. Other numeric columns are kept as fields. The calendar is all datetimes that occur.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from raybench.data import storage
+from raybench.data.bars import BarBlock, block_of
+from raybench.data.calendar import Floats, Moments, complete, infer_frequency
+from raybench.data.quality import Findings, clock
+from raybench.data.sources import typed
+from raybench.data.sources.source import REQUIRED, field_order
+from raybench.data.sources.spool import Spool
+from raybench.data.universe import Universe
+from raybench.errors import DataError
+from raybench.progress import SILENT, Progress
+
+KEYS = ("instrument", "datetime")
+# a lone file that has one of these is not named after its instrument: the column wants a mapping
+_INSTRUMENT_LIKE = {"instrument", "symbol", "ticker", "code", "stock", "asset", "security", "name", "secid"}
+
+
+class TableFormat(Protocol):
+    """How to read one kind of table file; a module such as ``csv_tables``."""
+
+    FORMAT: str
+    SUFFIXES: tuple[str, ...]
+
+    def header(self, file: str) -> list[str]: ...
+    def numeric(self, file: str, column: str) -> bool: ...
+    def pieces(self, file: str, columns: Sequence[str]) -> Iterator[tuple[int, Any]]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableSource:
+    """Tables that have been read, checked and spooled."""
+
+    format: str
+    uri: str
+    frequency: str
+    fields: tuple[str, ...]
+    calendar: Moments
+    spans: Mapping[str, range]
+    universes: Mapping[str, Universe]
+    findings: Findings
+    notes: tuple[str, ...]
+    spool: Spool
+
+    def block(self, instruments: Sequence[str]) -> BarBlock:
+        """The complete bars of these instruments, given in sorted order."""
+        return block_of((name, *complete(self.calendar, *self._rows(name))) for name in instruments)
+
+    def _rows(self, instrument: str) -> tuple[Moments, dict[str, Floats]]:
+        datetime_R, fields = self.spool.take(instrument)
+        return datetime_R, {name: fields[name] for name in self.fields}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What is read of each file: our name -> theirs."""
+
+    columns: dict[str, dict[str, str]]
+    fields: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def open_tables(
+    uri: storage.Uri,
+    kind: TableFormat,
+    *,
+    columns: Mapping[str, str] | None = None,
+    frequency: str | None = None,
+    progress: Progress = SILENT,
+) -> TableSource:
+    """Read and check every row. ``columns`` maps their names to ours; mapped to nothing, one is left out."""
+    root = storage.open_location(uri).uri
+    files = storage.list_files(root, kind.SUFFIXES)
+    if not files:
+        raise DataError(f"{root}: there is no {kind.FORMAT} file here; want {' or '.join(kind.SUFFIXES)}")
+    plan = _plan(files, kind, columns or {})
+    spool = Spool(plan.fields)
+    zones: set[str] = set()
+    with progress.track("read", len(files)) as advance:
+        for file in files:
+            for first_row, batch in kind.pieces(file, list(plan.columns[file].values())):
+                _append(spool, file, first_row, batch, plan.columns[file], zones)
+            advance(1, text=storage.name_of(file))
+    if not spool.instruments:
+        raise DataError(f"{root}: has no rows")
+    notes = [f"datetimes were in {zone}: kept as the clocks there show them" for zone in sorted(zones)]
+    return TableSource(
+        format=kind.FORMAT,
+        uri=root,
+        frequency=frequency or infer_frequency(spool.calendar),
+        fields=plan.fields,
+        calendar=spool.calendar,
+        spans={name: _span(spool, name) for name in spool.instruments},
+        universes={},
+        findings={},
+        notes=(*plan.notes, *notes),
+        spool=spool,
+    )
+
+
+def _append(
+    spool: Spool, file: str, first_row: int, batch: Any, columns: Mapping[str, str], zones: set[str]
+) -> None:
+    if batch.num_rows == 0:
+        return
+    when = batch.column(columns["datetime"])
+    if pa.types.is_timestamp(when.type) and when.type.tz is not None:
+        zones.add(when.type.tz)
+    datetime_R = typed.datetimes(when, where=file, first_row=first_row)
+    if "instrument" in columns:
+        instrument_R = typed.names(batch.column(columns["instrument"]), where=file, first_row=first_row)
+    else:
+        instrument_R = pa.array([storage.name_of(file).partition(".")[0]] * batch.num_rows, pa.string())
+    values = {
+        ours: typed.floats(batch.column(theirs), theirs, where=file, first_row=first_row)
+        for ours, theirs in columns.items()
+        if ours not in KEYS
+    }
+    spool.append(instrument_R, datetime_R, values, file)
+
+
+def _span(spool: Spool, instrument: str) -> range:
+    """The positions of an instrument's complete rows; two rows at one moment are an error."""
+    datetime_R = np.sort(spool.moments(instrument))
+    twice = np.flatnonzero(datetime_R[1:] == datetime_R[:-1])
+    if len(twice):
+        when = datetime_R[twice[0]]
+        files = " and ".join(sorted(set(spool.origins(instrument, when))))
+        raise DataError(f"{files}: {instrument} has two rows at {clock(when)}; want one")
+    first, last = np.searchsorted(spool.calendar, datetime_R[[0, -1]])
+    return range(int(first), int(last) + 1)
+
+
+def _plan(files: Sequence[str], kind: TableFormat, mapping: Mapping[str, str]) -> _Plan:
+    """Which columns to read of which file, so that all files give the same fields."""
+    headers = {file: kind.header(file) for file in files}
+    unused = [theirs for theirs in mapping if not any(theirs in names for names in headers.values())]
+    if unused:
+        raise DataError(
+            f"{files[0]}: has no column {unused[0]} (--columns); it has {', '.join(headers[files[0]])}"
+        )
+    kept: dict[str, bool] = {}
+    plan: dict[str, dict[str, str]] = {}
+    for file, names in headers.items():
+        columns = _renamed(file, names, mapping)
+        _check(file, names, columns, lone=len(files) == 1)
+        for ours, theirs in columns.items():
+            if ours not in kept:
+                kept[ours] = ours in (*KEYS, *REQUIRED) or kind.numeric(file, theirs)
+        plan[file] = {ours: theirs for ours, theirs in columns.items() if kept[ours]}
+    ignored = sorted(name for name, keep in kept.items() if not keep)
+    return _Plan(
+        columns=plan,
+        fields=field_order([name for name, keep in kept.items() if keep and name not in KEYS]),
+        notes=(f"columns without numbers left out: {', '.join(ignored)}",) if ignored else (),
+    )
+
+
+def _renamed(file: str, names: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
+    """Our name -> theirs; a mapped column goes before one that has the name already."""
+    columns: dict[str, str] = {}
+    for theirs in (name for name in names if mapping.get(name)):
+        if mapping[theirs] in columns:
+            raise DataError(f"{file}: --columns maps two columns to {mapping[theirs]}; want one")
+        columns[mapping[theirs]] = theirs
+    for name in names:
+        if name and name not in mapping and not name.startswith("__index_level_"):
+            columns.setdefault(name, name)
+    return columns
+
+
+def _check(file: str, names: Sequence[str], columns: Mapping[str, str], *, lone: bool) -> None:
+    wanted = ["datetime", *REQUIRED]
+    if lone and "instrument" not in columns and any(name.lower() in _INSTRUMENT_LIKE for name in names):
+        wanted.insert(0, "instrument")
+    missing = [name for name in wanted if name not in columns]
+    if missing:
+        alike = [name for name in names if name.lower() == missing[0]]
+        theirs = alike[0] if alike else "theirs"
+        raise DataError(
+            f"{file}: has no column {missing[0]}; it has {', '.join(names)}; "
+            f"say which it is with --columns {theirs}={missing[0]}"
+        )
