@@ -26,9 +26,7 @@ def score(
     start: Annotated[
         str | None, typer.Option("--start", metavar="DATE", help="First date (default: of the test segment).")
     ] = None,
-    end: Annotated[
-        str | None, typer.Option("--end", metavar="DATE", help="Last date (default: the last bar).")
-    ] = None,
+    end: Annotated[str | None, typer.Option("--end", metavar="DATE", help="Last date (default: the last bar).")] = None,
     since_last: Annotated[bool, typer.Option("--since-last", help="Start after the last date scored.")] = False,
     min_coverage: Annotated[
         float,
@@ -70,6 +68,6 @@ def score(
     if done.low_coverage:
         shown = ", ".join(done.low_coverage[:3]) + (" ..." if len(done.low_coverage) > 3 else "")
         raise DataError(
-            f"{len(done.low_coverage)} dates ({shown}) can be scored for less than --min-coverage {min_coverage} of the "
-            "universe and were left out; complete the bars or lower --min-coverage"
+            f"{len(done.low_coverage)} dates ({shown}) can be scored for less than --min-coverage {min_coverage} of "
+            "the universe and were left out; complete the bars or lower --min-coverage"
         )

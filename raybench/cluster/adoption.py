@@ -7,7 +7,8 @@ import time
 
 from raybench.cluster.preparation import on_ray, open_data
 from raybench.cluster.session import session
-from raybench.cluster.training import build_model, claim
+from raybench.cluster.training import claim
+from raybench.cluster.worker import build_model
 from raybench.config import Config, with_absolute_paths
 from raybench.data import storage
 from raybench.data.panel import build_panel

@@ -9,12 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import ray
 
-from raybench.progress import Advance
+from raybench.progress import Advance, Progress
+from raybench.train.state import EpochRecord
 
 POLL_SECONDS = 0.3
 
@@ -93,3 +94,57 @@ class WorkerProgress:
         """Send one line."""
         if self._speaks:
             self._journal.add("note", text)
+
+
+class EpochBars:
+    """Turns the workers' events into one progress bar per epoch, which ends with what the epoch brought."""
+
+    def __init__(self, progress: Progress, max_epochs: int) -> None:
+        self._progress, self._max_epochs = progress, max_epochs
+        self._bar: AbstractContextManager[Advance] | None = None
+        self._advance: Advance | None = None
+        self._stage, self._done, self._last_epoch = "", 0, 0
+        self.fatal: str | None = None
+
+    def __enter__(self) -> EpochBars:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._close()
+
+    def hear(self, kind: str, value: Any) -> None:
+        """Take one event of :class:`Journal`."""
+        if kind == "step":
+            self._step(*value)
+        elif kind == "epoch" and value.epoch > self._last_epoch:  # a restarted worker may say it again
+            self._last_epoch = value.epoch
+            if self._advance is not None:
+                self._advance(0, text=epoch_line(value, self._max_epochs))
+            self._close()
+        elif kind == "fatal":
+            self.fatal = value
+
+    def _step(self, stage: str, total: int | None, done: int) -> None:
+        if stage != self._stage or done < self._done:
+            self._close()
+            self._stage, self._done = stage, 0
+            self._bar = self._progress.track(stage, total)
+            self._advance = self._bar.__enter__()
+        if self._advance is not None:
+            self._advance(done - self._done)
+            self._done = done
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+        self._bar = self._advance = None
+
+
+def epoch_line(record: EpochRecord, max_epochs: int) -> str:
+    """Say in a line what an epoch brought and how long the rest takes at most."""
+    left = record.seconds * (max_epochs - record.epoch)
+    return (
+        f"{record.samples_per_second:,.0f} samples/s, train loss {record.train_loss:.5f}, "
+        f"valid loss {record.valid_loss:.5f}, IC {record.valid_ic:.4f}, Rank IC {record.valid_rank_ic:.4f}, "
+        f"at most {left / 60:.0f} min left"
+    )

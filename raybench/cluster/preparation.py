@@ -31,7 +31,7 @@ def open_data(config: Config) -> tuple[Bars | None, FeatureTable | None]:
 
 
 def on_ray(function: Callable[..., Any], items: Sequence[Any], *shared: Any) -> Iterator[Any]:
-    """Run ``function(item, *shared)`` as Ray tasks of one CPU each (a :class:`raybench.data.parallel.Run`).
+    """Run ``function(item, *shared)`` as Ray tasks of one CPU each (a :class:`raybench.data.panel.Run`).
 
     Each shared value lies once in the object store; results come in the order of ``items``.
     """

@@ -34,7 +34,12 @@ class Capacity:
 def capacity() -> Capacity:
     """Ask Ray what is there."""
     nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
-    return Capacity(cpus=cluster_cpus(), gpus=cluster_gpus(), largest_node=max(nodes, default=0.0), cores=os.cpu_count() or 1)
+    return Capacity(
+        cpus=cluster_cpus(),
+        gpus=cluster_gpus(),
+        largest_node=max(nodes, default=0.0),
+        cores=os.cpu_count() or 1,
+    )
 
 
 def plan_workers(wanted: ClusterConfig, there: Capacity, *, streaming: bool) -> Workers:

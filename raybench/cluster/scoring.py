@@ -25,16 +25,16 @@ from raybench.config import Config
 from raybench.data import storage
 from raybench.data.bars import Bars, open_bars
 from raybench.data.feature_table import FeatureTable, open_features
+from raybench.data.panel import Panel, pack, scoring_panel, unpack
 from raybench.data.parallel import Run as Runner
 from raybench.data.parallel import serial
-from raybench.data.panel import Panel, pack, scoring_panel, unpack
 from raybench.errors import DataError
 from raybench.progress import SILENT, Progress
 from raybench.score.ensemble import combine, ensemble_id
 from raybench.score.planning import DatePlan, contiguous_chunks, plan_dates
-from raybench.score.predictor import Predictor, score_dates
+from raybench.score.predictor import Predictor
 from raybench.score.table import dates, write_date
-from raybench.train.artifact import Run, load_run
+from raybench.train.artifact import load_run
 
 DATES_PER_CHUNK = 16
 THREADS = 1  # per scoring process: fixed, since sums in another order differ in the last bit
@@ -97,7 +97,14 @@ def score(
     def work(run: Runner) -> list[dict[str, Any]]:
         panels = [
             scoring_panel(
-                r.config, opened_bars, table, r.processors, plan.missing[0], plan.missing[-1], run=run, progress=progress
+                r.config,
+                opened_bars,
+                table,
+                r.processors,
+                plan.missing[0],
+                plan.missing[-1],
+                run=run,
+                progress=progress,
             )
             for r in runs
         ]
@@ -164,7 +171,8 @@ def _members(config: Config, bars: Bars | None, plan: DatePlan) -> dict[str, int
     """Count the universe's members on each day to be scored; nothing without bars."""
     if bars is None:
         return {}
-    counts = bars.universe(config.data.universe).count(plan.missing)
+    universe, moments = bars.universe(config.data.universe), plan.missing.astype("datetime64[us]")
+    counts = np.sum([universe.contains(name, moments) for name in universe.instruments], axis=0)
     return {str(day): int(count) for day, count in zip(plan.missing, counts, strict=True)}
 
 
@@ -194,8 +202,7 @@ def _score_on_ray(task: ScoreTask, plan: DatePlan) -> Iterator[dict[str, Any]]:
         num_gpus=1 if gpus >= 1 else 0,
         max_restarts=3,
     )
-    for row in done.iter_rows():
-        yield row
+    yield from done.iter_rows()
 
 
 class DateScorer:

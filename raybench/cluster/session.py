@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 
@@ -47,7 +48,7 @@ def session(*, num_cpus: int | None = None, progress: Progress = SILENT) -> Iter
 
 
 def _connect(num_cpus: int) -> None:
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     try:
         ray.init(num_cpus=num_cpus, **quiet)
     except ValueError as error:

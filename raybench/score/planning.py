@@ -49,7 +49,8 @@ def plan_dates(
     wanted = days[(days >= begin) & (days <= last)]
     if not len(wanted):
         raise DataError(
-            f"no date to score from {begin} to {last}: the data run from {days[0]} to {days[-1]}; change --start or --end"
+            f"no date to score from {begin} to {last}: the data run from {days[0]} to {days[-1]}; "
+            "change --start or --end"
         )
     done = np.array(sorted(present), dtype="datetime64[D]")
     missing = wanted if overwrite else wanted[~np.isin(wanted, done)]

@@ -35,7 +35,12 @@ from raybench.errors import RunError
 from raybench.train.state import EpochRecord
 
 SCHEMA_VERSION = 1
-CONFIG, WEIGHTS, PROCESSORS, HISTORY = "config.yaml", "model.safetensors", "processors.json", "history.parquet"
+CONFIG, WEIGHTS, PROCESSORS, HISTORY = (
+    "config.yaml",
+    "model.safetensors",
+    "processors.json",
+    "history.parquet",
+)
 METRICS, MANIFEST = "metrics.json", "manifest.json"
 
 
@@ -62,7 +67,8 @@ class Run:
     @property
     def history(self) -> pd.DataFrame:
         """One row per epoch: losses, validation IC and Rank IC, gradient norm, learning rate, seconds."""
-        return parquet.read_table(storage.join(self.uri, HISTORY)).to_pandas()
+        frame: pd.DataFrame = parquet.read_table(storage.join(self.uri, HISTORY)).to_pandas()
+        return frame
 
 
 def is_finished(uri: str) -> bool:

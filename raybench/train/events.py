@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 from raybench.data import storage
@@ -12,14 +13,19 @@ from raybench.errors import RunError
 from raybench.train.state import EpochRecord
 
 
+def require_tensorboard(*, wanted: bool) -> None:
+    """Raise RunError before the training, not behind it, if events are wanted and cannot be written."""
+    if wanted and find_spec("tensorboard") is None:
+        raise RunError(
+            "train.tensorboard is true but tensorboard is not installed; "
+            "pip install 'raybench[tensorboard]' or set train.tensorboard to false"
+        )
+
+
 def write_events(uri: str, history: Sequence[EpochRecord]) -> None:
     """Publish one event file in folder ``uri`` with a scalar per column and epoch."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise RunError(
-            "train.tensorboard is true but tensorboard is not installed; pip install 'raybench[tensorboard]' or set it to false"
-        ) from None
+    from torch.utils.tensorboard import SummaryWriter
+
     with tempfile.TemporaryDirectory() as folder:
         with SummaryWriter(folder) as writer:
             for record in history:

@@ -70,7 +70,9 @@ def fit(
         model.load_state_dict(state.weights)
         optimizer.load_state_dict(state.optimizer)
         schedule.load_state_dict(state.schedule)
-    wrapped = world.wrap(torch.compile(model) if options.compile else model)
+    if options.compile:
+        model.compile()
+    wrapped = world.wrap(model)
     autocast = _autocast(model, options)
     qlib_batch = options.batch_size if recipe == "qlib" else None
 
@@ -218,9 +220,7 @@ def _record(
 
 
 def _goodness(record: EpochRecord, options: TrainConfig) -> float:
-    return goodness(
-        options.early_stop.metric, loss=record.valid_loss, ic=record.valid_ic, rank_ic=record.valid_rank_ic
-    )
+    return goodness(options.early_stop.metric, loss=record.valid_loss, ic=record.valid_ic, rank_ic=record.valid_rank_ic)
 
 
 def _advance(state: TrainState, record: EpochRecord, model: nn.Module, options: TrainConfig) -> None:

@@ -14,9 +14,7 @@ from raybench.config.schema import CosineLR, PlateauLR
 def make_optimizer(model: nn.Module, options: TrainConfig) -> Optimizer:
     """Return the optimizer over all parameters of ``model``."""
     if options.optimizer == "sgd":
-        return SGD(
-            model.parameters(), options.lr, momentum=options.momentum, weight_decay=options.weight_decay
-        )
+        return SGD(model.parameters(), options.lr, momentum=options.momentum, weight_decay=options.weight_decay)
     kind = Adam if options.optimizer == "adam" else AdamW
     return kind(model.parameters(), options.lr, weight_decay=options.weight_decay)
 

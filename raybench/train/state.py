@@ -58,9 +58,7 @@ def to_bytes(state: TrainState) -> bytes:
     plain = {
         "schema_version": SCHEMA_VERSION,
         **{name: getattr(state, name) for name in state.__dataclass_fields__ if name != "history"},
-        "history": [
-            {name: getattr(record, name) for name in record.__dataclass_fields__} for record in state.history
-        ],
+        "history": [{name: getattr(record, name) for name in record.__dataclass_fields__} for record in state.history],
     }
     buffer = io.BytesIO()
     torch.save(plain, buffer)

@@ -42,9 +42,7 @@ def validate(
     parts: list[tuple[Tensor, ...]] = []
     for x_BWF, rows in feed.batches():
         score_B = forward(model, x_BWF, autocast).double().cpu()
-        parts.append(
-            (score_B, rows.label_B.double(), rows.raw_label_B.double(), rows.date_B, rows.position_B)
-        )
+        parts.append((score_B, rows.label_B.double(), rows.raw_label_B.double(), rows.date_B, rows.position_B))
     columns = [torch.cat(column) for column in zip(*parts, strict=True)] if parts else _no_samples()
     score_S, label_S, raw_S, date_S, position_S = (world.gather(column).numpy() for column in columns)
     order = np.argsort(position_S, kind="stable")

@@ -23,22 +23,28 @@ def test_only_missing_dates_are_done() -> None:
 
 def test_overwrite_does_all_of_the_range() -> None:
     plan = plan_dates(
-        CALENDAR, start=days("2020-01-03")[0], end=days("2020-01-06")[0], present=days("2020-01-06"), overwrite=True
+        CALENDAR,
+        start=days("2020-01-03")[0],
+        end=days("2020-01-06")[0],
+        present=days("2020-01-06"),
+        overwrite=True,
     )
     assert list(plan.missing) == days("2020-01-03", "2020-01-06")
 
 
 def test_since_last_looks_at_what_is_there_only_to_start() -> None:
     plan = plan_dates(
-        CALENDAR, start=days("2020-01-01")[0], end=None, present=days("2020-01-03", "2020-01-06"), since_last=True
+        CALENDAR,
+        start=days("2020-01-01")[0],
+        end=None,
+        present=days("2020-01-03", "2020-01-06"),
+        since_last=True,
     )
     assert list(plan.missing) == days("2020-01-07")
 
 
 def test_since_last_with_nothing_new_is_no_error() -> None:
-    plan = plan_dates(
-        CALENDAR, start=days("2020-01-01")[0], end=None, present=days("2020-01-07"), since_last=True
-    )
+    plan = plan_dates(CALENDAR, start=days("2020-01-01")[0], end=None, present=days("2020-01-07"), since_last=True)
     assert len(plan.missing) == 0
 
 

@@ -33,9 +33,7 @@ def scores(day: str, names: int = 6, seed: int = 0) -> pd.DataFrame:
 def table(tmp_path: Path) -> str:
     uri = str(tmp_path / "scores")
     for seed, day in enumerate(DAYS):
-        write_date(
-            uri, day, scores(day, seed=seed), "run-a", {"coverage": 0.5 + seed / 10, "universe": "demo"}
-        )
+        write_date(uri, day, scores(day, seed=seed), "run-a", {"coverage": 0.5 + seed / 10, "universe": "demo"})
     return uri
 
 
@@ -104,9 +102,7 @@ def test_equal_scores_give_equal_bytes_in_any_row_order(tmp_path: Path) -> None:
     assert first == second
 
 
-def test_a_failed_write_leaves_the_old_date_and_no_litter(
-    table: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_the_old_date_and_no_litter(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = read_scores(table)
 
     def fail_at(name: str) -> None:

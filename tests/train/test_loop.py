@@ -35,7 +35,9 @@ def test_it_learns_the_planted_line() -> None:
     assert state.best_record().valid_rank_ic > 0.6
 
 
-@pytest.mark.parametrize("schedule", [{"type": "constant"}, {"type": "cosine", "warmup_epochs": 1}, {"type": "plateau"}])
+@pytest.mark.parametrize(
+    "schedule", [{"type": "constant"}, {"type": "cosine", "warmup_epochs": 1}, {"type": "plateau"}]
+)
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_resumed_equals_unbroken_exactly(schedule: dict[str, object], optimizer: str) -> None:
     wanted = options(max_epochs=4, lr_schedule=schedule, optimizer=optimizer)
@@ -56,9 +58,7 @@ def test_early_stop_keeps_the_best_weights_and_needs_strict_improvement() -> Non
 
 
 def test_cosine_warms_up_and_ends_at_min_lr() -> None:
-    wanted = options(
-        max_epochs=6, lr=0.01, lr_schedule={"type": "cosine", "warmup_epochs": 2, "min_lr": 1e-4}
-    )
+    wanted = options(max_epochs=6, lr=0.01, lr_schedule={"type": "cosine", "warmup_epochs": 2, "min_lr": 1e-4})
     state = fit(network(), feeds(TRAIN, VALID, wanted), wanted)
     rates = [record.lr for record in state.history]
     assert rates[0] < rates[1] < rates[2] == pytest.approx(0.01)
@@ -67,7 +67,9 @@ def test_cosine_warms_up_and_ends_at_min_lr() -> None:
 
 def test_plateau_lowers_the_rate_when_nothing_improves() -> None:
     wanted = options(
-        max_epochs=5, lr=1e-12, lr_schedule={"type": "plateau", "factor": 0.1, "patience": 1},
+        max_epochs=5,
+        lr=1e-12,
+        lr_schedule={"type": "plateau", "factor": 0.1, "patience": 1},
         early_stop={"metric": "rank_ic", "patience": 9},
     )
     state = fit(network(), feeds(TRAIN, VALID, wanted), wanted)
@@ -132,7 +134,7 @@ def test_a_loss_that_is_not_finite_stops_at_once_with_its_cause(field: str | Non
 def test_an_empty_validation_segment_is_named() -> None:
     empty = Segment(source=VALID.source, samples=VALID.samples.take(slice(0, 0)))
     wanted = options()
-    with pytest.raises(TrainingError, match="data.segments.valid"):
+    with pytest.raises(TrainingError, match=r"data\.segments\.valid"):
         fit(network(), feeds(TRAIN, empty, wanted), wanted)
 
 

@@ -1,0 +1,129 @@
+"""What every Ray Train worker runs: the plain loop on the shared panel, with checkpoints and events going out."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import torch
+from ray.train import Checkpoint
+from ray.train.torch import get_device
+
+from raybench import models
+from raybench.cluster.journal import Journal, WorkerProgress
+from raybench.config import Config
+from raybench.data.panel import Panel, unpack
+from raybench.errors import ConfigError, TrainingError
+from raybench.train.batches import ResidentEvaluation, ResidentFeed
+from raybench.train.loop import Feeds, fit
+from raybench.train.state import TrainState, from_bytes, to_bytes
+from raybench.train.world import ProcessGroup, World
+
+STATE = "state.pt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerTask:
+    """All that a training worker is given; arrays are references into the object store."""
+
+    config: Config
+    panel_spec: dict[str, Any]
+    arrays: dict[str, ray.ObjectRef[Any]]
+    threads: int
+    journal: Journal
+
+
+def work(loop_config: dict[str, Any]) -> None:
+    """Train as one rank of the group; the last checkpoint, if there is one, is gone on from."""
+    task: WorkerTask = loop_config["task"]
+    torch.set_num_threads(task.threads)
+    config = task.config
+    device = get_device()
+    world = ProcessGroup(device)
+    state = last_state(ray.train.get_checkpoint())
+    if state is not None and state.finished:
+        _report(state, world, task.journal)
+        return
+    panel = unpack(task.panel_spec, {name: ray.get(ref) for name, ref in task.arrays.items()})
+    model = build_model(config, panel.columns).to(device)
+    progress = WorkerProgress(task.journal, speaks=world.rank == 0)
+    try:
+        fit(
+            model,
+            resident_feeds(config, panel, world, device),
+            config.train,
+            recipe=config.recipe,
+            world=world,
+            state=state,
+            on_epoch=lambda reached: _report(reached, world, task.journal),
+            progress=progress,
+        )
+    except TrainingError as error:
+        # All ranks stop at the same step. To raise would have Ray Train try the same thing again.
+        if world.rank == 0:
+            task.journal.add("fatal", str(error))
+
+
+def build_model(config: Config, columns: Sequence[str]) -> torch.nn.Module:
+    """Return the network of ``config``, seeded, in the precision it trains in."""
+    torch.manual_seed(config.train.seed)
+    model = models.build(
+        config.model.model_dump(),
+        feature_set={"type": config.data.feature_set.type, "columns": list(columns)},
+        step_len=config.data.step_len,
+        recipe=config.recipe,
+    )
+    if config.train.activation_checkpoint:
+        if not hasattr(model, "checkpoint_chunks"):
+            raise ConfigError(f"train.activation_checkpoint is not for network {config.model.type}; set it to false")
+        # Stretches of sqrt(W) steps: states between them and inside the one at hand take least memory together.
+        setattr(model, "checkpoint_chunks", math.isqrt(config.data.step_len - 1) + 1)  # noqa: B010 (not a tensor)
+    return model.double() if config.train.precision == "fp64" else model
+
+
+def resident_feeds(config: Config, panel: Panel, world: World, device: torch.device) -> Feeds:
+    """Return the loop's feeds over arrays that every worker holds."""
+    options = config.train
+    qlib = config.recipe == "qlib"
+    train, valid = panel.segments["train"], panel.segments["valid"]
+    size = options.eval_batch_size or options.batch_size
+    again = ResidentEvaluation(train, batch_size=size, world=world, device=device)
+    return Feeds(
+        train=ResidentFeed(
+            train,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            world=world,
+            device=device,
+            drop_last=qlib,
+        ),
+        valid=ResidentEvaluation(valid, batch_size=size, world=world, device=device),
+        train_again=again if options.extra_train_pass else None,
+    )
+
+
+def last_state(checkpoint: Checkpoint | None) -> TrainState | None:
+    """Read the state out of a checkpoint."""
+    if checkpoint is None:
+        return None
+    with checkpoint.as_directory() as folder:
+        return from_bytes((Path(folder) / STATE).read_bytes())
+
+
+def _report(state: TrainState, world: World, journal: Journal) -> None:
+    """Checkpoint the state (rank 0) and meet the other ranks at Ray Train's barrier."""
+    record = state.history[-1]
+    metrics = asdict(record)
+    if world.rank != 0:
+        ray.train.report(metrics)
+        return
+    journal.add("epoch", record)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / STATE).write_bytes(to_bytes(state))
+        ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
