@@ -79,9 +79,12 @@ def import_bars(
     )
 
 
-def _write(
-    target: _Target, source: Source, universes: Mapping[str, Universe], progress: Progress
-) -> BarsMetadata:
+def check_target(to: storage.Uri) -> None:
+    """Refuse a place that holds something other than a bars dataset."""
+    _Target(storage.open_location(to).uri)
+
+
+def _write(target: _Target, source: Source, universes: Mapping[str, Universe], progress: Progress) -> BarsMetadata:
     files: list[BarsFile] = []
     findings = merge(source.findings, _absent(universes, source.spans))
     digest = hashlib.sha256(json.dumps([source.frequency, list(source.fields)]).encode())
@@ -160,8 +163,7 @@ def _publish_part(target: _Target, number: int, block: BarBlock) -> BarsFile:
 def _universes(source: Source, extra: Mapping[str, Universe]) -> dict[str, Universe]:
     """All universes by name; ``all`` is what the source says, else every instrument while it has bars."""
     ranges = {
-        name: (source.calendar[span.start], source.calendar[span.stop - 1])
-        for name, span in source.spans.items()
+        name: (source.calendar[span.start], source.calendar[span.stop - 1]) for name, span in source.spans.items()
     }
     for name, universe in extra.items():
         if name == ALL:
@@ -261,9 +263,7 @@ class _Target:
             file = storage.join(self.uri, METADATA)
             return BarsMetadata.from_json(storage.read_bytes(file), where=file)
         if names and not _staging_names(self.uri):
-            raise DataError(
-                f"{self.uri}: is no bars dataset (no {METADATA} in it); want a new or empty folder (--to)"
-            )
+            raise DataError(f"{self.uri}: is no bars dataset (no {METADATA} in it); want a new or empty folder (--to)")
         return None
 
 
