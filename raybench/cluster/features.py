@@ -30,8 +30,8 @@ def features(
     """Build the feature table ``to`` from the bars dataset ``bars``.
 
     ``set`` is alpha158, alpha360 or both with a comma between them. ``universe``, ``start`` and ``end`` choose
-    rows; every feature looks back over an instrument's whole history. ``local`` uses this process alone, with
-    the same files as the result.
+    rows; every feature looks back over an instrument's whole history. ``local`` uses this process alone and
+    gives the same files.
     """
     job = plan_features(open_bars(bars), parse_sets(set), to, universe=universe, start=start, end=end)
     if local or is_built(job):
@@ -47,12 +47,13 @@ def run_on_ray(build: Callable[[Group], Part | None], groups: list[Group]) -> It
     """
 
     def task(row: dict[str, Any]) -> dict[str, Any]:
-        return {"part": build(groups[row["item"]])}
+        part = build(groups[row["item"]])
+        return {"part": part.to_json() if part else ""}  # text, so that it is a plain column
 
     items = ray.data.from_items(list(range(len(groups))), override_num_blocks=len(groups))
     try:
         for row in items.map(task, num_cpus=1).iter_rows():
-            yield row["part"]
+            yield Part.from_json(row["part"]) if row["part"] else None
     except Exception as error:
         raise _cause(error) from error
 

@@ -15,7 +15,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -34,9 +34,9 @@ KEYS = ("instrument", "datetime")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One file: its address, its instruments and how many rows each has, its range of time, its hash."""
+    """One file: its name, its instruments and how many rows each has, its range of time, its hash."""
 
-    uri: str
+    name: str
     instruments: tuple[str, ...]
     counts: tuple[int, ...]
     first: str
@@ -46,6 +46,21 @@ class Part:
     @property
     def rows(self) -> int:
         return sum(self.counts)
+
+    def to_json(self) -> str:
+        """Write it as one line of text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Part:
+        """Read what ``to_json`` wrote."""
+        return cls.of(json.loads(text))
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Part:
+        """Take it from the values of its fields as JSON has them."""
+        lists = {name: tuple(values[name]) for name in ("instruments", "counts")}
+        return cls(**{**values, **lists})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +99,8 @@ class FeatureTable:
         files = self.files
         if self.parts and instruments is not None:
             wanted = set(instruments)
-            here = tuple(part.uri for part in self.parts if not wanted.isdisjoint(part.instruments))
+            pairs = zip(self.files, self.parts, strict=True)
+            here = tuple(file for file, part in pairs if not wanted.isdisjoint(part.instruments))
             files = here or files[:1]  # of none of them: an empty table with the right columns
         table = parquet.read_table(files, [*KEYS, *names], instruments, start, end)
         return _canonical(table, self.uri, in_order=bool(self.parts))
@@ -124,12 +140,12 @@ def open_features(uri: storage.Uri) -> FeatureTable:
             f"{place}: the feature table is not finished (its manifest says {manifest['state']}); "
             "run the same `raybench features` command again, it goes on where it stopped"
         )
-    parts = tuple(part_from_json(place, part) for part in manifest["files"])
+    parts = tuple(Part.of(part) for part in manifest["files"])
     return FeatureTable(
         uri=place,
         columns=tuple(manifest["columns"]),
         label=manifest["label"]["column"],
-        files=tuple(part.uri for part in parts),
+        files=tuple(storage.join(place, part.name) for part in parts),
         fingerprint=manifest["fingerprint"],
         parts=parts,
     )
@@ -161,19 +177,6 @@ def publish_manifest(uri: storage.Uri, manifest: Mapping[str, Any]) -> None:
     """Put the manifest of a table in place."""
     text = json.dumps({"schema_version": SCHEMA_VERSION, **manifest}, indent=1)
     storage.publish_bytes(manifest_uri(uri), text.encode(), staging=storage.sibling(uri, ".staging"))
-
-
-def part_to_json(part: Part) -> dict[str, Any]:
-    """Describe a file for the manifest, by its name within the table's folder."""
-    return {**asdict(part), "uri": storage.name_of(part.uri)}
-
-
-def part_from_json(uri: str, values: Mapping[str, Any]) -> Part:
-    """Read what ``part_to_json`` wrote."""
-    part = Part(**values)
-    return replace(
-        part, uri=storage.join(uri, part.uri), instruments=tuple(part.instruments), counts=tuple(part.counts)
-    )
 
 
 def _open_foreign(uri: str) -> FeatureTable:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -30,7 +30,6 @@ from raybench.data.feature_table import (
     FeatureTable,
     Part,
     open_features,
-    part_to_json,
     publish_manifest,
     read_manifest,
 )
@@ -40,9 +39,7 @@ from raybench.progress import SILENT, Progress
 
 SETS = ("alpha158", "alpha360")
 PART_BYTES = 32 << 20  # of features in memory: a few of them fit beside each other in every task
-_VERSION = (
-    1  # raised when the same bars give other features, so that parts of an older build are not taken up
-)
+_VERSION = 1  # raised when the same bars give other features, so that parts of an older build are not taken up
 
 Group = tuple[int, tuple[str, ...]]
 Run = Callable[[Callable[[Group], Part | None], list[Group]], Iterable[Part | None]]
@@ -55,9 +52,10 @@ def features(bars: pd.DataFrame, set: str = "alpha158", columns: Sequence[str] |
     missing on dates that other instruments have count as suspended. ``set`` is alpha158, alpha360 or both
     with a comma between them; ``columns`` keeps some of the features, in the set's order.
     """
-    names = column_names(parse_sets(set), columns)
+    sets = parse_sets(set)
+    names = column_names(sets, columns)
     block = BarBlock.from_frame(bars)
-    frame = pd.DataFrame(_compute(block, names), columns=list(names), copy=False)
+    frame = pd.DataFrame(_compute(block, sets, names), columns=list(names), copy=False)
     frame.insert(0, "instrument", np.array(block.instruments, dtype=object)[block.code_R])
     frame.insert(1, "datetime", block.datetime_R)
     return frame.assign(**{LABEL_COLUMN: labels.compute(block, parse_label(DEFAULT_LABEL))})
@@ -74,10 +72,14 @@ def parse_sets(text: str) -> tuple[str, ...]:
 
 
 def column_names(sets: Sequence[str], columns: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Name the features of the sets, or those of them that are in ``columns``, in the sets' order."""
-    names = [name for one in sets for name in (alpha158.NAMES if one == "alpha158" else alpha360.NAMES)]
+    """Name the features of the sets, or those of them that are in ``columns``, in the sets' order.
+
+    OPEN0, HIGH0, LOW0 and VWAP0 are the same in both sets and come once, with Alpha158.
+    """
+    of_set = {"alpha158": alpha158.NAMES, "alpha360": alpha360.NAMES}
+    names = tuple(dict.fromkeys(name for one in sets for name in of_set[one]))
     if columns is None:
-        return tuple(names)
+        return names
     unknown = [name for name in columns if name not in names]
     if unknown:
         known = f"columns run from {names[0]} to {names[-1]}"
@@ -177,7 +179,7 @@ def build_features(job: FeatureJob, *, run: Run = map, progress: Progress = SILE
         raise DataError(f"{job.bars.uri}: no row is in {asked}; change --instruments, --start or --end")
     parts.sort(key=lambda part: part.instruments)
     publish_manifest(job.to, _manifest(job, parts))
-    kept = {part.uri for part in parts}
+    kept = {storage.join(job.to, part.name) for part in parts}
     for file in storage.list_files(job.to, ".parquet"):
         if file not in kept:  # of the table that was here before, or of an interrupted build
             storage.remove(file)
@@ -190,7 +192,7 @@ def is_built(job: FeatureJob) -> bool:
     if manifest is None or manifest["state"] != "complete" or manifest["request"] != job.request:
         return False
     there = set(storage.list_files(job.to, ".parquet"))
-    return {storage.join(job.to, part["uri"]) for part in manifest["files"]} == there
+    return {storage.join(job.to, part["name"]) for part in manifest["files"]} == there
 
 
 def build_part(job: FeatureJob, group: Group) -> Part | None:
@@ -222,7 +224,7 @@ def part_table(job: FeatureJob, block: BarBlock) -> Any:
     if job.universe is not None:
         keep_R &= job.universe.mask(block.instruments, code_R, block.datetime_R)
     rows = np.flatnonzero(keep_R)
-    features_FR = np.ascontiguousarray(_compute(block, job.columns)[rows].T)
+    features_FR = np.ascontiguousarray(_compute(block, job.sets, job.columns)[rows].T)
     label_R = labels.compute(block, parse_label(DEFAULT_LABEL))[rows]
     instrument = pa.DictionaryArray.from_arrays(code_R[rows], pa.array(block.instruments, pa.string()))
     return pa.table(
@@ -236,10 +238,10 @@ def part_table(job: FeatureJob, block: BarBlock) -> Any:
     )
 
 
-def _compute(block: BarBlock, names: Sequence[str]) -> NDArray[np.float32]:
-    """Compute columns [R, F] of either set or both."""
-    narrow = [name for name in names if name in _NARROW]
-    wide = [name for name in names if name in _WIDE]
+def _compute(block: BarBlock, sets: Sequence[str], names: Sequence[str]) -> NDArray[np.float32]:
+    """Compute columns [R, F] of one set or both; ``names`` as ``column_names`` orders them."""
+    narrow = [name for name in names if "alpha158" in sets and name in _NARROW]
+    wide = names[len(narrow) :]
     parts = [alpha158.compute(block, narrow)] if narrow else []
     if wide:
         table = alpha360.compute(block)
@@ -247,7 +249,7 @@ def _compute(block: BarBlock, names: Sequence[str]) -> NDArray[np.float32]:
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
-_NARROW = {name: i for i, name in enumerate(alpha158.NAMES)}
+_NARROW = frozenset(alpha158.NAMES)
 _WIDE = {name: i for i, name in enumerate(alpha360.NAMES)}
 
 
@@ -277,7 +279,7 @@ def _describe(uri: str, table: Any, data: bytes) -> Part:
     counted = table["instrument"].combine_chunks().value_counts()
     when = table["datetime"].to_numpy()
     return Part(
-        uri=uri,
+        name=storage.name_of(uri),
         instruments=tuple(counted.field("values").to_pylist()),
         counts=tuple(counted.field("counts").to_pylist()),
         first=str(when.min()),
@@ -296,5 +298,5 @@ def _manifest(job: FeatureJob, parts: Sequence[Part]) -> dict[str, Any]:
         "columns": list(job.columns),
         "label": {"column": LABEL_COLUMN, "expression": DEFAULT_LABEL},
         "rows": sum(part.rows for part in parts),
-        "files": [part_to_json(part) for part in parts],
+        "files": [asdict(part) for part in parts],
     }

@@ -1,4 +1,4 @@
-"""A reader of Qlib's binary files in a few lines, so that feature tests do not lean on the import they help to check."""
+"""A reader of Qlib's binary files in a few lines, so that feature tests do not lean on the import."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def with_fields(block: BarBlock, fields: dict[str, NDArray[np.float32]]) -> BarB
 
 @pytest.mark.shared
 def test_equals_qlib(shared: Path) -> None:
-    """Every cell of all 158 columns is within tolerance and every NaN is in its place: there is no exception."""
+    """Every cell of the 158 columns is within tolerance, every NaN in its place: there is no exception."""
     want = pd.read_parquet(shared / "oracle/features/alpha158_raw.parquet")
     block = read_bins(shared / "cn_data", sorted(want["instrument"].unique()))
     got = alpha158.compute(block)[rows_of(block, want)]

@@ -1,0 +1,51 @@
+"""``raybench features``: a feature table from a bars dataset."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from raybench.cli.output import Output, command
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("features")(command(features))
+
+
+def features(
+    out: Output,
+    bars: Annotated[str, typer.Option("--bars", help="Bars dataset (of raybench import).", metavar="BARS")],
+    to: Annotated[str, typer.Option("--to", help="Folder or s3:// address to write.", metavar="FEATURES")],
+    set: Annotated[str, typer.Option("--set", help="alpha158, alpha360 or alpha158,alpha360.")] = "alpha158",
+    instruments: Annotated[
+        str | None,
+        typer.Option("--instruments", help="Keep the rows of a universe's members.", metavar="UNIVERSE"),
+    ] = None,
+    start: Annotated[str | None, typer.Option("--start", help="First date to keep.")] = None,
+    end: Annotated[str | None, typer.Option("--end", help="Last date to keep.")] = None,
+) -> None:
+    """Compute Alpha158 and Alpha360 of every bar as a Ray Data job, and write them to Parquet.
+
+    Features look back over an instrument's whole history; --instruments, --start and --end choose rows only.
+    """
+    from raybench.cluster.features import features as build
+
+    began = time.monotonic()
+    table = build(bars, set, to, universe=instruments, start=start, end=end, progress=out.progress)
+    seconds = time.monotonic() - began
+    rows = sum(part.rows for part in table.parts)
+    summary: dict[str, Any] = {
+        "features": table.uri,
+        "rows": rows,
+        "columns": len(table.columns),
+        "instruments": len(table.instruments()),
+        "first": min(part.first for part in table.parts)[:10],
+        "last": max(part.last for part in table.parts)[:10],
+        "files": len(table.files),
+        "fingerprint": table.fingerprint,
+        "seconds": round(seconds, 2),
+    }
+    out.summary(summary, title="Feature table")
