@@ -111,7 +111,7 @@ def list_files(uri: Uri, suffix: str | tuple[str, ...] = "") -> list[str]:
     """
     if _info(uri).type == pafs.FileType.File:
         return [open_location(uri).uri]
-    names = (n for n in sizes(uri) if n.endswith(suffix) and not any(p[0] in "._" for p in n.split("/")))
+    names = (n for n in sizes(uri) if n.endswith(suffix) and not any(p.startswith((".", "_")) for p in n.split("/")))
     base = open_location(uri).uri
     return [join(base, name) for name in names]
 

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pytest
+
+from raybench.data import parquet, storage
+from raybench.errors import DataError
+
+
+class Killed(BaseException):
+    """Stands for the process that dies: nothing catches it."""
+
+
+def fail_at(step: int) -> Callable[[str, str], None]:
+    """A checkpoint that lets ``step`` calls pass and fails every one after."""
+    passed = 0
+
+    def checkpoint(name: str, uri: str) -> None:
+        nonlocal passed
+        if passed == step:
+            raise Killed(name)
+        passed += 1
+
+    return checkpoint
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An address on a file system that is not local, where a file appears when it is closed."""
+    from fsspec.implementations.dirfs import DirFileSystem
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    memory = MemoryFileSystem()
+    memory.store.clear()
+    memory.pseudo_dirs[:] = [""]
+    remote = pafs.PyFileSystem(pafs.FSSpecHandler(DirFileSystem("/s3", memory)))
+    monkeypatch.setattr(storage, "_s3", lambda endpoint, region: remote)
+    yield "s3://bucket/data"
+    memory.store.clear()
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_a_file_is_old_or_new_whichever_step_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    file = tmp_path / "folder" / "file"
+    storage.publish_bytes(file, b"old")
+    monkeypatch.setattr(storage, "_checkpoint", fail_at(step))
+    if step < 5:
+        with pytest.raises(Killed):
+            storage.publish_bytes(file, b"new, and longer")
+    else:
+        storage.publish_bytes(file, b"new, and longer")
+    assert file.read_bytes() == (b"old" if step < 4 else b"new, and longer")
+    assert os.listdir(file.parent) == ["file"]
+
+
+def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def write(stream: object) -> None:
+        stream.write(b"half")  # type: ignore[attr-defined]
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError):
+        storage.publish_file(tmp_path / "folder" / "file", write)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_publishing_writes_aside_not_among_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+
+    def checkpoint(name: str, uri: str) -> None:
+        seen.append(sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()))
+
+    monkeypatch.setattr(storage, "_checkpoint", checkpoint)
+    storage.publish_bytes(tmp_path / "data" / "x.parquet", b"1")
+    during = {name for names in seen[:-1] for name in names}
+    assert during
+    assert all(name.startswith("data.staging/") for name in during)
+    assert os.listdir(tmp_path) == ["data"]
+
+
+def test_remote_puts_one_whole_object(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    monkeypatch.setattr(storage, "_checkpoint", lambda name, uri: steps.append(name))
+    storage.publish_bytes(s3 + "/a/file", b"content")
+    assert steps == ["put"]
+    assert storage.read_bytes(s3 + "/a/file") == b"content"
+    assert storage.list_files(s3) == [s3 + "/a/file"]
+    assert storage.exists(s3 + "/a")
+    assert not storage.exists(s3 + "/b")
+    storage.remove(s3 + "/a/file")
+    assert storage.sizes(s3) == {}
+
+
+def test_a_writer_that_fails_puts_nothing_remote(s3: str) -> None:
+    def write(stream: object) -> None:
+        stream.write(b"half")  # type: ignore[attr-defined]
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError):
+        storage.publish_file(s3 + "/file", write)
+    assert storage.sizes(s3) == {}
+
+
+def test_equal_tables_give_equal_bytes_and_metadata_comes_back(tmp_path: Path) -> None:
+    table = pa.table({"a": pa.array(range(10), pa.int64())})
+    for name in ("x", "y"):
+        storage.publish_table(tmp_path / name, table, metadata={"key": "value"}, row_groups=[4, 6])
+    assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
+    assert parquet.read_metadata(tmp_path / "x") == {"key": "value"}
+    assert parquet.read_table([tmp_path / "x"])["a"].to_pylist() == list(range(10))
+
+
+def test_listing_is_sorted_and_leaves_hidden_files_out(tmp_path: Path) -> None:
+    for name in ("b.csv", "a.csv", "c.txt", ".hidden.csv", "_SUCCESS.csv", "deep/d.csv", ".git/e.csv"):
+        storage.publish_bytes(tmp_path / name, b"")
+    found = [name.removeprefix(f"{tmp_path}/") for name in storage.list_files(tmp_path, ".csv")]
+    assert found == ["a.csv", "b.csv", "deep/d.csv"]
+    assert storage.children(tmp_path)[-1] == "deep"
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [("gs://bucket/x", "gs://"), ("s3://", "bucket"), ("nowhere/file", "no such file")],
+)
+def test_addresses_that_cannot_be_read(uri: str, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        storage.read_bytes(uri)
+
+
+def test_addresses_join_and_normalise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert storage.join("s3://b/k/", "/x", "y") == "s3://b/k/x/y"
+    assert storage.join("/", "x") == "/x"
+    assert storage.sibling("/a/b/", ".manifest.json") == "/a/b.manifest.json"
+    assert storage.open_location("x").uri == str(tmp_path / "x")
+    assert storage.open_location("file:///a/b").uri == "/a/b"
+    assert storage.open_location("s3://b/k/").uri == "s3://b/k"
