@@ -1,16 +1,19 @@
-"""The kinds of processors: each works on one column at a time, so that a table need not fit in memory.
+"""The kinds of processors: each works on one column at a time, so that a table need not fit in
+memory.
 
-`Elementwise` is fitted on the rows of the fit range and then maps value by value. `PerDate` maps value by value
-with statistics of the value's date. Both apply with torch operations that broadcast, so the same code runs on a
-table column [R], on lagged windows [B, W, F] and on an accelerator. `Ranking` needs the whole date and so works on
-columns only. `RowFilter` drops rows (of the learn frame), `ColumnFilter` columns.
+`Elementwise` is fitted on the rows of the fit range and then maps value by value. `PerDate` maps
+value by value with statistics of the value's date. Both apply with torch operations that broadcast,
+so the same code runs on a table column [R], on lagged windows [B, W, F] and on an accelerator.
+`Ranking` needs the whole date and so works on columns only. `RowFilter` drops rows (of the learn
+frame), `ColumnFilter` columns.
 
-Arithmetic is float32, as it is in Qlib. ``apply`` may change its input: callers hand over what they own.
+Arithmetic is float32, as it is in Qlib. ``apply`` may change its input: callers hand over what they
+own.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -25,7 +28,7 @@ GROUPS = ("feature", "label")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Processor(ABC):
+class Processor:
     """What all have: ``fields_group`` is "feature", "label", a list of them, or None for both."""
 
     fields_group: str | tuple[str, ...] | None = None

@@ -51,9 +51,9 @@ def in_range(
     inside = np.ones(len(dates), np.bool_)
     start, end = date_range
     if start is not None:
-        inside &= day >= np.datetime64(start, "D")
+        inside &= day >= start.astype("datetime64[D]")
     if end is not None:
-        inside &= day <= np.datetime64(end, "D")
+        inside &= day <= end.astype("datetime64[D]")
     return inside
 
 

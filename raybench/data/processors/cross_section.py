@@ -31,7 +31,7 @@ class CSZScoreNorm(PerDate):
 
     def __post_init__(self) -> None:
         # super() without arguments does not survive slots=True in Python 3.11
-        super(CSZScoreNorm, self).__post_init__()  # noqa: UP008
+        super(CSZScoreNorm, self).__post_init__()
         if self.method not in ("zscore", "robust"):
             raise ConfigError(f"processor CSZScoreNorm: method is {self.method!r}, expected zscore or robust")
 

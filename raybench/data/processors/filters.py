@@ -24,11 +24,13 @@ class DropnaProcessor(RowFilter):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterCol(ColumnFilter):
-    """Only the features of ``col_list`` stay."""
+    """Only the features of ``col_list`` stay; with fields_group "label" it does nothing."""
 
     fields_group: str | tuple[str, ...] | None = "feature"
 
     def select(self, columns: tuple[str, ...]) -> tuple[str, ...]:
+        if "feature" not in self.groups:
+            return columns
         _require("FilterCol", self.col_list, columns)
         return tuple(column for column in columns if column in self.col_list)
 
@@ -44,7 +46,8 @@ class DropCol(ColumnFilter):
 
 def _require(name: str, wanted: Collection[str], columns: Collection[str]) -> None:
     for column in wanted:
-        if column not in columns:
+        # Qlib's configurations may name the label, which is no feature and stays.
+        if column not in columns and not column.startswith("LABEL"):
             near = get_close_matches(column, columns, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ConfigError(f"processor {name}: col_list names {column!r}, which is not a feature{hint}")

@@ -1,7 +1,8 @@
-"""What fitting leaves: the processors in order with their parameters, which JSON keeps to the last bit.
+"""What fitting leaves: the processors in order with their parameters, which JSON keeps to the last
+bit.
 
-Parameters are float32, so their shortest decimal form and back is exact. Per-date statistics are not kept: they are
-computed again from whatever rows are scored.
+Parameters are float32, so their shortest decimal form and back is exact. Per-date statistics are
+not kept: they are computed again from whatever rows are scored.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class FittedProcessors:
 def select_columns(processors: Sequence[Processor], columns: tuple[str, ...]) -> tuple[str, ...]:
     """The columns that column filters leave, in the order of the table."""
     for processor in processors:
-        if isinstance(processor, ColumnFilter) and "feature" in processor.groups:
+        if isinstance(processor, ColumnFilter):
             columns = processor.select(columns)
     if not columns:
         raise ConfigError("data.processors: FilterCol and DropCol leave no feature; keep at least one")
@@ -111,11 +112,21 @@ def changes_features(processor: Processor) -> bool:
     return "feature" in processor.groups and not isinstance(processor, RowFilter)
 
 
+def processor_to_dict(processor: Processor) -> dict[str, Any]:
+    """Name and arguments, as in a configuration."""
+    kwargs = {f.name: getattr(processor, f.name) for f in fields(processor)}
+    return {"class": type(processor).__name__, "kwargs": kwargs}
+
+
+def processor_from_dict(data: Mapping[str, Any]) -> Processor:
+    """The inverse of `processor_to_dict`."""
+    return make_processor(data["class"], data["kwargs"])
+
+
 def _dump(step: FittedStep) -> dict[str, Any]:
-    kwargs = {f.name: getattr(step.processor, f.name) for f in fields(step.processor)}
     feature = None if step.feature_PF is None else [_numbers(row) for row in step.feature_PF]
     label = None if step.label is None else _numbers(step.label)
-    return {"class": type(step.processor).__name__, "kwargs": kwargs, "feature": feature, "label": label}
+    return {**processor_to_dict(step.processor), "feature": feature, "label": label}
 
 
 def _numbers(values: Sequence[float] | Float32) -> list[float | str]:
@@ -126,7 +137,7 @@ def _load(data: Mapping[str, Any]) -> FittedStep:
     feature, label = data["feature"], data["label"]
     rows = None if feature is None else [[float(v) for v in row] for row in feature]
     return FittedStep(
-        processor=make_processor(data["class"], data["kwargs"]),
+        processor=processor_from_dict(data),
         feature_PF=None if rows is None else cast(Float32, np.array(rows, np.float32)),
         label=None if label is None else tuple(float(v) for v in label),
     )

@@ -5,9 +5,10 @@ Shapes: M table rows, F columns, P parameters of a step.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ import numpy.typing as npt
 from raybench.data.processors.base import Processor
 from raybench.data.processors.by_date import Float32
 from raybench.data.processors.column import Params, Rows, process_column
+
+Table = TypeVar("Table", covariant=True)
 
 COLUMNS_AT_ONCE = 16  # one cache line of float32 per row
 
@@ -30,8 +33,8 @@ class FeatureColumns(Protocol):
 
     def process(
         self, steps: Sequence[Processor], rows: Rows, params: Sequence[Float32] | None
-    ) -> list[Float32]:
-        """Run steps over every column; gives each step's parameters [P, F]. ``params`` None: fit them."""
+    ) -> ProcessedColumns[Self]:
+        """Run steps over every column; without ``params`` [P, F] of each step, fit them."""
         ...
 
     def any_nan(self) -> npt.NDArray[np.bool_]:
@@ -44,11 +47,23 @@ class FeatureColumns(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessedColumns(Generic[Table]):
+    """The columns after some steps, and each step's parameters [P, F]."""
+
+    table: Table
+    params: list[Float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArrayColumns:
-    """A table ``feature_MF`` that is processed in place, so it must be the caller's own."""
+    """A table ``feature_MF`` that is processed in place, so it must be the caller's own.
+
+    mapped: it lies in a file, and so will copies of it.
+    """
 
     columns: tuple[str, ...]
     feature_MF: Float32
+    mapped: bool = False
 
     @property
     def num_rows(self) -> int:
@@ -56,7 +71,7 @@ class ArrayColumns:
 
     def process(
         self, steps: Sequence[Processor], rows: Rows, params: Sequence[Float32] | None
-    ) -> list[Float32]:
+    ) -> ProcessedColumns[ArrayColumns]:
         fitted: list[list[Params]] = []
         for first, block_CM in self._blocks():
             for i, x_M in enumerate(block_CM):
@@ -65,7 +80,7 @@ class ArrayColumns:
                 block_CM[i] = result.x_K
                 fitted.append(result.params)
             self.feature_MF[:, first : first + len(block_CM)] = block_CM.T
-        return stack_params(steps, fitted)
+        return ProcessedColumns(table=self, params=stack_params(steps, fitted))
 
     def any_nan(self) -> npt.NDArray[np.bool_]:
         found = np.zeros(self.num_rows, np.bool_)
@@ -74,12 +89,21 @@ class ArrayColumns:
         return found
 
     def take(self, rows: npt.NDArray[np.int64]) -> ArrayColumns:
-        return ArrayColumns(columns=self.columns, feature_MF=self.feature_MF[rows])
+        copy = mapped_array((len(rows), len(self.columns))) if self.mapped else None
+        copy = np.take(self.feature_MF, rows, axis=0, out=copy, mode="clip")  # clip: buffers nothing
+        return ArrayColumns(columns=self.columns, feature_MF=copy, mapped=self.mapped)
 
     def _blocks(self) -> Iterator[tuple[int, Float32]]:
         """Copies of a few columns at a time, each column contiguous, with the place of the first."""
         for first in range(0, len(self.columns), COLUMNS_AT_ONCE):
             yield first, np.ascontiguousarray(self.feature_MF[:, first : first + COLUMNS_AT_ONCE].T)
+
+
+def mapped_array(shape: tuple[int, int]) -> Float32:
+    """A float32 array in a temporary file that nobody else sees and that goes with the array."""
+    with tempfile.TemporaryFile(prefix="raybench-") as file:
+        file.truncate(max(1, shape[0] * shape[1] * 4))
+        return np.memmap(file, np.float32, mode="r+", shape=shape) if shape[0] else np.empty(shape, np.float32)
 
 
 def stack_params(steps: Sequence[Processor], fitted: Sequence[Sequence[Params]]) -> list[Float32]:

@@ -1,16 +1,34 @@
-"""Windows x_BWF gathered from compact rows: `RowWindows` (tables), `LagWindows` (Alpha360), `FlatWindows`."""
+"""Windows x_BWF gathered from compact rows: `RowWindows` (tables), `LagWindows` and `FlatWindows` (Alpha360)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
+from raybench.data.windows.flat import FlatWindows
 from raybench.data.windows.grid import WindowGrid, window_grid
+from raybench.data.windows.lag import LagWindows
 from raybench.data.windows.rows import RowWindows
 from raybench.data.windows.source import Arrays, Spec, WindowSource
 
-__all__ = ["Arrays", "RowWindows", "Spec", "WindowGrid", "WindowSource", "from_arrays", "window_grid"]
+__all__ = [
+    "Arrays",
+    "FlatWindows",
+    "LagWindows",
+    "RowWindows",
+    "Spec",
+    "WindowGrid",
+    "WindowSource",
+    "from_arrays",
+    "window_grid",
+]
 
-_KINDS = {"rows": RowWindows}
+_KINDS: Mapping[str, Callable[[Spec, Arrays], WindowSource]] = {
+    "rows": RowWindows.from_arrays,
+    "lags": LagWindows.from_arrays,
+    "flat": FlatWindows.from_arrays,
+}
 
 
 def from_arrays(spec: Spec, arrays: Arrays) -> WindowSource:
     """Make a source again from its ``spec()`` and ``arrays()``; read-only arrays are fine."""
-    return _KINDS[spec["kind"]].from_arrays(spec, arrays)
+    return _KINDS[spec["kind"]](spec, arrays)

@@ -1,12 +1,15 @@
-"""The index of windows over rows that may be missing on some dates: integers only, computed once per frame.
+"""The index of windows over rows that may be missing on some dates: integers only, computed once
+per frame.
 
-The time axis is the dates that occur among the rows that take part. Each instrument has one slot per date of that
-axis from its first to its last row. A window ending on slot s holds, for each of the W slots up to s, the last row
-at or before that slot, and where that lies before the window's start, the first row inside the window: forward then
-backward fill within the window, never across it (Qlib's "ffill+bfill").
+The time axis is the dates that occur among the rows that take part. Each instrument has one slot
+per date of that axis from its first to its last row. A window ending on slot s holds, for each of
+the W slots up to s, the last row at or before that slot, and where that lies before the window's
+start, the first row inside the window: forward then backward fill within the window, never across
+it (Qlib's "ffill+bfill").
 
-Rows are sorted by (instrument, date), so both fills are one maximum: ``row[slot] = max(last_P[slot], first_R[row])``,
-and slots that reach into the instrument before need no care because its rows are smaller.
+Rows are sorted by (instrument, date), so both fills are one maximum: ``row[slot] =
+max(last_P[slot], first_R[row])``, and slots that reach into the instrument before need no care
+because its rows are smaller.
 """
 
 from __future__ import annotations
@@ -23,9 +26,9 @@ Int32 = npt.NDArray[np.int32]
 class WindowGrid:
     """Index arrays of `RowWindows`.
 
-    slot_R: slot of each row, -1 for rows that take no part. first_R: first row inside the window that ends there.
-    regular_R: whether that window is simply the W rows up to it. last_P: last row at or before each slot,
-    behind ``step_len - 1`` leading slots that belong to nobody.
+    slot_R: slot of each row, -1 for rows that take no part. first_R: first row inside the window
+    that ends there. regular_R: whether that window is simply the W rows up to it. last_P: last row
+    at or before each slot, behind ``step_len - 1`` leading slots that belong to nobody.
     """
 
     slot_R: Int32
@@ -44,8 +47,8 @@ def window_grid(
 ) -> WindowGrid:
     """Index rows sorted by (instrument, date); codes as in `Frame`.
 
-    ``keep_R`` leaves rows out (they also give no slots of their own to the time axis). ``floor_R`` is, per row, the
-    earliest date code its window may reach back to.
+    ``keep_R`` leaves rows out (they also give no slots of their own to the time axis). ``floor_R``
+    is, per row, the earliest date code its window may reach back to.
     """
     rows = len(instrument_R)
     kept_K = np.arange(rows) if keep_R is None else np.flatnonzero(keep_R)

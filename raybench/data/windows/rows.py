@@ -1,7 +1,8 @@
 """Windows over a table of processed rows: x_BWF from feature_RF and a `WindowGrid`.
 
-A row that is missing inside the window (a gap in the membership, a date before the first row) is filled forward,
-then backward, from rows inside the window. NaN inside a row stays NaN: that is for the processors.
+A row that is missing inside the window (a gap in the membership, a date before the first row) is
+filled forward, then backward, from rows inside the window. NaN inside a row stays NaN: that is for
+the processors.
 """
 
 from __future__ import annotations

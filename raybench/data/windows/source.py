@@ -1,8 +1,9 @@
 """What every source of windows offers, and how its arrays become tensors again in another process.
 
-A window source holds compact rows and turns row ids into windows: ``gather(row_B) -> x_BWF``. Row ids are the
-source's own (``Samples.row_S``). Windows exist only for the batch at hand; nothing here stores one.
-NaN: a source gives what its rows hold; what a missing row becomes is said in the module of each source.
+A window source holds compact rows and turns row ids into windows: ``gather(row_B) -> x_BWF``. Row
+ids are the source's own (``Samples.row_S``). Windows exist only for the batch at hand; nothing here
+stores one. NaN: a source gives what its rows hold; what a missing row becomes is said in the module
+of each source.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Protocol, Self
 
-import numpy as np
 import numpy.typing as npt
 import torch
 

@@ -1,0 +1,71 @@
+"""Taking a panel apart for the object store, and putting it together again without a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy.typing as npt
+
+from raybench.data.panel.types import Panel, Samples, Segment
+from raybench.data.processors import FittedProcessors
+from raybench.data.windows import Arrays, Spec, from_arrays
+
+
+def pack(panel: Panel) -> tuple[Spec, Arrays]:
+    """Take a panel apart: a small picklable spec, and arrays for the object store, each buffer once."""
+    arrays: Arrays = {}
+    names: dict[tuple[Any, ...], str] = {}
+
+    def share(parts: Arrays) -> dict[str, str]:
+        return {key: _share(array, arrays, names) for key, array in parts.items()}
+
+    segments = {
+        name: {
+            "source": segment.source.spec(),
+            "source_arrays": share(segment.source.arrays()),
+            "samples": share(segment.samples.arrays()),
+        }
+        for name, segment in panel.segments.items()
+    }
+    spec: Spec = {
+        "instruments": panel.instruments,
+        "dates": share({"dates": panel.dates})["dates"],
+        "segments": segments,
+        "columns": panel.columns,
+        "processors": panel.processors.to_json(),
+        "fingerprint": panel.fingerprint,
+    }
+    return spec, arrays
+
+
+def _share(array: npt.NDArray[Any], arrays: Arrays, names: dict[tuple[Any, ...], str]) -> str:
+    """The name under which an array is shared: the same memory seen in the same way has one name."""
+    view = array.__array_interface__
+    key = (view["data"][0], array.shape, array.strides, view["typestr"])
+    if key not in names:
+        names[key] = f"a{len(names)}"
+        arrays[names[key]] = array
+    return names[key]
+
+
+def unpack(spec: Spec, arrays: Arrays) -> Panel:
+    """Put a panel together over arrays that may be read-only; nothing is copied."""
+
+    def fetch(keys: Mapping[str, str]) -> Arrays:
+        return {name: arrays[key] for name, key in keys.items()}
+
+    return Panel(
+        instruments=tuple(spec["instruments"]),
+        dates=arrays[spec["dates"]],
+        segments={
+            name: Segment(
+                source=from_arrays(part["source"], fetch(part["source_arrays"])),
+                samples=Samples(**fetch(part["samples"])),
+            )
+            for name, part in spec["segments"].items()
+        },
+        columns=tuple(spec["columns"]),
+        processors=FittedProcessors.from_json(spec["processors"]),
+        fingerprint=spec["fingerprint"],
+    )

@@ -1,0 +1,88 @@
+"""The panel: everything a training or scoring run needs, as a few arrays that are shared once per node.
+
+A segment is a window source and its samples. Samples name rows of the source, so a window is gathered
+where it is used and never stored. NaN: ``label_S`` has none in train and valid under recipe raybench;
+test and score segments hold every row of the universe, with NaN where there is no label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from raybench.data.processors import FittedProcessors
+from raybench.data.windows import Arrays, WindowSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """Which windows a segment has, and what they should predict.
+
+    row_S: row ids of the source. date_S, instrument_S: codes into the panel's ``dates``, ``instruments``.
+    label_S: as the processors leave it. raw_label_S: as computed. weight_S: loss weights, or None.
+    Sorted by (date, instrument); under recipe qlib with rows from a table by (instrument, date), as Qlib
+    reads them.
+    """
+
+    row_S: npt.NDArray[np.int64]
+    date_S: npt.NDArray[np.int32]
+    instrument_S: npt.NDArray[np.int32]
+    label_S: npt.NDArray[np.float32]
+    raw_label_S: npt.NDArray[np.float32]
+    weight_S: npt.NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.row_S)
+
+    def take(self, index: npt.NDArray[np.int64] | npt.NDArray[np.bool_] | slice) -> Samples:
+        """The samples at these positions."""
+        return Samples(**{name: array[index] for name, array in self.arrays().items()})
+
+    def arrays(self) -> Arrays:
+        """The arrays by name; no weight, no entry."""
+        named = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: array for name, array in named.items() if array is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A window source and the samples to take from it."""
+
+    source: WindowSource
+    samples: Samples
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """Segments over one set of instruments [N] and dates [T], with the processors their rows went through."""
+
+    instruments: tuple[str, ...]
+    dates: npt.NDArray[np.datetime64]
+    segments: Mapping[str, Segment]
+    columns: tuple[str, ...]
+    processors: FittedProcessors
+    fingerprint: str
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Samples of each segment."""
+        return {name: len(segment.samples) for name, segment in self.segments.items()}
+
+    @property
+    def num_features(self) -> int:
+        return next(iter(self.segments.values())).source.num_features
+
+    @property
+    def step_len(self) -> int:
+        return next(iter(self.segments.values())).source.step_len
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays, each buffer counted once."""
+        parts = [segment.source.arrays() for segment in self.segments.values()]
+        parts += [segment.samples.arrays() for segment in self.segments.values()]
+        buffers = {a.__array_interface__["data"][0]: a.nbytes for part in parts for a in part.values()}
+        return sum(buffers.values())

@@ -1,0 +1,177 @@
+"""From a configuration to the frame and the feature columns, before any processor has run.
+
+One group of whole instruments is read at a time; ``run`` may spread the groups. Three ways lead here:
+Alpha158 or a table become an array of rows, Alpha360 from bars stays six raw fields (`LagColumns`)
+unless a processor ranks features, which needs the wide table in a mapped file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from raybench.config import Config
+from raybench.config.alpha_names import ALPHA360_NAMES
+from raybench.config.label import parse_label
+from raybench.config.schema import ColumnWeight
+from raybench.data.bars import Bars
+from raybench.data.feature_table import FeatureTable
+from raybench.data.frame import Frame, Run, join_parts
+from raybench.data.frame_parts import BarRows, Day, TableRows
+from raybench.data.processors.by_date import Float32
+from raybench.data.processors.lags import LagColumns
+from raybench.data.processors.table import ArrayColumns, mapped_array
+from raybench.data.universe import ALL, Universe
+from raybench.data.windows import LagWindows
+from raybench.data.windows.source import as_tensor
+from raybench.errors import ConfigError, DataError
+from raybench.progress import Progress
+
+Reader = BarRows | TableRows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A frame and its features. ``flat``: rows are whole windows of Alpha360, not single steps."""
+
+    frame: Frame
+    table: ArrayColumns | LagColumns
+    flat: bool
+
+
+def table_columns(config: Config, features: FeatureTable | None) -> tuple[str, ...]:
+    """The feature columns before any processor, in the order of the table."""
+    names = config.data.feature_set.names
+    if features is None:
+        assert names is not None, "the schema asks for data.features with feature_set table"
+        return names
+    skipped = {config.data.label_column, _weight_column(config)}
+    found = tuple(name for name in features.columns if name not in skipped)
+    if names is None:
+        if not found:
+            raise DataError(f"{features.uri}: no feature column; want instrument, datetime, features, label")
+        return found
+    missing = [name for name in names if name not in features.columns]
+    if missing:
+        raise DataError(
+            f"{features.uri}: no column {missing[0]}, which data.feature_set asks for "
+            f"({len(missing)} of {len(names)} are missing)"
+        )
+    if config.data.feature_set.type == "table":
+        return tuple(name for name in found if name in names)
+    return names
+
+
+def make_reader(
+    config: Config,
+    bars: Bars | None,
+    features: FeatureTable | None,
+    columns: tuple[str, ...],
+    start: Day,
+    end: Day,
+    *,
+    need_label: bool,
+) -> Reader:
+    """What reads ``columns`` and the label, from the table where there is one, else from bars."""
+    weight = _weight_column(config) if need_label else None
+    universe = _universe(config, bars)
+    if features is not None:
+        known = {*features.columns, *([features.label] if features.label else [])}
+        label = config.data.label_column
+        for key, name in (("data.label", label), ("train.sample_weight.column", weight)):
+            if need_label and name is not None and name not in known:
+                raise DataError(f"{features.uri}: no column {name}, which {key} names")
+        return TableRows(
+            table=features,
+            universe=universe,
+            label=label if label in known else None,
+            start=start,
+            end=end,
+            columns=columns,
+            weight=weight,
+        )
+    if bars is None or universe is None:
+        raise ConfigError("data.bars: is required: a bars dataset (or data.features: a feature table)")
+    if weight is not None and weight not in bars.fields:
+        raise DataError(
+            f"{bars.uri}: no field {weight}, which train.sample_weight.column names; "
+            f"it has {', '.join(bars.fields)}"
+        )
+    lags = config.data.feature_set.type == "alpha360"
+    return BarRows(
+        bars=bars,
+        universe=universe,
+        label=parse_label(config.data.label),
+        start=start,
+        end=end,
+        columns=None if lags else columns,
+        step_len=config.data.step_len,
+        weight=weight,
+    )
+
+
+def load(
+    reader: Reader, columns: tuple[str, ...], *, rank_features: bool, run: Run, progress: Progress
+) -> Loaded:
+    """Read everything the reader names."""
+    groups = reader.groups()
+    parts = []
+    with progress.track("reading", len(groups)) as advance:
+        for part in run(reader.part, groups):
+            parts.append(part)
+            advance(1)
+    frame, values, place_R = join_parts(parts)
+    del parts
+    if not len(frame):
+        raise DataError(_nothing(reader))
+    if place_R is None:
+        table = ArrayColumns(columns=columns, feature_MF=values)
+        return Loaded(frame=frame, table=table, flat=columns == ALPHA360_NAMES)
+    if rank_features:
+        progress.note(
+            "ranking Alpha360 features needs all of its columns at once: "
+            f"writing a table of {len(frame) * len(columns) * 4 / 2**30:.1f} GiB to a temporary file"
+        )
+        table = ArrayColumns(columns=columns, feature_MF=_wide(values, place_R, len(columns)), mapped=True)
+        return Loaded(frame=frame, table=table, flat=True)
+    lags = LagColumns(columns=columns, raw_P6=values, row_M=place_R, date_M=frame.date_R, run=run)
+    return Loaded(frame=frame, table=lags, flat=True)
+
+
+def _wide(raw_P6: Float32, row_M: npt.NDArray[np.int64], width: int, at_once: int = 16_384) -> Float32:
+    """Alpha360's flat table of the rows, in a mapped file that goes with the array."""
+    step_len = width // raw_P6.shape[1]
+    source = LagWindows(raw_P6=as_tensor(raw_P6), date_P=None, step_len=step_len)
+    wide = mapped_array((len(row_M), width))
+    for start in range(0, len(row_M), at_once):
+        rows = torch.from_numpy(row_M[start : start + at_once])
+        wide[start : start + len(rows)] = source.gather(rows).transpose(1, 2).reshape(len(rows), width).numpy()
+    return wide
+
+
+def _universe(config: Config, bars: Bars | None) -> Universe | None:
+    name = config.data.universe
+    if bars is not None:
+        return bars.universe(name)
+    if name != ALL:
+        raise ConfigError(f"data.universe: {name} is defined by a bars dataset; give data.bars beside data.features")
+    return None
+
+
+def _weight_column(config: Config) -> str | None:
+    weight = config.train.sample_weight
+    return weight.column.removeprefix("$") if isinstance(weight, ColumnWeight) else None
+
+
+def _nothing(reader: Reader) -> str:
+    where = reader.bars.uri if isinstance(reader, BarRows) else reader.table.uri
+    name = "all" if reader.universe is None else reader.universe.name
+    return f"{where}: universe {name} has no rows from {reader.start} to {reader.end}; change data.segments"
+
+
+def day(value: object) -> Day:
+    """A date as datetime64[D]."""
+    return np.datetime64(str(value)[:10], "D")
