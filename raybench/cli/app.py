@@ -51,18 +51,14 @@ def build(only: str | None = None) -> typer.Typer:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and give its exit code."""
     given = list(arguments) or ["--help"]
-    known = (
-        given[0] in COMMANDS and importlib.util.find_spec(f"raybench.cli.{COMMANDS[given[0]]}") is not None
-    )
+    known = given[0] in COMMANDS and importlib.util.find_spec(f"raybench.cli.{COMMANDS[given[0]]}") is not None
     command = get_command(build(given[0] if known else None))
     try:
         code = command.main(args=given, prog_name="raybench", standalone_mode=False)
     except typer.Abort:
         return 130
     except Exception as error:
-        message = getattr(
-            error, "format_message", None
-        )  # every error of usage has it, whichever click is inside
+        message = getattr(error, "format_message", None)  # every error of usage has it, whichever click is inside
         if message is None:
             raise
         print(f"error: {' '.join(message().split())} (see raybench --help)", file=sys.stderr)

@@ -10,9 +10,7 @@ from raybench.config import Config, load_config, parse_config
 from raybench.config.load import read_text
 from raybench.errors import ConfigError
 
-ConfigArgument = Annotated[
-    str, typer.Argument(metavar="CONFIG", help="Configuration file (YAML), local or s3://.")
-]
+ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="Configuration file (YAML), local or s3://.")]
 OverridesArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Override a key, such as train.lr=1e-3.", show_default=False),

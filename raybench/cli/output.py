@@ -45,9 +45,7 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print the summary as one JSON object on the last line.")
-]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object on the last line.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show neither progress nor notes.")]
 ProgressOption = Annotated[ProgressMode, typer.Option("--progress", help="How progress is shown.")]
 LogOption = Annotated[LogLevel, typer.Option("--log-level", help="How much is logged, on standard error.")]
@@ -61,9 +59,7 @@ _SHARED = {"json": (JsonOption, False), "quiet": (QuietOption, False)} | {
 class Output:
     """Where a command puts its summary, its warnings and its progress."""
 
-    def __init__(
-        self, *, as_json: bool, quiet: bool, progress: ProgressMode, stdout: TextIO, stderr: TextIO
-    ) -> None:
+    def __init__(self, *, as_json: bool, quiet: bool, progress: ProgressMode, stdout: TextIO, stderr: TextIO) -> None:
         self.as_json = as_json
         self.progress: Progress = SILENT
         self._stdout = stdout
@@ -165,9 +161,7 @@ def plain_json(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): plain_json(item) for key, item in value.items()}
     if isinstance(value, (Sequence, set, frozenset)) and not isinstance(value, (bytes, bytearray)):
-        return [
-            plain_json(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)
-        ]
+        return [plain_json(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
     if hasattr(value, "tolist"):  # numpy
         return plain_json(value.tolist())
     if hasattr(value, "isoformat"):

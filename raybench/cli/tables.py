@@ -28,9 +28,7 @@ def print_summary(values: Mapping[str, Any], title: str, stream: TextIO) -> None
 
 def is_rows(value: Any) -> bool:
     """Tell whether a value is a non-empty list of mappings."""
-    return (
-        isinstance(value, (list, tuple)) and bool(value) and all(isinstance(item, Mapping) for item in value)
-    )
+    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(item, Mapping) for item in value)
 
 
 def shown(value: Any) -> str:
@@ -65,9 +63,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 def _print_table(console: Console, rows: list[tuple[str, str]], title: str) -> None:
     if not rows:
         return
-    table = Table(
-        title=title or None, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0)
-    )
+    table = Table(title=title or None, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in rows:
@@ -85,9 +81,7 @@ def _print_lines(stream: TextIO, rows: list[tuple[str, str]], title: str) -> Non
 
 def _print_rows(console: Console, rows: Sequence[Mapping[str, Any]], title: str) -> None:
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    table = Table(
-        title=title or None, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="cyan"
-    )
+    table = Table(title=title or None, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="cyan")
     for key in keys:
         numeric = all(isinstance(row.get(key), (int, float, type(None))) for row in rows)
         table.add_column(key, justify="right" if numeric else "left", overflow="fold")

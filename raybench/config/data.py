@@ -33,9 +33,7 @@ class FeatureSet(Part):
         if self.columns is None:
             return self
         if self.type == "alpha360":
-            raise problem_at(
-                "columns", text="alpha360 is taken whole; leave it out, or use alpha158 or table"
-            )
+            raise problem_at("columns", text="alpha360 is taken whole; leave it out, or use alpha158 or table")
         if not self.columns:
             raise problem_at("columns", text="names no column; leave it out to take all")
         twice = sorted({name for name in self.columns if self.columns.count(name) > 1})

@@ -103,9 +103,7 @@ def parse_network(value: Any) -> ModelConfig:
         known = ", ".join(sorted(NETWORKS))
         raise problem_at("type", text=f"is required (one of {known}, or module.path:Class)")
     hint = nearest(kind, NETWORKS)
-    raise problem_at(
-        "type", text=f"unknown network {kind!r}; {hint} (your own: module.path:Class)", given=kind
-    )
+    raise problem_at("type", text=f"unknown network {kind!r}; {hint} (your own: module.path:Class)", given=kind)
 
 
 AnyNetwork = Annotated[SerializeAsAny[ModelConfig], BeforeValidator(parse_network)]

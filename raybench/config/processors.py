@@ -136,9 +136,7 @@ class ProcessorSpec(Part):
         if name is None:
             raise problem_at("class", text=f"is required (one of {', '.join(PROCESSORS)})")
         if not isinstance(name, str) or name not in PROCESSORS:
-            raise problem_at(
-                "class", text=f"unknown processor {name!r}; {nearest(name, PROCESSORS)}", given=name
-            )
+            raise problem_at("class", text=f"unknown processor {name!r}; {nearest(name, PROCESSORS)}", given=name)
         if "arguments" in data:
             return data
         given = data.get("kwargs")

@@ -10,9 +10,7 @@ def quirks(config: Config) -> tuple[str, ...]:
     if config.recipe != "qlib":
         return ()
     size = config.train.batch_size
-    order = (
-        "the latest dates" if config.data.feature_set.type == "alpha360" else "the last instruments by name"
-    )
+    order = "the latest dates" if config.data.feature_set.type == "alpha360" else "the last instruments by name"
     return (
         f"the last batch is dropped when it has fewer than {size} samples, in training and in validation "
         f"(there it holds {order})",

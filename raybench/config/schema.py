@@ -76,12 +76,8 @@ class EarlyStop(Part):
 LR_SCHEDULES: Mapping[str, type[Part]] = {"constant": ConstantLR, "cosine": CosineLR, "plateau": PlateauLR}
 SAMPLE_WEIGHTS: Mapping[str, type[Part]] = {"column": ColumnWeight, "time_decay": TimeDecayWeight}
 
-AnySchedule = Annotated[
-    SerializeAsAny[ConstantLR | CosineLR | PlateauLR], BeforeValidator(by_type(LR_SCHEDULES))
-]
-AnyWeight = Annotated[
-    SerializeAsAny[ColumnWeight | TimeDecayWeight], BeforeValidator(by_type(SAMPLE_WEIGHTS))
-]
+AnySchedule = Annotated[SerializeAsAny[ConstantLR | CosineLR | PlateauLR], BeforeValidator(by_type(LR_SCHEDULES))]
+AnyWeight = Annotated[SerializeAsAny[ColumnWeight | TimeDecayWeight], BeforeValidator(by_type(SAMPLE_WEIGHTS))]
 
 
 class TrainConfig(Part):
@@ -123,9 +119,7 @@ class TrainConfig(Part):
         if self.momentum and self.optimizer != "sgd":
             raise problem_at("momentum", text=f"is for optimizer sgd, got {self.optimizer}")
         if self.accumulate_steps > self.batch_size:
-            raise problem_at(
-                "accumulate_steps", text=f"{self.accumulate_steps} parts of a batch of {self.batch_size}"
-            )
+            raise problem_at("accumulate_steps", text=f"{self.accumulate_steps} parts of a batch of {self.batch_size}")
         return self
 
 
@@ -193,9 +187,7 @@ class Config(Part):
         if self.tune.space is not None:
             return dict(self.tune.space)
         kwargs = self.model.kwargs
-        return {
-            key: d for key, d in DEFAULT_SPACE.items() if not key.startswith("model.") or key[6:] in kwargs
-        }
+        return {key: d for key, d in DEFAULT_SPACE.items() if not key.startswith("model.") or key[6:] in kwargs}
 
     def warnings(self) -> tuple[str, ...]:
         """Say what is allowed but probably not meant."""

@@ -26,7 +26,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 def nearest(name: object, known: Iterable[str]) -> str:
     """Say which known name was probably meant, or list them all."""
     names = sorted(known)
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6 if len(str(name)) > 4 else 0.5)
     if close:
         return f"did you mean {close[0]!r}?"
     return "known: " + ", ".join(names) if names else "there are none"
@@ -70,9 +70,7 @@ class Part(BaseModel):
         accepted = known | set(cls.model_fields)
         unknown = [key for key in data if key not in accepted]
         if unknown:
-            raise problems_at(
-                ((str(key),), f"unknown key; {nearest(key, known)}", data[key]) for key in unknown
-            )
+            raise problems_at(((str(key),), f"unknown key; {nearest(key, known)}", data[key]) for key in unknown)
         return data
 
 

@@ -83,9 +83,7 @@ def parse_distribution(value: Any) -> Any:
     return DISTRIBUTIONS[kind].model_validate(value)
 
 
-Distribution = Annotated[
-    SerializeAsAny[Choice | Uniform | LogUniform | RandInt], BeforeValidator(parse_distribution)
-]
+Distribution = Annotated[SerializeAsAny[Choice | Uniform | LogUniform | RandInt], BeforeValidator(parse_distribution)]
 
 DEFAULT_SPACE: Mapping[str, Choice | Uniform | LogUniform | RandInt] = {
     "model.hidden_size": Choice(choice=(16, 32, 64)),

@@ -52,9 +52,7 @@ def parse_yaml(text: str, name: str) -> Document:
 
 def dump_yaml(tree: Any) -> str:
     """Write a tree so that YAML 1.1 and 1.2 readers find the same values in it."""
-    text: str = yaml.dump(
-        tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None
-    )
+    text: str = yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
     return text
 
 
@@ -132,9 +130,7 @@ class _Reader:
         values: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != "tag:yaml.org,2002:str":
-                raise self.error(
-                    key_node, f"{_dotted(path)}want text for a key, quoted if it looks like a number"
-                )
+                raise self.error(key_node, f"{_dotted(path)}want text for a key, quoted if it looks like a number")
             key, line = key_node.value, key_node.start_mark.line + 1
             if key in seen:
                 raise self.error(key_node, f"{_dotted((*path, key))}given twice, first on line {seen[key]}")

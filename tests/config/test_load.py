@@ -1,0 +1,231 @@
+"""Files: lines in errors, overrides, bounds, and the way back."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from raybench.config import dump_config, find_problems, load_config, parse_config, with_absolute_paths
+from raybench.config.yaml_text import dump_yaml, parse_yaml
+from raybench.errors import ConfigError
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+TEXT = """\
+data:
+  bars: bars
+  segments: {train: [2010-01-01, 2014-12-31], valid: [2015-01-01, 2016-12-31], test: [2017-01-01, 2020-08-01]}
+model:
+  type: gru
+train:
+  lr: 1e-3
+"""
+
+
+def refused(text: str, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, name="c.yaml", overrides=overrides)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_number_without_a_dot_is_a_number() -> None:
+    assert parse_config(TEXT).train.lr == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 1e-3), ("1E5", 1e5), (".5", 0.5), ("5.", 5.0), ("-1.5e+3", -1500.0), ("+3", 3), ("012", 12),
+        ("0x10", 16), ("0o17", 15), ("no", "no"), ("on", "on"), ("1_000", "1_000"), ("1:30", "1:30"), ("~", None),
+        ("", None), ("NULL", None), ("True", True), ("2020-01-01", "2020-01-01"), ("1e", "1e"), ("'1'", "1"),
+        ("-.inf", float("-inf")), ("=", "="), ("<<", "<<"),
+    ],
+)  # fmt: skip
+def test_scalars_follow_yaml_1_2(text: str, value: object) -> None:
+    found = parse_yaml(f"key: {text}", "text").tree["key"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("lr: 1e-3", "lr: fast", "c.yaml:7: train.lr: want a number"),
+        ("lr: 1e-3", "rl: 1e-3", "c.yaml:7: train.rl: unknown key; did you mean 'lr'?"),
+        ("  bars: bars", "  bras: bars", "c.yaml:2: data.bras: unknown key; did you mean 'bars'?"),
+        ("  bars: bars\n", "", "c.yaml:1: data.bars: is required"),
+        ("  type: gru", "  hidden_size: 4", "c.yaml:4: model.type: is required"),
+        ("  type: gru", "  type: gru\n  type: lstm", "c.yaml:6: model.type: given twice, first on line 5"),
+        ("  lr: 1e-3", "  1: 1e-3", "c.yaml:7: train: want text for a key"),
+        ("  lr: 1e-3", "  lr: !!python/name:os.system x", "c.yaml:7: tag tag:yaml.org,2002:python/name:os.system"),
+        ("  lr: 1e-3", "  lr: [1", "c.yaml:8: not valid YAML"),
+        ("  lr: 1e-3", "  lr: 1\n---\na: 1", "c.yaml:8: not valid YAML"),
+        ("  lr: 1e-3", "  lr: *x", "c.yaml:7: not valid YAML: found undefined alias"),
+        ("  lr: 1e-3", "\tlr: 1", "c.yaml:7: not valid YAML"),
+        ("  lr: 1e-3", "  lr: 1\x07", "c.yaml: not valid YAML"),
+        ("  lr: 1e-3", '  "a\\nb": 1', "c.yaml:7: train.a b: unknown key"),
+    ],
+)
+def test_errors_name_the_line(old: str, new: str, says: str) -> None:
+    assert old in TEXT
+    assert refused(TEXT.replace(old, new)).startswith(says)
+
+
+def test_all_problems_are_found_in_the_order_of_the_file() -> None:
+    text = TEXT.replace("lr: 1e-3", "lr: fast").replace("bars: bars", "bars: 3").replace("gru", "grue")
+    keys = [line.split(": ")[1] for line in find_problems(text)]
+    assert keys == ["data.bars", "model.type", "train.lr"]
+    assert refused(text).endswith("(and 2 more; raybench check lists them)")
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "[1, 2]", "gru"])
+def test_what_is_no_mapping_is_refused(text: str) -> None:
+    assert "want a mapping with the keys data and model" in refused(text)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"a: \xff\xfe")
+    for path, says in ((tmp_path / "none.yaml", "no such file"), (tmp_path, "a folder"), (binary, "UTF-8")):
+        with pytest.raises(ConfigError, match=says):
+            load_config(path)
+
+
+def test_aliases_cannot_grow_without_bound() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    assert "aliases expanded" in refused("\n".join(lines))
+    assert "levels deep" in refused("a: &a [*a]")
+
+
+def test_depth_and_size_are_bounded() -> None:
+    assert "levels deep" in refused("a: " + "[" * 5_000)
+    assert "levels deep" in refused("\n".join(" " * i + "a:" for i in range(500)))
+    assert "characters" in refused("a: " + "x" * 2_000_000)
+    assert "values" in refused("a: [" + "1," * 200_000 + "]")
+    assert "want key.path=value" in refused(TEXT, "a." * 3_000 + "b=1")
+
+
+def test_an_alias_is_the_value_it_stands_for() -> None:
+    text = TEXT.replace("type: gru", "type: gru\n  hidden_size: &size 32\n  num_layers: *size")
+    assert parse_config(text).model.kwargs["num_layers"] == 32
+
+
+def test_overrides_reach_every_key() -> None:
+    config = parse_config(
+        TEXT,
+        overrides=[
+            "train.lr=2e-4",
+            "train.early_stop.metric=rank_ic",
+            "data.segments.test=[2018-01-01, 2019-01-01]",
+            "data.processors.infer=[{class: ZScoreNorm}, Fillna]",
+            "data.processors.infer.0.kwargs.fields_group=feature",
+            "model.type=lstm",
+            "tune.space.train.lr={uniform: [1e-4, 1e-3]}",
+            "evaluate.benchmark=",
+        ],
+    )
+    assert config.train.lr == 2e-4
+    assert config.train.early_stop.metric == "rank_ic"
+    assert config.data.segments.test[0].isoformat() == "2018-01-01"
+    assert config.data.processors.infer[0].kwargs["fields_group"] == "feature"
+    assert config.model.type == "lstm"
+    assert list(config.search_space) == ["train.lr"]
+    assert config.evaluate.benchmark is None
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("train.lr", "want key.path=value"),
+        ("=3", "want key.path=value"),
+        ("train..lr=3", "want key.path=value"),
+        ("train.lr.x=3", "lr is not a mapping"),
+        ("data.segments.train.first=2010-01-01", "train is a list of 2, entered by a number"),
+        ("train.lr=[1", "not valid YAML"),
+        ("train.lr=fast", "override 'train.lr=fast': train.lr: want a number"),
+    ],
+)
+def test_overrides_that_cannot_be(override: str, says: str) -> None:
+    message = refused(TEXT, override)
+    assert repr(override) in message
+    assert says in message
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_configurations_that_are_shipped(path: Path) -> None:
+    """The hyper-parameters of Qlib's benchmark, and every key there is."""
+    config = load_config(path)
+    network, features = path.stem.split("_")
+    lr, patience = {"gru_alpha158": (2e-4, 10), "lstm_alpha158": (1e-3, 10)}.get(path.stem, (1e-3, 20))
+    assert (config.model.type, config.data.feature_set.type) == (network, features)
+    assert (config.train.lr, config.train.early_stop.patience) == (lr, patience)
+    assert config.data.step_len == {"alpha158": 20, "alpha360": 60}[features]
+    assert config.data.num_features == {"alpha158": 20, "alpha360": 6}[features]
+    given, resolved = parse_yaml(path.read_text(), path.name).tree, parse_yaml(dump_config(config), "dump").tree
+    assert {part: set(given[part]) for part in given if isinstance(given[part], dict)} == {
+        part: set(resolved[part]) for part in resolved if isinstance(resolved[part], dict)
+    }
+
+
+def test_the_shipped_configurations_are_there() -> None:
+    assert len(CONFIGS) >= 4
+
+
+EVERYTHING = [
+    "train.lr=1.2345678901234567e-5",
+    "train.lr_schedule={type: plateau, factor: 0.3}",
+    "train.sample_weight={type: time_decay, half_life: 250}",
+    "train.grad_clip_norm=1.0",
+    "data.processors.learn=[DropnaLabel, {class: ZScoreNorm, kwargs: {fit_end_time: 2012-01-01}}]",
+    "data.start=2009-01-01",
+    "data.universe='1e3'",
+    "tune={space: {model.dropout: {uniform: [0, 0.5]}, train.optimizer: {choice: [adam, sgd]}}}",
+    "tune.scheduler={type: fifo}",
+    "cluster.use_gpu=true",
+    "evaluate.limit_threshold=",
+]
+
+
+@pytest.mark.parametrize(
+    "overrides", [[], EVERYTHING, ["model={type: 'my.net:Net', names: ['no', '012', '2020-01-01']}"]]
+)
+def test_what_is_dumped_reads_back_equal(overrides: list[str]) -> None:
+    config = parse_config(TEXT, overrides=overrides)
+    text = dump_config(config)
+    assert parse_config(text) == config
+    assert dump_config(parse_config(text)) == text
+    # a reader of YAML 1.1 finds the same
+    assert load_config(yaml.safe_load(text)) == config
+
+
+@pytest.mark.parametrize("value", ["no", "1e3", "1.0", "012", "0x1", "~", "", "2020-01-01", "a: b", "x\ny", "=", "1_0"])
+def test_text_stays_text(value: str) -> None:
+    text = dump_yaml({"key": value})
+    assert parse_yaml(text, "text").tree == {"key": value}
+    assert yaml.safe_load(text) == {"key": value}
+
+
+def test_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = with_absolute_paths(parse_config(TEXT))
+    assert config.data.bars == str(tmp_path / "bars")
+    assert with_absolute_paths(parse_config(TEXT, overrides=["data.bars=s3://b/x"])).data.bars == "s3://b/x"
+
+
+def test_configs_and_their_errors_cross_processes() -> None:
+    config = parse_config(TEXT, overrides=EVERYTHING)
+    assert pickle.loads(pickle.dumps(config)) == config
+    with pytest.raises(ConfigError) as caught:
+        parse_config("a: 1")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_a_mapping_from_json_will_do() -> None:
+    tree: dict[str, Any] = parse_yaml(dump_config(parse_config(TEXT)), "dump").tree
+    assert load_config(json.loads(json.dumps(tree))) == parse_config(TEXT)
