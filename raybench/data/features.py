@@ -22,6 +22,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from raybench.config.alpha_names import ALPHA158_WINDOWS, ALPHA360_STEPS
 from raybench.config.data import LABEL_COLUMN
 from raybench.config.label import DEFAULT_LABEL, parse_label
 from raybench.data import alpha158, alpha360, labels, parquet, storage
@@ -38,6 +39,7 @@ from raybench.errors import DataError
 from raybench.progress import SILENT, Progress
 
 SETS = ("alpha158", "alpha360")
+LOOKBACK = max(ALPHA158_WINDOWS[-1], ALPHA360_STEPS - 1)  # rows that a feature sees before its own
 PART_BYTES = 32 << 20  # of features in memory: a few of them fit beside each other in every task
 _VERSION = 1  # raised when the same bars give other features, so that parts of an older build are not taken up
 
@@ -219,14 +221,15 @@ def build_part(job: FeatureJob, group: Group) -> Part | None:
 
 def part_table(job: FeatureJob, block: BarBlock) -> Any:
     """Compute the Arrow table of a block: ``instrument, datetime, <features>, LABEL0``, wanted rows only."""
-    code_R = block.code_R
     keep_R = _between(block.datetime_R, job.start, job.end)
     if job.universe is not None:
-        keep_R &= job.universe.mask(block.instruments, code_R, block.datetime_R)
+        keep_R &= job.universe.mask(block.instruments, block.code_R, block.datetime_R)
+    label = parse_label(DEFAULT_LABEL)
+    block, keep_R = _within_reach(block, keep_R, LOOKBACK, label.horizon)
     rows = np.flatnonzero(keep_R)
     features_FR = np.ascontiguousarray(_compute(block, job.sets, job.columns)[rows].T)
-    label_R = labels.compute(block, parse_label(DEFAULT_LABEL))[rows]
-    instrument = pa.DictionaryArray.from_arrays(code_R[rows], pa.array(block.instruments, pa.string()))
+    label_R = labels.compute(block, label)[rows]
+    instrument = pa.DictionaryArray.from_arrays(block.code_R[rows], pa.array(block.instruments, pa.string()))
     return pa.table(
         [
             instrument.cast(pa.string()),
@@ -236,6 +239,28 @@ def part_table(job: FeatureJob, block: BarBlock) -> Any:
         ],
         names=["instrument", "datetime", *job.columns, LABEL_COLUMN],
     )
+
+
+def _within_reach(
+    block: BarBlock, keep_R: NDArray[np.bool_], before: int, after: int
+) -> tuple[BarBlock, NDArray[np.bool_]]:
+    """Leave out what no kept row looks at: all but ``before`` rows ahead of the first and ``after`` the last."""
+    spans, names = [], []
+    for i, name in enumerate(block.instruments):
+        start, stop = int(block.start_N1[i]), int(block.start_N1[i + 1])
+        kept = np.flatnonzero(keep_R[start:stop])
+        if len(kept):
+            names.append(name)
+            spans.append(slice(max(start + int(kept[0]) - before, start), min(start + int(kept[-1]) + 1 + after, stop)))
+    lengths = [span.stop - span.start for span in spans]
+    rows = np.concatenate([np.empty(0, np.int64), *(np.arange(span.start, span.stop) for span in spans)])
+    near = BarBlock(
+        instruments=tuple(names),
+        start_N1=np.cumsum([0, *lengths]),
+        datetime_R=block.datetime_R[rows],
+        fields={field: value_R[rows] for field, value_R in block.fields.items()},
+    )
+    return near, keep_R[rows]
 
 
 def _compute(block: BarBlock, sets: Sequence[str], names: Sequence[str]) -> NDArray[np.float32]:
