@@ -83,16 +83,17 @@ def date_uri(scores_uri: str, day: Day) -> str:
     return storage.join(scores_uri, f"date={_day(day).isoformat()}", "scores.parquet")
 
 
-def dates(scores_uri: str) -> list[date]:
-    """The dates that are there, in order; one listing and no file is opened."""
+def dates(scores_uri: str, start: Day | None = None, end: Day | None = None) -> list[date]:
+    """The dates from start to end that are there, in order; one listing and no file is opened."""
+    first, last = _day(start or date.min), _day(end or date.max)
     names = storage.sizes(scores_uri) if storage.is_folder(scores_uri) else {}
-    found = (_NAME.search(name) for name in names)
-    return sorted(date.fromisoformat(match[1]) for match in found if match)
+    found = (date.fromisoformat(match[1]) for match in map(_NAME.search, names) if match)
+    return sorted(day for day in found if first <= day <= last)
 
 
-def scored_dates(scores_uri: str) -> dict[date, DateFacts]:
+def scored_dates(scores_uri: str, start: Day | None = None, end: Day | None = None) -> dict[date, DateFacts]:
     """What is known about each date that is there, in order, from the footers."""
-    days = dates(scores_uri)
+    days = dates(scores_uri, start, end)
     with ThreadPoolExecutor(_READERS) as pool:
         return dict(zip(days, pool.map(lambda day: _facts(date_uri(scores_uri, day)), days), strict=True))
 
@@ -102,21 +103,17 @@ def read_scores(scores_uri: str, start: Day | None = None, end: Day | None = Non
 
     A Parquet file or folder without ``date=`` parts is read as well, if it has instrument, datetime, score.
     """
-    days = dates(scores_uri)
-    if not days:
-        return _foreign(scores_uri, start, end)
-    first = None if start is None else _day(start)
-    last = None if end is None else _day(end)
-    chosen = [d for d in days if (first is None or d >= first) and (last is None or d <= last)]
+    chosen = dates(scores_uri, start, end)
     if not chosen:
+        present = dates(scores_uri)
+        if not present:
+            return _foreign(scores_uri, start, end)
         raise DataError(
-            f"{scores_uri}: has no scores from {first or 'the start'} to {last or 'the end'}; "
-            f"it holds {days[0]} to {days[-1]}, change --start or --end"
+            f"{scores_uri}: has no scores from {start or 'the start'} to {end or 'the end'}; "
+            f"it holds {present[0]} to {present[-1]}, change --start or --end"
         )
     with ThreadPoolExecutor(_READERS) as pool:
-        tables = list(
-            pool.map(lambda day: parquet.read_table(date_uri(scores_uri, day), SCHEMA.names), chosen)
-        )
+        tables = list(pool.map(lambda day: parquet.read_table(date_uri(scores_uri, day), SCHEMA.names), chosen))
     return _sorted(pa.concat_tables(tables).to_pandas())
 
 
@@ -149,27 +146,19 @@ def _check(day: date, frame: pd.DataFrame, when: np.ndarray[Any, Any], score: np
     if frame.empty:
         raise DataError(f"scores of {day}: there is no instrument; want at least one (empty universe?)")
     if (when.astype("datetime64[D]") != np.datetime64(day)).any():
-        raise DataError(
-            f"scores of {day}: datetimes run from {when.min()} to {when.max()}; want that date only"
-        )
+        raise DataError(f"scores of {day}: datetimes run from {when.min()} to {when.max()}; want that date only")
     if frame.duplicated(["instrument", "datetime"]).any():
         twice = frame.loc[frame.duplicated(["instrument", "datetime"]), "instrument"].iloc[0]
-        raise DataError(
-            f"scores of {day}: {twice} is there twice; want one row for each instrument and datetime"
-        )
+        raise DataError(f"scores of {day}: {twice} is there twice; want one row for each instrument and datetime")
     if not np.isfinite(score).all():
         count = int((~np.isfinite(score)).sum())
-        raise DataError(
-            f"scores of {day}: {count} of {len(score)} are NaN or infinite; the run or its input is broken"
-        )
+        raise DataError(f"scores of {day}: {count} of {len(score)} are NaN or infinite; the run or its input is broken")
 
 
 def _facts(uri: str) -> DateFacts:
     text = parquet.read_metadata(uri).get(_FOOTER)
     if text is None:
-        raise DataError(
-            f"{uri}: is no score file of raybench (no facts in its footer); remove it or score again"
-        )
+        raise DataError(f"{uri}: is no score file of raybench (no facts in its footer); remove it or score again")
     footer = json.loads(text)
     coverage = footer.pop("coverage", None)
     return DateFacts(

@@ -1,0 +1,263 @@
+"""Figures of the report: each function takes a table and returns a matplotlib Figure; none shows or saves it.
+
+Colours are the named constants below and no others except within the heat map, so that a page can replace
+them by its own (light and dark). NaN rule: what is NaN is not drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+INK, MUTED, GRID = "#1c2128", "#6a7380", "#e3e6ea"
+BLUE, RUST, SKY = "#2b5c8f", "#bd6a35", "#7ea6cf"
+FIFTHS = ("#b4532f", "#d79a6c", "#a7adb5", "#7ba3cc", "#265a92")  # lowest to highest scores
+LIGHT_TEXT, DARK_TEXT = "#ffffff", "#22262b"  # on the cells of the heat map, whatever the page
+
+WIDE, HALF = 10.4, 5.0  # inches; equal scale on the page, so that letters are of one size
+TEXT = 8.5
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DIVERGING = LinearSegmentedColormap.from_list("rust-blue", ["#b4532f", "#ecd9cb", "#f4f4f2", "#cddceb", "#265a92"])
+
+
+def training(history: pd.DataFrame) -> Figure:
+    """Loss and validation Rank IC by epoch, from the run's history."""
+    figure, (loss, rank_ic) = _canvas(WIDE, 2.9, columns=2)
+    best = int(history["valid_rank_ic"].fillna(-np.inf).argmax())
+    marker = "o" if len(history) <= 40 else ""
+    for name, text, colour in (("train_loss", "training", SKY), ("valid_loss", "validation", BLUE)):
+        loss.plot(history["epoch"], history[name], color=colour, lw=1.6, marker=marker, ms=3.2, label=text)
+    rank_ic.plot(history["epoch"], history["valid_rank_ic"], color=BLUE, lw=1.6, marker=marker, ms=3.2)
+    top = history.iloc[best]
+    if np.isfinite(top["valid_rank_ic"]):
+        rank_ic.plot(top["epoch"], top["valid_rank_ic"], "o", color=RUST, ms=6)
+        text = f"{top['valid_rank_ic']:.4f} at epoch {int(top['epoch'])}"
+        rank_ic.set_title(text, loc="right", fontsize=TEXT, color=RUST)
+    for axes, title in ((loss, "Loss"), (rank_ic, "Validation Rank IC")):
+        _title(axes, title)
+        axes.set_xlabel("epoch", fontsize=TEXT, color=MUTED)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+        axes.margins(x=0.03)
+    _legend(loss, place="upper right")
+    return figure
+
+
+def rank_ic_over_time(daily: pd.DataFrame, window: int = 20) -> Figure:
+    """Cumulative Rank IC and IC above, Rank IC of each date with its running mean below."""
+    figure, (total, each) = _canvas(WIDE, 4.6, rows=2, heights=(3, 2), share_x=True)
+    when = daily["datetime"].to_numpy()
+    for name, text, colour in (("rank_ic", "Rank IC", BLUE), ("ic", "IC", RUST)):
+        total.plot(when, daily[name].fillna(0.0).cumsum(), color=colour, lw=1.7, label=text)
+    _title(total, "Cumulative")
+    _legend(total)
+    rank_ic = daily["rank_ic"]
+    each.fill_between(when, rank_ic.fillna(0.0), step="mid", color=SKY, lw=0, alpha=0.55)
+    running = rank_ic.rolling(window, min_periods=max(window // 2, 1)).mean()
+    each.plot(when, running, color=BLUE, lw=1.5, label=f"mean of {window} dates")
+    each.axhline(0.0, color=MUTED, lw=0.7)
+    _title(each, "Rank IC of each date")
+    _legend(each)
+    _dates(each)
+    return figure
+
+
+def ic_distribution(daily: pd.DataFrame) -> Figure:
+    """How the Rank IC of single dates is spread."""
+    figure, (axes,) = _canvas(HALF, 2.9)
+    value = daily["rank_ic"].dropna()
+    axes.hist(value, bins=min(max(len(value) // 12, 10), 45), color=SKY, edgecolor="none", alpha=0.85)
+    axes.axvline(0.0, color=MUTED, lw=0.8)
+    axes.axvline(value.mean(), color=RUST, lw=1.6)
+    _title(axes, "Number of dates")
+    share = (value > 0).mean()
+    axes.set_title(f"mean {value.mean():.4f}, above 0 on {share:.0%}", loc="right", fontsize=TEXT, color=RUST)
+    axes.set_xlabel("Rank IC of a date", fontsize=TEXT, color=MUTED)
+    return figure
+
+
+def quantile_means(daily: pd.DataFrame) -> Figure:
+    """Mean label of each score fifth less that of all fifths, with two standard errors."""
+    figure, (axes,) = _canvas(HALF, 2.9)
+    excess = _excess(daily) * 1e4
+    error: pd.Series[float] = 2.0 * excess.std() / np.sqrt(excess.count())
+    place = np.arange(excess.shape[1])
+    axes.bar(place, excess.mean(), color=FIFTHS, width=0.66)
+    axes.errorbar(place, excess.mean(), yerr=error, fmt="none", ecolor=INK, elinewidth=0.9, capsize=2.5)
+    axes.axhline(0.0, color=MUTED, lw=0.8)
+    axes.set_xticks(place, _fifth_names())
+    axes.grid(False, axis="x")
+    _title(axes, "Basis points a date, against the mean of all")
+    return figure
+
+
+def quantile_paths(daily: pd.DataFrame) -> Figure:
+    """Running sum of what each score fifth earned more than all of them."""
+    figure, (axes,) = _canvas(HALF, 2.9)
+    path = _excess(daily).fillna(0.0).cumsum()
+    when = daily["datetime"].to_numpy()
+    for name, colour, text in list(zip(path, FIFTHS, _fifth_names(), strict=True))[::-1]:
+        axes.plot(when, path[name], color=colour, lw=1.5, label=text)
+    axes.axhline(0.0, color=MUTED, lw=0.7)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    _title(axes, "Sum of labels, against the mean of all")
+    _legend(axes)
+    _dates(axes)
+    return figure
+
+
+def long_short_path(daily: pd.DataFrame) -> Figure:
+    """Running sum of the long-short return and how far it lies below its highest point."""
+    figure, (axes,) = _canvas(HALF, 2.9)
+    when = daily["datetime"].to_numpy()
+    total = daily["long_short"].fillna(0.0).cumsum()
+    fall = total - total.cummax().clip(lower=0.0)
+    axes.plot(when, total, color=BLUE, lw=1.7, label="long-short")
+    axes.fill_between(when, fall, color=RUST, alpha=0.4, lw=0, label="below the peak")
+    axes.axhline(0.0, color=MUTED, lw=0.7)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    _title(axes, "Sum of daily returns, before costs")
+    _legend(axes)
+    _dates(axes)
+    return figure
+
+
+def score_autocorrelation(table: pd.DataFrame) -> Figure:
+    """How much of the order of instruments remains after some dates."""
+    figure, (axes,) = _canvas(HALF, 2.9)
+    axes.plot(table["lag"], table["rank_autocorrelation"], color=BLUE, lw=1.5, marker="o", ms=3.4)
+    axes.axhline(0.0, color=MUTED, lw=0.8)
+    axes.set_ylim(min(0.0, float(table["rank_autocorrelation"].min(skipna=True)) * 1.1), 1.02)
+    _lags(axes, "dates between the two scores", "Rank correlation of scores")
+    return figure
+
+
+def ic_decay(table: pd.DataFrame) -> Figure:
+    """Rank IC of scores that are acted on some dates late."""
+    figure, (axes,) = _canvas(HALF, 2.9)
+    axes.bar(table["delay"], table["rank_ic"], color=[RUST, *[SKY] * (len(table) - 1)], width=0.7)
+    axes.axhline(0.0, color=MUTED, lw=0.8)
+    axes.grid(False, axis="x")
+    _lags(axes, "dates of delay", "Rank IC")
+    return figure
+
+
+def coverage(daily: pd.DataFrame) -> Figure:
+    """How many instruments had a score, and how many of these a label."""
+    figure, (axes,) = _canvas(WIDE, 2.3)
+    when = daily["datetime"].to_numpy()
+    axes.plot(when, daily["scored"], color=BLUE, lw=1.5, drawstyle="steps-post", label="scored")
+    axes.plot(when, daily["labelled"], color=SKY, lw=1.1, drawstyle="steps-post", label="with a label")
+    axes.set_ylim(0, float(daily["scored"].max()) * 1.12)
+    known = daily["coverage"].dropna()
+    if len(known):
+        text = f"{known.mean():.1%} of the universe"
+        axes.set_title(text, loc="right", fontsize=TEXT, color=RUST)
+    _title(axes, "Instruments")
+    _legend(axes, place="lower right")
+    _dates(axes)
+    return figure
+
+
+def monthly_rank_ic(daily: pd.DataFrame) -> Figure:
+    """Mean Rank IC of each month, a row a year."""
+    table = monthly_table(daily).dropna(how="all")
+    figure, (axes,) = _canvas(WIDE, 0.75 + 0.36 * len(table))
+    value = table.to_numpy()
+    bound = float(np.nanquantile(np.abs(value), 0.95)) or 1e-9
+    norm = TwoSlopeNorm(0.0, -bound, bound)
+    axes.pcolormesh(np.ma.masked_invalid(value), cmap=_DIVERGING, norm=norm, edgecolors="none")
+    for (row, column), cell in np.ndenumerate(value):
+        if np.isfinite(cell):
+            text = LIGHT_TEXT if _is_dark(_DIVERGING(norm(cell))) else DARK_TEXT
+            shown = f"{cell:.3f}".replace("-", "\N{MINUS SIGN}")
+            axes.text(column + 0.5, row + 0.5, shown, color=text, ha="center", va="center", fontsize=TEXT)
+    for edge in range(1, value.shape[1]):
+        axes.axvline(edge, color=GRID, lw=4 if edge == 12 else 1)
+    for edge in range(1, value.shape[0]):
+        axes.axhline(edge, color=GRID, lw=1)
+    axes.set_xticks(np.arange(13) + 0.5, [*MONTHS, "Year"])
+    axes.set_yticks(np.arange(len(table)) + 0.5, [str(year) for year in table.index])
+    axes.invert_yaxis()
+    axes.grid(False)
+    axes.xaxis.tick_top()
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return figure
+
+
+def monthly_table(daily: pd.DataFrame) -> pd.DataFrame:
+    """Mean Rank IC by year (rows) and month (columns 1 to 12), and the mean over all dates of the year."""
+    when = daily["datetime"].dt
+    by_month = daily.groupby([when.year, when.month])["rank_ic"].mean().unstack()
+    table = by_month.reindex(columns=range(1, 13))
+    table["all"] = daily.groupby(when.year)["rank_ic"].mean()
+    return table.rename_axis(index="year", columns="month")
+
+
+def _is_dark(colour: tuple[float, ...]) -> bool:
+    red, green, blue = colour[:3]
+    return 0.299 * red + 0.587 * green + 0.114 * blue < 0.6
+
+
+def _excess(daily: pd.DataFrame) -> pd.DataFrame:
+    fifths = daily[[f"q{q}" for q in range(1, 6)]]
+    return fifths.sub(fifths.mean(axis=1, skipna=False), axis=0)
+
+
+def _fifth_names() -> tuple[str, ...]:
+    return ("lowest", "2nd", "3rd", "4th", "highest")
+
+
+def _canvas(
+    width: float,
+    height: float,
+    *,
+    rows: int = 1,
+    columns: int = 1,
+    heights: Iterable[float] | None = None,
+    share_x: bool = False,
+) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.patch.set_alpha(0.0)
+    ratios = None if heights is None else list(heights)
+    grid: Any = figure.subplots(rows, columns, squeeze=False, sharex=share_x, height_ratios=ratios)
+    for axes in grid.flat:
+        axes.patch.set_alpha(0.0)
+        axes.grid(True, color=GRID, lw=0.8)
+        axes.set_axisbelow(True)
+        axes.tick_params(labelsize=TEXT, colors=MUTED, length=0, pad=5)
+        for name, spine in axes.spines.items():
+            spine.set_visible(name == "bottom")
+            spine.set_color(GRID)
+    return figure, list(grid.flat)
+
+
+def _title(axes: Axes, text: str) -> None:
+    axes.set_title(text, loc="left", fontsize=TEXT, color=MUTED)
+
+
+def _legend(axes: Axes, place: Literal["upper left", "upper right", "lower right"] = "upper left") -> None:
+    axes.legend(loc=place, fontsize=TEXT, frameon=False, labelcolor=INK, handlelength=1.2, borderaxespad=0.2)
+
+
+def _dates(axes: Axes) -> None:
+    locator = AutoDateLocator(minticks=4, maxticks=9)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    formatter = ConciseDateFormatter(locator, show_offset=False)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_formatter(formatter)
+    axes.margins(x=0.01)
+
+
+def _lags(axes: Axes, below: str, title: str) -> None:
+    axes.set_xlabel(below, fontsize=TEXT, color=MUTED)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    _title(axes, title)

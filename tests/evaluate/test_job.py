@@ -1,0 +1,93 @@
+"""From a stored score table and stored bars to a published evaluation, by function and by command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from raybench.cli.app import run
+from raybench.data.bars import BarBlock
+from raybench.data.import_bars import import_bars
+from raybench.data.sources.source import memory_source
+from raybench.data.synthetic import make_market
+from raybench.errors import DataError, RunError
+from raybench.evaluate import evaluate
+from raybench.evaluate.job import evaluate_scores
+from raybench.score.table import write_date
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Bars and a month of scores on disk."""
+    root = tmp_path_factory.mktemp("stored")
+    market = make_market(seed=5, instruments=20, years=1)
+    import_bars(memory_source(BarBlock.from_frame(market.bars)), str(root / "bars"))
+    signal = market.signal.dropna().rename(columns={"signal": "score"})
+    for day, frame in signal[signal["datetime"] >= market.calendar[-25]].groupby("datetime"):
+        write_date(str(root / "scores"), day.date(), frame, "run-1", {"coverage": 0.9})
+    signal.to_parquet(root / "plain.parquet")
+    return {name: str(root / name) for name in ("bars", "scores", "plain.parquet")}
+
+
+def test_publishes_four_files_that_agree(stored: dict[str, str], tmp_path: Path) -> None:
+    done = evaluate_scores(stored["scores"], stored["bars"], out=str(tmp_path / "e"))
+    names = {p.name for p in (tmp_path / "e").iterdir()}
+    assert names == {"metrics.json", "daily.parquet", "report.html", "report.json"}
+    assert json.loads((tmp_path / "e" / "metrics.json").read_text()) == pytest.approx(done.metrics)
+    daily = pd.read_parquet(tmp_path / "e" / "daily.parquet")
+    assert daily["rank_ic"].mean() == pytest.approx(done.metrics["Rank IC"])
+    assert (daily["coverage"] == 0.9).all()
+    assert [p.name for p in tmp_path.iterdir()] == ["e"]
+
+
+def test_equals_the_function_on_tables(stored: dict[str, str], tmp_path: Path) -> None:
+    done = evaluate_scores(stored["scores"], stored["bars"], out=str(tmp_path / "e"))
+    market = make_market(seed=5, instruments=20, years=1)
+    direct = evaluate(pd.read_parquet(stored["scores"])[["instrument", "datetime", "score"]], market.bars)
+    assert done.metrics == pytest.approx(direct.metrics, rel=1e-12)
+
+
+def test_command_prints_one_json_summary(
+    stored: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "e")
+    arguments = ["evaluate", "--scores", stored["scores"], "--bars", stored["bars"], "--out", out, "--json"]
+    assert run([*arguments, "--start", "2014-12-01", "--end", "2014-12-20"]) == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert summary["Rank IC"] == pytest.approx(json.loads((tmp_path / "e/metrics.json").read_text())["Rank IC"])
+    assert "2014-12-01" <= summary["first"] <= summary["last"] <= "2014-12-20"
+
+
+def test_scores_of_others_are_evaluated_too(stored: dict[str, str], tmp_path: Path) -> None:
+    done = evaluate_scores(stored["plain.parquet"], stored["bars"], out=str(tmp_path / "e"))
+    assert done.metrics["Rank IC"] > 0.05
+
+
+def test_a_run_adds_its_training_curves(stored: dict[str, str], tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    columns = {"epoch": [1, 2], "train_loss": [1.0, 0.9], "valid_loss": [1.0, 0.9], "valid_rank_ic": [0.0, 0.1]}
+    pd.DataFrame(columns).to_parquet(run_dir / "history.parquet")
+    (run_dir / "config.yaml").write_text(
+        "data:\n  bars: b\n  segments: {train: [2014-01-01, 2014-02-01], valid: [2014-03-01, 2014-04-01], "
+        "test: [2014-05-01, 2014-06-01]}\nmodel: {type: gru}\n"
+    )
+    out = tmp_path / "e"
+    evaluate_scores(stored["scores"], stored["bars"], out=str(out), model=str(run_dir))
+    page = (out / "report.html").read_text()
+    assert "<h2>Training</h2>" in page
+    assert "GRU on alpha158" in page
+
+
+def test_what_is_missing_is_named(stored: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "e")
+    with pytest.raises(RunError, match="--model"):
+        evaluate_scores(stored["scores"], stored["bars"], out=out, model=str(tmp_path / "no-run"))
+    with pytest.raises(DataError, match="nothing here"):
+        evaluate_scores(str(tmp_path / "no-scores"), stored["bars"], out=out)
+    assert run(["evaluate", "--scores", stored["scores"], "--bars", str(tmp_path), "--out", out]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert not (tmp_path / "e").exists()
