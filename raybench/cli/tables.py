@@ -32,7 +32,7 @@ def is_rows(value: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """Write a value for people: thousands apart, four digits of a fraction, lists with commas."""
+    """Write a value for people: thousands apart, four digits of a fraction, short lists with commas."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -46,7 +46,8 @@ def shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {shown(item)}" for key, item in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(shown(item) for item in value) or "-"
+        items = [shown(item) for item in value]
+        return ("\n" if any(len(item) > 40 for item in items) else ", ").join(items) or "-"
     if hasattr(value, "item"):  # numpy
         return shown(value.item())
     return str(value)
@@ -76,7 +77,8 @@ def _print_lines(stream: TextIO, rows: list[tuple[str, str]], title: str) -> Non
     if title and rows:
         print(title, file=stream)
     for key, value in rows:
-        print(f"{key:<{width}}  {value}", file=stream)
+        indented = value.replace("\n", "\n" + " " * (width + 2))
+        print(f"{key:<{width}}  {indented}", file=stream)
 
 
 def _print_rows(console: Console, rows: Sequence[Mapping[str, Any]], title: str) -> None:

@@ -191,6 +191,9 @@ class DataConfig(Part):
             loc = ("processors", part, index, "kwargs", "fit_end_time")
             if fit[0] > fit[1]:
                 yield loc, f"{spec.name} would be fitted from {fit[0]} to {fit[1]}, which is no range", fit[1]
+            if fit[1] < self.first_date:
+                text = f"{spec.name} would be fitted up to {fit[1]}, before the frame starts ({self.first_date})"
+                yield loc, f"{text}; set data.start", fit[1]
             for name, (start, end) in self.segments.items():
                 if name != "train" and fit[0] <= end and start <= fit[1]:
                     text = f"{spec.name} would be fitted up to {fit[1]}, inside {name} (from {start})"

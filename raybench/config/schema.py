@@ -191,7 +191,7 @@ class Config(Part):
 
     def warnings(self) -> tuple[str, ...]:
         """Say what is allowed but probably not meant."""
-        return tuple(_crossings(self.data))
+        return (*_crossings(self.data), *_short_fits(self.data))
 
 
 def _problem_of(tree: Mapping[str, Any], key: str, value: object) -> str:
@@ -238,6 +238,19 @@ def _crossings(data: DataConfig) -> list[str]:
             found.append(
                 f"the last {horizon - gap - data.embargo} labels of {earlier} (to {end}) look into {later} "
                 f"(from {start}), horizon {horizon}; set data.embargo to {horizon - gap} to drop them"
+            )
+    return found
+
+
+def _short_fits(data: DataConfig) -> list[str]:
+    """Fit ranges that start before the frame does."""
+    found = []
+    for spec in (*data.processors.infer, *data.processors.learn):
+        fit = data.fit_range(spec)
+        if fit is not None and fit[0] < data.first_date:
+            found.append(
+                f"{spec.name} is to be fitted from {fit[0]}, but the frame starts on {data.first_date}; "
+                f"set data.start to {fit[0]}"
             )
     return found
 

@@ -19,7 +19,7 @@ from raybench.errors import ConfigError
 
 MAX_CHARACTERS = 1_000_000
 MAX_DEPTH = 32
-MAX_VALUES = 20_000  # after aliases are expanded, so that ten lines of aliases cannot become a billion values
+MAX_VALUES = 10_000  # after aliases are expanded, so that ten lines of aliases cannot become a billion values
 
 Path = tuple[str | int, ...]
 
@@ -67,7 +67,7 @@ def _check_depth(text: str, name: str) -> None:
         if depth > MAX_DEPTH:
             line = f":{event.start_mark.line + 1}" if event.start_mark else ""
             raise ConfigError(f"{name}{line}: nested more than {MAX_DEPTH} levels deep")
-        if count > 4 * MAX_VALUES:
+        if count > 3 * MAX_VALUES:
             raise ConfigError(f"{name}: more than {MAX_VALUES} values")
 
 

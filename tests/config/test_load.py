@@ -107,7 +107,7 @@ def test_depth_and_size_are_bounded() -> None:
     assert "levels deep" in refused("a: " + "[" * 5_000)
     assert "levels deep" in refused("\n".join(" " * i + "a:" for i in range(500)))
     assert "characters" in refused("a: " + "x" * 2_000_000)
-    assert "values" in refused("a: [" + "1," * 200_000 + "]")
+    assert "values" in refused("a: [" + "1," * 40_000 + "]")
     assert "want key.path=value" in refused(TEXT, "a." * 3_000 + "b=1")
 
 

@@ -117,6 +117,7 @@ def test_refused_with_key_and_reason(tree: Tree, override: str, key: str, says: 
         ("{class: MinMaxNorm, kwargs: {fit_end_time: 2017-01-01}}", "fitted up to 2017-01-01, inside valid"),
         ("{class: ZScoreNorm, kwargs: {fit_start_time: 2018-01-01, fit_end_time: 2018-02-01}}", "inside test"),
         ("{class: ZScoreNorm, kwargs: {fit_start_time: 2016-01-01}}", "is no range"),
+        ("{class: ZScoreNorm, kwargs: {fit_start_time: 2005-01-01, fit_end_time: 2006-01-01}}", "before the frame"),
         ("7", "want a mapping"),
     ],
 )
@@ -131,6 +132,12 @@ def test_fit_range_is_the_train_segment_unless_given(tree: Tree) -> None:
     assert data.fit_range(given) == (dt.date(2009, 1, 1), dt.date(2012, 1, 1))
     assert data.fit_range(default) == (dt.date(2010, 1, 1), dt.date(2014, 12, 31))
     assert data.fit_range(unfitted) is None
+
+
+def test_a_fit_range_before_the_frame_is_a_warning(tree: Tree) -> None:
+    overrides = ["data.processors.infer=[{class: ZScoreNorm, kwargs: {fit_start_time: 2009-01-01}}]", "data.embargo=2"]
+    assert [w for w in load_config(tree, overrides).warnings() if "set data.start to 2009-01-01" in w]
+    assert load_config(tree, [*overrides, "data.start=2009-01-01"]).warnings() == ()
 
 
 def test_alpha360_has_windows_of_60(tree: Tree) -> None:
