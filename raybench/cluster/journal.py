@@ -146,5 +146,5 @@ def epoch_line(record: EpochRecord, max_epochs: int) -> str:
     return (
         f"{record.samples_per_second:,.0f} samples/s, train loss {record.train_loss:.5f}, "
         f"valid loss {record.valid_loss:.5f}, IC {record.valid_ic:.4f}, Rank IC {record.valid_rank_ic:.4f}, "
-        f"at most {left / 60:.0f} min left"
+        f"at most {left / 60:.1f} min left"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import ray
@@ -30,17 +30,17 @@ def open_data(config: Config) -> tuple[Bars | None, FeatureTable | None]:
     )
 
 
-def on_ray(function: Callable[..., Any], items: Sequence[Any], *shared: Any) -> Iterator[Any]:
-    """Run ``function(item, *shared)`` as Ray tasks of one CPU each (a :class:`raybench.data.panel.Run`).
+def on_ray(function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]:
+    """Like ``map``, each call a Ray task of one CPU; results come in the order of ``items``.
 
-    Each shared value lies once in the object store; results come in the order of ``items``.
+    What ``function`` carries along lies in the object store once.
     """
-    references = [ray.put(value) for value in shared]
-    pending = deque(_call.remote(function, item, *references) for item in items)
+    shared = ray.put(function)
+    pending = deque(_call.remote(shared, item) for item in items)
     while pending:
         yield ray.get(pending.popleft())
 
 
 @ray.remote(num_cpus=1)
-def _call(function: Callable[..., Any], item: Any, *shared: Any) -> Any:
-    return function(item, *shared)
+def _call(function: Callable[[Any], Any], item: Any) -> Any:
+    return function(item)

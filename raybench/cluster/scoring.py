@@ -25,9 +25,8 @@ from raybench.config import Config
 from raybench.data import storage
 from raybench.data.bars import Bars, open_bars
 from raybench.data.feature_table import FeatureTable, open_features
+from raybench.data.frame import Run as Runner
 from raybench.data.panel import Panel, pack, scoring_panel, unpack
-from raybench.data.parallel import Run as Runner
-from raybench.data.parallel import serial
 from raybench.errors import DataError
 from raybench.progress import SILENT, Progress
 from raybench.score.ensemble import combine, ensemble_id
@@ -127,7 +126,7 @@ def score(
         return facts
 
     if local:
-        facts = work(serial)
+        facts = work(map)
     else:
         with session(progress=progress):
             facts = work(on_ray)
@@ -200,7 +199,6 @@ def _score_on_ray(task: ScoreTask, plan: DatePlan) -> Iterator[dict[str, Any]]:
         compute=ActorPoolStrategy(size=min(pool, len(items))),
         num_cpus=1,
         num_gpus=1 if gpus >= 1 else 0,
-        max_restarts=3,
     )
     yield from done.iter_rows()
 

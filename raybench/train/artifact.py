@@ -28,7 +28,8 @@ import pyarrow as pa
 import safetensors.torch
 from torch import Tensor
 
-from raybench.config import Config, dump_config, load_config
+import raybench
+from raybench.config import Config, dump_config, parse_config
 from raybench.data import parquet, storage
 from raybench.data.processors import FittedProcessors
 from raybench.errors import RunError
@@ -79,7 +80,7 @@ def is_finished(uri: str) -> bool:
 def stored_config(uri: str) -> Config | None:
     """Return the configuration the run directory was begun with, None if there is none yet."""
     path = storage.join(uri, CONFIG)
-    return load_config(path) if storage.exists(path) else None
+    return parse_config(storage.read_bytes(path).decode(), name=path) if storage.exists(path) else None
 
 
 def begin_run(uri: str, config: Config) -> None:
@@ -115,7 +116,7 @@ def write_run(
         "segments": config.model_dump(mode="json")["data"]["segments"],
         "best_epoch": best_epoch,
         "epochs": len(history),
-        "versions": {name: version(name) for name in ("raybench", "torch", "ray")},
+        "versions": {"raybench": raybench.__version__, "torch": version("torch"), "ray": version("ray")},
         "git_commit": _git_commit(),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()},
         **facts,
@@ -145,7 +146,7 @@ def load_run(uri: str) -> Run:
             raise RunError(f"{uri}: {name} differs from what {MANIFEST} names; restore it or train again")
     return Run(
         uri=uri,
-        config=load_config(storage.join(uri, CONFIG)),
+        config=parse_config(contents[CONFIG].decode(), name=storage.join(uri, CONFIG)),
         processors=FittedProcessors.from_json(contents[PROCESSORS].decode()),
         weights=safetensors.torch.load(contents[WEIGHTS]),
         manifest=manifest,
