@@ -7,39 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.typing import NDArray
 
 from raybench.data import alpha158
-from raybench.data.bars import BarBlock
 from raybench.errors import DataError
 from tests.data.qlib_bins import read_bins, rows_of
-
-
-def market(instruments: int = 3, dates: int = 400, seed: int = 0) -> BarBlock:
-    """Random bars with suspended dates, a late listing and idle days."""
-    rng = np.random.default_rng(seed)
-    frames = []
-    for n in range(instruments):
-        day = pd.bdate_range("2020-01-01", periods=dates)[n * 30 :]
-        close = np.exp(rng.normal(0, 0.02, len(day)).cumsum() + 2)
-        spread = rng.uniform(0, 0.03, (2, len(day)))
-        frame = pd.DataFrame(
-            {"instrument": f"I{n}", "datetime": day, "open": close * rng.normal(1, 0.01, len(day))}
-        )
-        frame = frame.assign(close=close, volume=rng.lognormal(12, 1, len(day)))
-        frame["high"] = frame[["open", "close"]].max(axis=1) * (1 + spread[0])
-        frame["low"] = frame[["open", "close"]].min(axis=1) * (1 - spread[1])
-        frame.loc[rng.random(len(day)) < 0.05, ["open", "high", "low", "close", "volume"]] = np.nan
-        frame.loc[rng.random(len(day)) < 0.02, "volume"] = 0.0
-        frame.loc[100:180, ["open", "high", "low", "close"]] = 7.5
-        frames.append(frame)
-    return BarBlock.from_frame(pd.concat(frames))
-
-
-def with_fields(block: BarBlock, fields: dict[str, NDArray[np.float32]]) -> BarBlock:
-    return BarBlock(
-        instruments=block.instruments, start_N1=block.start_N1, datetime_R=block.datetime_R, fields=fields
-    )
+from tests.data.small_market import market, with_fields
 
 
 @pytest.mark.shared
@@ -60,9 +32,7 @@ def test_nothing_at_or_before_a_date_depends_on_what_follows(damage: float) -> N
     block = market()
     cut = block.datetime_R[250]
     later_R = block.datetime_R > cut
-    changed = with_fields(
-        block, {f: np.where(later_R, np.float32(damage), v) for f, v in block.fields.items()}
-    )
+    changed = with_fields(block, {f: np.where(later_R, np.float32(damage), v) for f, v in block.fields.items()})
     before, after = alpha158.compute(block), alpha158.compute(changed)
     assert before[~later_R].tobytes() == after[~later_R].tobytes()
     assert before[later_R].tobytes() != after[later_R].tobytes()
@@ -85,9 +55,7 @@ def test_an_instrument_does_not_depend_on_its_neighbours_or_on_threads() -> None
     assert whole.tobytes() == alone.tobytes()
 
 
-@pytest.mark.parametrize(
-    "columns", [["KLEN"], ["WVMA60", "STD5", "VWAP0"], ["RSQR60", "RESI5", "RSQR5", "CORD20"]]
-)
+@pytest.mark.parametrize("columns", [["KLEN"], ["WVMA60", "STD5", "VWAP0"], ["RSQR60", "RESI5", "RSQR5", "CORD20"]])
 def test_some_columns_come_in_the_order_of_the_table(columns: list[str]) -> None:
     block = market()
     kept = [name for name in alpha158.NAMES if name in columns]

@@ -1,0 +1,51 @@
+"""The feature job on Ray gives the very files it gives without, and its errors are those of the functions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+from raybench.cluster.features import features
+from raybench.data.bars import open_bars
+from raybench.data.import_bars import import_bars
+from raybench.data.sources import memory_source
+from raybench.errors import UserError
+from tests.data.small_market import market
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cluster() -> Iterator[None]:
+    ray.init(num_cpus=2, object_store_memory=int(3e8), include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def bars(tmp_path: Path) -> str:
+    return import_bars(memory_source(market(8, 700)), tmp_path / "bars").uri
+
+
+def test_same_files_with_and_without_ray(bars: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raybench.data.features.PART_BYTES", 1 << 20)  # several parts
+    tables = {
+        how: features(bars, "alpha158", tmp_path / how, end="2022-01-31", local=how == "here")
+        for how in ("here", "ray")
+    }
+    assert tables["here"].parts == tables["ray"].parts
+    assert len(tables["ray"].parts) > 2
+    assert tables["here"].fingerprint == tables["ray"].fingerprint
+    for part, file in zip(tables["ray"].parts, tables["ray"].files, strict=True):
+        assert hashlib.sha256(Path(file).read_bytes()).hexdigest() == part.sha256
+
+
+def test_an_error_of_the_user_comes_out_of_a_task_as_one(bars: str, tmp_path: Path) -> None:
+    file = Path(bars) / open_bars(bars).files[0].name
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match="is not a Parquet file, or was cut short"):
+        features(bars, "alpha158", tmp_path / "f")
