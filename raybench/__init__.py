@@ -1,8 +1,8 @@
 """raybench: Qlib's recurrent stock models, trained on a Ray cluster, scoring every instrument on every date.
 
-    import raybench
+    import raybench, raybench.config
     table = raybench.features(bars_df, set="alpha158")
-    raybench.train("config.yaml", out="run")
+    raybench.train(raybench.config.load_config("config.yaml"), out="run")
     result = raybench.evaluate(scores_df, bars_df)
 
 Each verb is loaded when it is first used. ``train``, ``score`` and ``evaluate`` are packages too, so there

@@ -127,8 +127,8 @@ class BarProgress:
         self._console.print(Text(text), soft_wrap=True)
 
     def _start(self) -> RichProgress:
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), _Count(), _Rate())
-        text = TextColumn("[dim]{task.fields[text]}")
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=30), _Count(), _Rate())
+        text = TextColumn("{task.fields[text]}", style="dim", markup=False)
         self._bars = RichProgress(*columns, text, console=self._console, transient=True)
         self._bars.start()
         return self._bars

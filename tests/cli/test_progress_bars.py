@@ -56,7 +56,7 @@ def test_one_bar_at_a_time() -> None:
     stream = Terminal()
     progress = BarProgress(stream)
     with progress.track("outer", 2) as outer:
-        outer(text="first")
+        outer(text="loss [0.9]")
         with progress.track("inner", 1) as inner:
             assert progress._bars is not None
             visible = [task.description for task in progress._bars.tasks if task.visible]
@@ -67,7 +67,7 @@ def test_one_bar_at_a_time() -> None:
     assert progress._bars is None
     last = stream.getvalue().splitlines()[-1]
     assert "outer: 2 in " in last
-    assert last.endswith("first")
+    assert last.endswith("loss [0.9]")
 
 
 def test_a_bar_that_fails_gives_the_terminal_back() -> None:

@@ -177,6 +177,50 @@ def test_the_shipped_configurations_are_there() -> None:
     assert len(CONFIGS) >= 4
 
 
+CONTRACT = """\
+version: 1
+data:
+  bars: s3://bucket/cn/bars
+  universe: csi300
+  feature_set: {type: alpha158, columns: [RESI5, WVMA5]}
+  label: "Ref($close, -2) / Ref($close, -1) - 1"
+  step_len: 20
+  segments: {train: [2010-01-01, 2014-12-31], valid: [2015-01-01, 2016-12-31], test: [2017-01-01, 2020-08-01]}
+  processors:
+    infer:
+      - {class: RobustZScoreNorm, kwargs: {fields_group: feature, clip_outlier: true}}
+      - {class: Fillna, kwargs: {fields_group: feature}}
+    learn: [{class: DropnaLabel}, {class: CSRankNorm, kwargs: {fields_group: label}}]
+  residency: auto
+  embargo: 0
+model: {type: gru, hidden_size: 64, num_layers: 2, dropout: 0.0}
+train: {max_epochs: 200, batch_size: 800, lr: 2e-4, optimizer: adam, loss: mse, grad_clip_value: 3.0,
+        early_stop: {metric: loss, patience: 10}, seed: 0, precision: fp32}
+cluster: {num_workers: 2, use_gpu: auto, max_failures: 3}
+tune:
+  num_samples: 8
+  metric: rank_ic
+  mode: max
+  scheduler: {type: asha, grace_period: 1, reduction_factor: 2}
+  search: {type: random, seed: 0}
+  space: {model.hidden_size: {choice: [16, 32, 64]}, model.dropout: {uniform: [0.0, 0.5]},
+          train.lr: {loguniform: [1e-4, 1e-2]}}
+evaluate: {benchmark: SH000300, account: 1e8, topk: 50, n_drop: 5, deal_price: close, limit_threshold: 0.095,
+           open_cost: 0.0005, close_cost: 0.0015, min_cost: 5}
+recipe: raybench
+"""
+
+
+def test_the_optional_parts_default_to_what_the_contract_says() -> None:
+    given = parse_config(CONTRACT)
+    tree = parse_yaml(CONTRACT, "contract").tree
+    least = {key: tree[key] for key in ("data", "model")}
+    least["data"] = {key: tree["data"][key] for key in ("bars", "universe", "feature_set", "segments")}
+    defaults = load_config(least)
+    assert defaults.search_space == given.search_space
+    assert load_config(defaults, ["cluster.num_workers=2"]) == load_config(given, ["tune.space="])
+
+
 EVERYTHING = [
     "train.lr=1.2345678901234567e-5",
     "train.lr_schedule={type: plateau, factor: 0.3}",
