@@ -12,7 +12,7 @@ from raybench.data import storage
 from raybench.data.bars import open_bars
 from raybench.data.feature_table import FeatureTable, Part
 from raybench.data.features import Group, build_features, is_built, parse_sets, plan_features
-from raybench.errors import UserError
+from raybench.errors import DataError, UserError
 from raybench.progress import SILENT, Progress
 
 
@@ -47,22 +47,14 @@ def run_on_ray(build: Callable[[Group], Part | None], groups: list[Group]) -> It
     """
 
     def task(row: dict[str, Any]) -> dict[str, Any]:
-        part = build(groups[row["item"]])
-        return {"part": part.to_json() if part else ""}  # text, so that it is a plain column
+        try:
+            part = build(groups[row["item"]])
+        except UserError as error:  # as a value: what is raised comes back wrapped, logged and without its type
+            return {"part": "", "error": str(error)}
+        return {"part": part.to_json() if part else "", "error": ""}
 
     items = ray.data.from_items(list(range(len(groups))), override_num_blocks=len(groups))
-    try:
-        for row in items.map(task, num_cpus=1).iter_rows():
-            yield Part.from_json(row["part"]) if row["part"] else None
-    except Exception as error:
-        raise _cause(error) from error
-
-
-def _cause(error: BaseException) -> BaseException:
-    """Find what a user can put right among the errors that Ray wraps around it."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, UserError):
-            return UserError(str(getattr(seen, "cause", seen)))
-        seen = getattr(seen, "cause", None) or seen.__cause__
-    return error
+    for row in items.map(task, num_cpus=1).iter_rows():
+        if row["error"]:
+            raise DataError(row["error"])
+        yield Part.from_json(row["part"]) if row["part"] else None
