@@ -21,8 +21,10 @@ from raybench.config.strict import (
     Share,
     by_type,
     describe,
+    problem,
     problem_at,
     problems_at,
+    show,
 )
 from raybench.config.tune import DEFAULT_SPACE, Choice, LogUniform, RandInt, TuneConfig, Uniform
 
@@ -123,12 +125,26 @@ class TrainConfig(Part):
         return self
 
 
+def _whole(value: Any) -> Any:
+    """Refuse what Python holds equal to a whole number: true and 1.0 are 1 to a Literal."""
+    if type(value) is not int:
+        raise problem(f"want a whole number, got {show(value)}")
+    return value
+
+
+def _flag_or_text(value: Any) -> Any:
+    """Refuse 0 and 1, which are false and true to a Literal."""
+    if not isinstance(value, (bool, str)):
+        raise problem(f"want 'auto', true or false, got {show(value)}")
+    return value
+
+
 class ClusterConfig(Part):
     """Workers; ``num_workers`` None means one per GPU, else one; ``cpus_per_worker`` None, a share."""
 
     num_workers: Count | None = None
     cpus_per_worker: Count | None = None
-    use_gpu: Literal["auto", True, False] = "auto"
+    use_gpu: Annotated[Literal["auto", True, False], BeforeValidator(_flag_or_text)] = "auto"
     max_failures: int = Field(default=3, ge=0)
 
 
@@ -155,7 +171,7 @@ class EvaluateConfig(Part):
 class Config(Part):
     """All of a run."""
 
-    version: Literal[1] = 1
+    version: Annotated[Literal[1], BeforeValidator(_whole)] = 1
     data: DataConfig
     model: AnyNetwork
     train: TrainConfig = TrainConfig()
@@ -195,7 +211,9 @@ class Config(Part):
 
 
 def _problem_of(tree: Mapping[str, Any], key: str, value: object) -> str:
-    """Say why ``key`` cannot take ``value`` in an otherwise valid configuration; empty if it can."""
+    """Say why a search cannot give ``key`` ``value``; empty if it can."""
+    if key.partition(".")[0] not in ("data", "model", "train"):
+        return "is not searched; want keys of data, model or train"
     try:
         Config.model_validate(with_value(tree, key.split("."), value))
     except ValidationError as error:

@@ -45,7 +45,7 @@ def parse_yaml(text: str, name: str) -> Document:
         raise ConfigError(f"{name}{line}: not valid YAML: {error.problem or error.context}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
-    reader = _Reader(name)
+    reader = _Reader(name, has_lines="\n" in text)
     tree = None if node is None else reader.read(node, ())
     return Document(tree=tree, lines=reader.lines)
 
@@ -102,13 +102,15 @@ for _tag, (_pattern, _first) in _SCALARS.items():
 class _Reader:
     """Turns nodes to values, with the line of each."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, has_lines: bool) -> None:
         self.name = name
+        self.has_lines = has_lines
         self.lines: dict[Path, int] = {}
         self.count = 0
 
     def error(self, node: yaml.Node, text: str) -> ConfigError:
-        return ConfigError(f"{self.name}:{node.start_mark.line + 1}: {text}")
+        line = f":{node.start_mark.line + 1}" if self.has_lines else ""
+        return ConfigError(f"{self.name}{line}: {text}")
 
     def read(self, node: yaml.Node, path: Path) -> Any:
         self.count += 1
