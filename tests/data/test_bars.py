@@ -1,3 +1,5 @@
+"""Bars datasets, blocks of bars, and what completes them."""
+
 from __future__ import annotations
 
 import pickle

@@ -1,3 +1,5 @@
+"""Reading Parquet: what is refused, and which rows are read."""
+
 from __future__ import annotations
 
 import pickle
@@ -128,9 +130,7 @@ def test_an_end_without_time_is_the_whole_day(tmp_path: Path) -> None:
     ("unit", "zone"), [("ms", None), ("ns", None), ("us", "Asia/Shanghai"), ("us", "America/New_York")]
 )
 def test_time_ranges_hold_for_every_kind_of_timestamp(tmp_path: Path, unit: str, zone: str | None) -> None:
-    stamps = pa.array(np.array(["2020-01-01T20:00", "2020-01-03T20:00"], "datetime64[us]")).cast(
-        pa.timestamp(unit)
-    )
+    stamps = pa.array(np.array(["2020-01-01T20:00", "2020-01-03T20:00"], "datetime64[us]")).cast(pa.timestamp(unit))
     column = stamps if zone is None else pa.compute.assume_timezone(stamps, zone)
     pq.write_table(pa.table({"datetime": column}), tmp_path / "x.parquet")
     assert parquet.read_table(tmp_path / "x.parquet", start="2020-01-02").num_rows == 1

@@ -1,3 +1,5 @@
+"""Publishing and listing files, local and remote."""
+
 from __future__ import annotations
 
 import os
@@ -45,9 +47,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("step", range(6))
-def test_a_file_is_old_or_new_whichever_step_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
+def test_a_file_is_old_or_new_whichever_step_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     file = tmp_path / "folder" / "file"
     storage.publish_bytes(file, b"old")
     monkeypatch.setattr(storage, "_checkpoint", fail_at(step))

@@ -1,3 +1,5 @@
+"""Membership spans."""
+
 from __future__ import annotations
 
 import numpy as np

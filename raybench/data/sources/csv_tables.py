@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from raybench.data import storage
-from raybench.data.sources.typed import could_be_numbers
+from raybench.data.sources.typed import mostly_numbers
 from raybench.errors import DataError
 
 FORMAT = "csv"
@@ -38,10 +38,10 @@ def header(file: str) -> list[str]:
     return names
 
 
-def numeric(file: str, column: str) -> bool:
-    """Whether the first rows of a column are numbers."""
-    first = next(pieces(file, [column]), None)
-    return first is None or could_be_numbers(first[1].column(column))
+def numeric(file: str, column: str) -> bool | None:
+    """Whether a column holds numbers, by the first rows that say something; None if none does."""
+    answers = (mostly_numbers(batch.column(column)) for _, batch in pieces(file, [column]))
+    return next((answer for answer in answers if answer is not None), None)
 
 
 def pieces(file: str, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from raybench.data import parquet
 from raybench.data.sources.typed import is_number
 
@@ -17,9 +19,10 @@ def header(file: str) -> list[str]:
     return list(parquet.read_schema(file).names)
 
 
-def numeric(file: str, column: str) -> bool:
-    """Whether a column is of a type for numbers."""
-    return is_number(parquet.read_schema(file).field(column).type)
+def numeric(file: str, column: str) -> bool | None:
+    """Whether a column is of a type for numbers; None if it is of the type for nothing."""
+    kind = parquet.read_schema(file).field(column).type
+    return None if pa.types.is_null(kind) else is_number(kind)
 
 
 def pieces(file: str, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:

@@ -68,9 +68,7 @@ class QlibProvider:
         for each in self.bins[instrument]:
             data = np.frombuffer(storage.read_bytes(storage.join(self.uri, each.path)), dtype="<f4")
             if len(data) != len(each.rows) + 1:
-                raise DataError(
-                    f"{storage.join(self.uri, each.path)}: changed while it was read; import again"
-                )
+                raise DataError(f"{storage.join(self.uri, each.path)}: changed while it was read; import again")
             first = each.rows.start - span.start
             values[each.field][first : first + len(each.rows)] = data[1:]
         return values
@@ -82,9 +80,7 @@ def open_qlib(uri: storage.Uri, frequency: str | None = None) -> QlibProvider:
     sizes = storage.sizes(root)
     frequency = _frequency(root, sizes, frequency)
     calendar_T = _calendar(root, frequency)
-    universes = {
-        name: read_spans(storage.join(root, path), name) for path, name in _universe_files(sizes).items()
-    }
+    universes = {name: read_spans(storage.join(root, path), name) for path, name in _universe_files(sizes).items()}
     bins = _bins(root, sizes, frequency, universes, calendar_T)
     spans = {
         name: range(min(b.rows.start for b in each), max(b.rows.stop for b in each))
@@ -93,9 +89,7 @@ def open_qlib(uri: storage.Uri, frequency: str | None = None) -> QlibProvider:
     fields = field_order(list({b.field for each in bins.values() for b in each}))
     missing = [name for name in REQUIRED if name not in fields]
     if missing:
-        raise DataError(
-            f"{root}: no instrument has a file {missing[0]}.{frequency}.bin; want {', '.join(REQUIRED)}"
-        )
+        raise DataError(f"{root}: no instrument has a file {missing[0]}.{frequency}.bin; want {', '.join(REQUIRED)}")
     lacking = [
         f"{name} {field}"
         for name, each in sorted(bins.items())
@@ -139,17 +133,13 @@ def _calendar(root: str, frequency: str) -> Moments:
         raise DataError(f"{file}: the calendar is empty")
     wrong = np.flatnonzero(calendar_T[1:] <= calendar_T[:-1])
     if len(wrong):
-        raise DataError(
-            f"{file}: {calendar_T[wrong[0] + 1]} comes after {calendar_T[wrong[0]]}; want it sorted"
-        )
+        raise DataError(f"{file}: {calendar_T[wrong[0] + 1]} comes after {calendar_T[wrong[0]]}; want it sorted")
     return calendar_T
 
 
 def _universe_files(sizes: Mapping[str, int]) -> dict[str, str]:
     paths = [path for path in sizes if path.startswith("instruments/") and path.endswith(".txt")]
-    return {
-        path: path.removeprefix("instruments/").removesuffix(".txt") for path in paths if path.count("/") == 1
-    }
+    return {path: path.removeprefix("instruments/").removesuffix(".txt") for path in paths if path.count("/") == 1}
 
 
 def _bins(
@@ -183,13 +173,11 @@ def _bins(
 def _rows(file: str, size: int, dates: int) -> range:
     """The positions in the calendar that a file has values for."""
     if size % 4 or size < 8:
-        raise DataError(
-            f"{file}: is cut short: {size} bytes; want a multiple of 4 that holds a start and a value"
-        )
+        raise DataError(f"{file}: is cut short: {size} bytes; want a multiple of 4 that holds a start and a value")
     with storage.open_input(file) as stream:
         start = float(np.frombuffer(stream.read(4), dtype="<f4")[0])
     count = size // 4 - 1
-    if not (start >= 0 and start == int(start)):
+    if not (start >= 0 and start.is_integer()):
         raise DataError(f"{file}: starts at {start}; want a position in the calendar")
     if start + count > dates:
         raise DataError(

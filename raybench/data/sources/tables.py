@@ -36,7 +36,7 @@ class TableFormat(Protocol):
     SUFFIXES: tuple[str, ...]
 
     def header(self, file: str) -> list[str]: ...
-    def numeric(self, file: str, column: str) -> bool: ...
+    def numeric(self, file: str, column: str) -> bool | None: ...
     def pieces(self, file: str, columns: Sequence[str]) -> Iterator[tuple[int, Any]]: ...
 
 
@@ -111,9 +111,7 @@ def open_tables(
     )
 
 
-def _append(
-    spool: Spool, file: str, first_row: int, batch: Any, columns: Mapping[str, str], zones: set[str]
-) -> None:
+def _append(spool: Spool, file: str, first_row: int, batch: Any, columns: Mapping[str, str], zones: set[str]) -> None:
     if batch.num_rows == 0:
         return
     when = batch.column(columns["datetime"])
@@ -149,22 +147,21 @@ def _plan(files: Sequence[str], kind: TableFormat, mapping: Mapping[str, str]) -
     headers = {file: kind.header(file) for file in files}
     unused = [theirs for theirs in mapping if not any(theirs in names for names in headers.values())]
     if unused:
-        raise DataError(
-            f"{files[0]}: has no column {unused[0]} (--columns); it has {', '.join(headers[files[0]])}"
-        )
-    kept: dict[str, bool] = {}
+        raise DataError(f"{files[0]}: has no column {unused[0]} (--columns); it has {', '.join(headers[files[0]])}")
     plan: dict[str, dict[str, str]] = {}
+    numeric: dict[str, bool | None] = dict.fromkeys((*KEYS, *REQUIRED), True)
     for file, names in headers.items():
-        columns = _renamed(file, names, mapping)
-        _check(file, names, columns, lone=len(files) == 1)
-        for ours, theirs in columns.items():
-            if ours not in kept:
-                kept[ours] = ours in (*KEYS, *REQUIRED) or kind.numeric(file, theirs)
-        plan[file] = {ours: theirs for ours, theirs in columns.items() if kept[ours]}
-    ignored = sorted(name for name, keep in kept.items() if not keep)
+        plan[file] = _renamed(file, names, mapping)
+        _check(file, names, plan[file], lone=len(files) == 1)
+        for ours, theirs in plan[file].items():
+            if numeric.get(ours) is None:  # not seen yet, or empty wherever it was
+                numeric[ours] = kind.numeric(file, theirs)
+    plan = {f: {ours: theirs for ours, theirs in columns.items() if numeric[ours]} for f, columns in plan.items()}
+    found = {ours for columns in plan.values() for ours in columns}
+    ignored = sorted(name for name, kept in numeric.items() if not kept)
     return _Plan(
         columns=plan,
-        fields=field_order([name for name, keep in kept.items() if keep and name not in KEYS]),
+        fields=field_order([name for name in found if name not in KEYS]),
         notes=(f"columns without numbers left out: {', '.join(ignored)}",) if ignored else (),
     )
 

@@ -19,6 +19,7 @@ from raybench.data.parquet import wall_time
 from raybench.errors import DataError
 
 NOTHING = ("", "nan", "null", "none", "na", "n/a", "<na>", "nat")
+_NUMBER = r"(?i)^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$|^[+-]?inf(inity)?$"
 STAMP = pa.timestamp("us")
 # what ISO 8601 leaves out, brought into its form: the pattern and what replaces it
 _DATE_FORMS = (
@@ -26,7 +27,7 @@ _DATE_FORMS = (
     (r"^(\d{4})(\d{2})(\d{2})( |T|$)", r"\1-\2-\3\4"),
     (r"^(\d{4})-(\d)-", r"\1-0\2-"),
     (r"^(\d{4}-\d{2})-(\d)( |T|$)", r"\1-0\2\3"),
-    (r"( |T)(\d):", r"\g<1>0\2:"),
+    (r"( |T)(\d):", r"\10\2:"),
     (r"(:\d{2}(?:\.\d+)?) ?(?:Z|[+-]\d{2}:?(?:\d{2})?)$", r"\1"),
 )
 
@@ -76,14 +77,16 @@ def is_number(kind: Any) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-def could_be_numbers(column: Any) -> bool:
-    """Whether all that a text column says is numbers, and it says something."""
-    if not _is_text(column.type):
-        return is_number(column.type)
-    try:
-        return bool(_numbers(_flat(column).cast(pa.string())).null_count < len(column))
-    except pa.ArrowInvalid:
-        return False
+def mostly_numbers(column: Any) -> bool | None:
+    """Whether at least half of what a text column says is numbers, so that the rest must be mistakes.
+
+    None if it says nothing.
+    """
+    said = pc.drop_null(_blank(pc.utf8_trim_whitespace(_flat(column))))
+    if len(said) == 0:
+        return None
+    numbers = pc.sum(pc.match_substring_regex(said, _NUMBER)).as_py()
+    return bool(2 * numbers >= len(said))
 
 
 def _is_text(kind: Any) -> bool:
@@ -101,7 +104,7 @@ def _flat(column: Any) -> Any:
 
 
 def _stamps(texts: Any) -> Any:
-    texts = pc.if_else(pc.is_in(pc.utf8_lower(texts), pa.array(NOTHING)), None, texts)
+    texts = _blank(texts)
     try:
         return pc.cast(texts, STAMP)
     except pa.ArrowInvalid:
@@ -114,9 +117,12 @@ def _numbers(texts: Any) -> Any:
     try:
         return pc.cast(texts, pa.float64())
     except pa.ArrowInvalid:
-        texts = pc.utf8_trim_whitespace(texts)
-        nothing = pc.is_in(pc.utf8_lower(texts), pa.array(NOTHING))
-        return pc.cast(pc.if_else(nothing, None, texts), pa.float64())
+        return pc.cast(_blank(pc.utf8_trim_whitespace(texts)), pa.float64())
+
+
+def _blank(texts: Any) -> Any:
+    """Null for the usual words for nothing."""
+    return pc.if_else(pc.is_in(pc.utf8_lower(texts), pa.array(NOTHING)), None, texts)
 
 
 def _parse(texts: Any, parse: Callable[[Any], Any], want: str, where: str, first_row: int, row: str) -> Any:
