@@ -14,7 +14,6 @@ import numpy.typing as npt
 import torch
 
 from raybench.config import Config
-from raybench.config.alpha_names import ALPHA360_NAMES
 from raybench.config.label import parse_label
 from raybench.config.schema import ColumnWeight
 from raybench.data.bars import Bars
@@ -114,9 +113,15 @@ def make_reader(
 
 
 def load(
-    reader: Reader, columns: tuple[str, ...], *, rank_features: bool, run: Run, progress: Progress
+    reader: Reader,
+    columns: tuple[str, ...],
+    *,
+    flat: bool,
+    rank_features: bool,
+    run: Run,
+    progress: Progress,
 ) -> Loaded:
-    """Read everything the reader names."""
+    """Read everything the reader names; ``flat``: the columns are Alpha360's."""
     groups = reader.groups()
     parts = []
     with progress.track("reading", len(groups)) as advance:
@@ -129,7 +134,7 @@ def load(
         raise DataError(_nothing(reader))
     if place_R is None:
         table = ArrayColumns(columns=columns, feature_MF=values)
-        return Loaded(frame=frame, table=table, flat=columns == ALPHA360_NAMES)
+        return Loaded(frame=frame, table=table, flat=flat)
     if rank_features:
         progress.note(
             "ranking Alpha360 features needs all of its columns at once: "

@@ -135,7 +135,8 @@ def _load(
 ) -> Loaded:
     reader = make_reader(config, bars, features, chain.columns, start, end, need_label=need_label)
     ranks = any(isinstance(p, Ranking) and "feature" in p.groups for p in (*chain.infer, *chain.learn))
-    return load(reader, chain.columns, rank_features=ranks, run=run, progress=progress)
+    flat = config.data.feature_set.type == "alpha360"
+    return load(reader, chain.columns, flat=flat, rank_features=ranks, run=run, progress=progress)
 
 
 def _segments(
@@ -147,7 +148,8 @@ def _segments(
     infer = sources.of(done.infer)
     learn = infer
     if qlib and done.learn is not None:
-        floor_R = _reach(loaded.frame, [r for name, r in ranges.items() if name in LEARN_SEGMENTS], config.data.step_len)
+        reaching = [dates for name, dates in ranges.items() if name in LEARN_SEGMENTS]
+        floor_R = _reach(loaded.frame, reaching, config.data.step_len)
         learn = sources.of(done.learn, floor_R)
     weight = config.train.sample_weight
     rules = SampleRules(
