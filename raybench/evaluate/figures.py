@@ -7,7 +7,7 @@ them by its own (light and dark). NaN rule: what is NaN is not drawn.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ LIGHT_TEXT, DARK_TEXT = "#ffffff", "#22262b"  # on the cells of the heat map, wh
 WIDE, HALF = 10.4, 5.0  # inches; equal scale on the page, so that letters are of one size
 TEXT = 8.5
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_DIVERGING = LinearSegmentedColormap.from_list("rust-blue", ["#b4532f", "#ecd9cb", "#f4f4f2", "#cddceb", "#265a92"])
+_DIVERGING = LinearSegmentedColormap.from_list("rust-blue", ["#b2512d", "#ecd9cb", "#f4f4f2", "#cddceb", "#255991"])
 
 
 def training(history: pd.DataFrame) -> Figure:
@@ -44,9 +44,9 @@ def training(history: pd.DataFrame) -> Figure:
     for axes, title in ((loss, "Loss"), (rank_ic, "Validation Rank IC")):
         _title(axes, title)
         axes.set_xlabel("epoch", fontsize=TEXT, color=MUTED)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-        axes.margins(x=0.03)
-    _legend(loss, place="upper right")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+        axes.set_xlim(history["epoch"].min() - 0.5, history["epoch"].max() + 0.5)
+    _legend(loss)
     return figure
 
 
@@ -61,10 +61,10 @@ def rank_ic_over_time(daily: pd.DataFrame, window: int = 20) -> Figure:
     rank_ic = daily["rank_ic"]
     each.fill_between(when, rank_ic.fillna(0.0), step="mid", color=SKY, lw=0, alpha=0.55)
     running = rank_ic.rolling(window, min_periods=max(window // 2, 1)).mean()
-    each.plot(when, running, color=BLUE, lw=1.5, label=f"mean of {window} dates")
+    each.plot(when, running, color=BLUE, lw=1.5)
     each.axhline(0.0, color=MUTED, lw=0.7)
     _title(each, "Rank IC of each date")
-    _legend(each)
+    each.set_title(f"line: mean of {window} dates", loc="right", fontsize=TEXT, color=BLUE)
     _dates(each)
     return figure
 
@@ -103,13 +103,14 @@ def quantile_paths(daily: pd.DataFrame) -> Figure:
     figure, (axes,) = _canvas(HALF, 2.9)
     path = _excess(daily).fillna(0.0).cumsum()
     when = daily["datetime"].to_numpy()
-    for name, colour, text in list(zip(path, FIFTHS, _fifth_names(), strict=True))[::-1]:
+    for name, colour, text in zip(path, FIFTHS, _fifth_names(), strict=True):
         axes.plot(when, path[name], color=colour, lw=1.5, label=text)
     axes.axhline(0.0, color=MUTED, lw=0.7)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     _title(axes, "Sum of labels, against the mean of all")
-    _legend(axes)
     _dates(axes)
+    below = {"loc": "upper left", "bbox_to_anchor": (0.0, -0.11), "ncols": 5, "columnspacing": 1.2}
+    _legend(axes, **below)
     return figure
 
 
@@ -122,7 +123,7 @@ def long_short_path(daily: pd.DataFrame) -> Figure:
     axes.plot(when, total, color=BLUE, lw=1.7, label="long-short")
     axes.fill_between(when, fall, color=RUST, alpha=0.4, lw=0, label="below the peak")
     axes.axhline(0.0, color=MUTED, lw=0.7)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     _title(axes, "Sum of daily returns, before costs")
     _legend(axes)
     _dates(axes)
@@ -161,7 +162,7 @@ def coverage(daily: pd.DataFrame) -> Figure:
         text = f"{known.mean():.1%} of the universe"
         axes.set_title(text, loc="right", fontsize=TEXT, color=RUST)
     _title(axes, "Instruments")
-    _legend(axes, place="lower right")
+    _legend(axes)
     _dates(axes)
     return figure
 
@@ -244,15 +245,19 @@ def _title(axes: Axes, text: str) -> None:
     axes.set_title(text, loc="left", fontsize=TEXT, color=MUTED)
 
 
-def _legend(axes: Axes, place: Literal["upper left", "upper right", "lower right"] = "upper left") -> None:
-    axes.legend(loc=place, fontsize=TEXT, frameon=False, labelcolor=INK, handlelength=1.2, borderaxespad=0.2)
+def _legend(axes: Axes, **place: Any) -> None:
+    looks: dict[str, Any] = {"loc": "best", "fontsize": TEXT, "frameon": False, "labelcolor": INK}
+    axes.legend(**(looks | {"handlelength": 1.2, "borderaxespad": 0.2} | place))
 
 
 def _dates(axes: Axes) -> None:
     locator = AutoDateLocator(minticks=4, maxticks=9)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
-    formatter = ConciseDateFormatter(locator, show_offset=False)  # type: ignore[no-untyped-call]
+    first, last = axes.dataLim.intervalx  # in days; the year is said once where the ticks leave it out
+    short = bool(last - first < 200)
+    formatter = ConciseDateFormatter(locator, show_offset=short)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_formatter(formatter)
+    axes.xaxis.get_offset_text().set(fontsize=TEXT, color=MUTED)
     axes.margins(x=0.01)
 
 
