@@ -1,0 +1,181 @@
+"""Training on Ray: the same numbers as without it, and nothing lost when something is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from raybench.cluster import training
+from raybench.cluster.preparation import open_data
+from raybench.cluster.worker import build_model, resident_feeds
+from raybench.config import Config, dump_config
+from raybench.data.panel import build_panel
+from raybench.errors import ResourceError, RunError, TrainingError
+from raybench.progress import Advance
+from raybench.train.artifact import load_run
+from raybench.train.loop import fit
+from raybench.train.world import SOLO
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+MakeConfig = Callable[..., Config]
+TIMES = ["seconds", "samples_per_second"]
+
+
+class Watch:
+    """A progress that calls ``then`` once, when epoch number ``epoch`` ends."""
+
+    def __init__(self, epoch: int, then: Callable[[], None]) -> None:
+        self._name, self._then, self.called = f"epoch {epoch}", then, False
+
+    @contextmanager
+    def track(self, name: str, total: int | None) -> Iterator[Advance]:
+        yield lambda n=1, text="": None
+        if name == self._name and not self.called:
+            self.called = True
+            self._then()
+
+    def note(self, text: str) -> None:
+        pass
+
+
+def kill_one_worker() -> None:
+    """SIGKILL one process of the training group, as a machine that goes away would."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            title = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if title.startswith(b"ray::RayTrainWorker") or b"RayTrainWorker" in title[:60]:
+            os.kill(int(folder.name), signal.SIGKILL)
+            return
+    raise AssertionError("no training worker found")
+
+
+def alone(config: Config) -> pd.DataFrame:
+    """Train in this process, without Ray."""
+    bars, features = open_data(config)
+    panel = build_panel(config, bars, features)
+    cpu = torch.device("cpu")
+    torch.set_num_threads(1)
+    model = build_model(config, panel.columns)
+    state = fit(model, resident_feeds(config, panel, SOLO, cpu), config.train, recipe=config.recipe)
+    return pd.DataFrame([vars_of(record) for record in state.history])
+
+
+def vars_of(record: object) -> dict[str, float]:
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}  # type: ignore[attr-defined]
+
+
+def test_ray_gives_what_the_plain_loop_gives(local_ray: None, make_config: MakeConfig, tmp_path: Path) -> None:
+    config = make_config(train__precision="fp64", cluster__num_workers=2)
+    run = training.train(config, out=str(tmp_path / "run"))
+    pd.testing.assert_frame_equal(
+        run.history.drop(columns=TIMES), alone(config).drop(columns=TIMES), rtol=1e-9, check_dtype=False
+    )
+    assert run.manifest["workers"]["number"] == 2
+    assert run.metrics["valid_loss"] == pytest.approx(run.history["valid_loss"].min())
+
+
+@pytest.mark.parametrize("recipe", ["raybench", "qlib"])
+def test_a_killed_worker_changes_nothing(
+    local_ray: None, make_config: MakeConfig, tmp_path: Path, recipe: str
+) -> None:
+    config = make_config(train__max_epochs=4, train__batch_size=20, model__dropout=0.2, model__num_layers=2, recipe=recipe)
+    watch = Watch(2, kill_one_worker)
+    broken = training.train(config, out=str(tmp_path / "broken"), progress=watch)
+    assert watch.called
+    whole = training.train(config, out=str(tmp_path / "whole"))
+    pd.testing.assert_frame_equal(
+        broken.history.drop(columns=TIMES), whole.history.drop(columns=TIMES), check_exact=True
+    )
+    assert all(torch.equal(value, whole.weights[name]) for name, value in broken.weights.items())
+
+
+def test_a_killed_driver_goes_on_with_resume(
+    make_config: MakeConfig, local_ray: None, tmp_path: Path
+) -> None:
+    config = make_config(train__max_epochs=6, train__batch_size=20, model__dropout=0.2, model__num_layers=2)
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    out = tmp_path / "broken"
+    command = [sys.executable, "-m", "raybench", "train", str(tmp_path / "config.yaml"), "--out", str(out)]
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    driver = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while len(list(out.glob("checkpoints/checkpoint_*/state.pt"))) < 2 and time.monotonic() < deadline:
+        assert driver.poll() is None, driver.stderr and driver.stderr.read().decode()
+        time.sleep(0.02)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+    assert not (out / "manifest.json").exists()
+    with pytest.raises(RunError, match="--resume"):
+        training.train(config, out=str(out))
+    resumed = training.train(config, out=str(out), resume=True)
+    whole = training.train(config, out=str(tmp_path / "whole"))
+    pd.testing.assert_frame_equal(
+        resumed.history.drop(columns=TIMES), whole.history.drop(columns=TIMES), check_exact=True
+    )
+
+
+def test_a_finished_run_is_left_alone_and_another_configuration_is_refused(
+    local_ray: None, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    config, out = make_config(train__max_epochs=1, cluster__num_workers=1), str(tmp_path / "run")
+    first = training.train(config, out=out)
+    assert training.train(config, out=out).run_id == first.run_id
+    with pytest.raises(RunError, match="another configuration"):
+        training.train(make_config(train__max_epochs=2, cluster__num_workers=1), out=out)
+    weights = tmp_path / "run" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    with pytest.raises(RunError, match=r"model\.safetensors differs"):
+        load_run(out)
+
+
+def test_seeds_share_a_panel_and_differ(local_ray: None, make_config: MakeConfig, tmp_path: Path) -> None:
+    config = make_config(train__max_epochs=1, cluster__num_workers=1)
+    runs = training.train_seeds(config, [3, 4], out=str(tmp_path / "runs"))
+    assert [run.manifest["seed"] for run in runs] == [3, 4]
+    assert runs[0].metrics["valid_loss"] != runs[1].metrics["valid_loss"]
+    assert (tmp_path / "runs" / "seed-3" / "manifest.json").exists()
+
+
+def test_too_many_workers_is_an_error_within_seconds(
+    local_ray: None, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(ResourceError, match=r"cluster\.num_workers"):
+        training.train(make_config(cluster__num_workers=50), out=str(tmp_path / "run"))
+    assert time.monotonic() - began < 5
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_diverging_training_stops_once_with_its_cause(
+    local_ray: None, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    config = make_config(train__lr=1e30, train__optimizer="sgd", train__grad_clip_value="null")
+    began = time.monotonic()
+    with pytest.raises(TrainingError, match=r"train\.lr"):
+        training.train(config, out=str(tmp_path / "run"))
+    assert time.monotonic() - began < 60
+    assert not (tmp_path / "run" / "manifest.json").exists()
+
+
+def test_the_manifest_says_what_was_trained(local_ray: None, make_config: MakeConfig, tmp_path: Path) -> None:
+    config = make_config(train__max_epochs=1, cluster__num_workers=1, train__tensorboard="false")
+    run = training.train(config, out=str(tmp_path / "run"))
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["samples"]["train"] > 1000
+    assert manifest["parameters"] == sum(value.numel() for value in run.weights.values())
+    assert set(manifest["versions"]) == {"raybench", "torch", "ray"}
+    assert len(run.run_id) == 16
