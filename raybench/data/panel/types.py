@@ -84,5 +84,6 @@ class Panel:
         """Bytes of all arrays, each buffer counted once."""
         parts = [segment.source.arrays() for segment in self.segments.values()]
         parts += [segment.samples.arrays() for segment in self.segments.values()]
+        parts.append({"dates": self.dates})
         buffers = {a.__array_interface__["data"][0]: a.nbytes for part in parts for a in part.values()}
         return sum(buffers.values())
