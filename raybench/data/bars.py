@@ -81,9 +81,7 @@ class BarBlock:
             bars = bars.reset_index()
         missing = [c for c in ("instrument", "datetime", *(fields or ())) if c not in bars.columns]
         if missing:
-            raise DataError(
-                f"the bars have no column {missing[0]}; they have {', '.join(map(str, bars.columns))}"
-            )
+            raise DataError(f"the bars have no column {missing[0]}; they have {', '.join(map(str, bars.columns))}")
         numeric = bars.drop(columns=["instrument", "datetime"]).select_dtypes("number").columns
         bars = bars.sort_values(["instrument", "datetime"], kind="stable")
         double = bars.duplicated(["instrument", "datetime"])
@@ -184,9 +182,7 @@ class Bars:
             where=file,
         )
 
-    def block(
-        self, instruments: Sequence[str] | None = None, fields: Sequence[str] | None = None
-    ) -> BarBlock:
+    def block(self, instruments: Sequence[str] | None = None, fields: Sequence[str] | None = None) -> BarBlock:
         """The bars of these instruments (default: all), sorted by name whatever the order asked for."""
         names = self.instruments if instruments is None else tuple(sorted(set(instruments)))
         wanted = self.fields if fields is None else tuple(fields)
@@ -214,9 +210,7 @@ class Bars:
             fields={field: np.concatenate(parts) for field, parts in values.items()},
         )
 
-    def groups(
-        self, instruments: Sequence[str] | None = None, max_rows: int = 200_000
-    ) -> list[tuple[str, ...]]:
+    def groups(self, instruments: Sequence[str] | None = None, max_rows: int = 200_000) -> list[tuple[str, ...]]:
         """Whole instruments in groups of at most ``max_rows`` rows (or one), none across two files."""
         wanted = set(self.instruments if instruments is None else instruments)
         groups: list[tuple[str, ...]] = []
@@ -231,9 +225,7 @@ def open_bars(uri: storage.Uri) -> Bars:
     place = storage.open_location(uri)
     file = storage.join(place.uri, METADATA)
     if not storage.exists(file):
-        raise DataError(
-            f"{place.uri}: is not a bars dataset (no {METADATA}); make one with `raybench import`"
-        )
+        raise DataError(f"{place.uri}: is not a bars dataset (no {METADATA}); make one with `raybench import`")
     return Bars(uri=place.uri, metadata=BarsMetadata.from_json(storage.read_bytes(file), where=file))
 
 

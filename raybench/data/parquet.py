@@ -82,7 +82,7 @@ def read_rows(uri: Uri, columns: Sequence[str], ranges: Sequence[range]) -> Any:
         return pa.concat_tables(pieces)
 
 
-def batches(uri: Uri, columns: Sequence[str], rows: int = 65_536) -> Iterator[Any]:
+def batches(uri: Uri, columns: Sequence[str], rows: int = 500_000) -> Iterator[Any]:
     """The record batches of a file from front to back."""
     with _opened(uri) as file:
         _check_columns(uri, file.schema_arrow, columns)
@@ -96,9 +96,7 @@ def parquet_files(uri: Uri | Sequence[Uri]) -> list[str]:
     place = open_location(uri)
     files = list_files(place.uri, (".parquet", ".pq"))
     if not files:
-        raise DataError(
-            f"{place.uri}: there is no Parquet file here; want a .parquet file or a folder of them"
-        )
+        raise DataError(f"{place.uri}: there is no Parquet file here; want a .parquet file or a folder of them")
     return files
 
 
@@ -126,9 +124,7 @@ def check_plain(schema: Any, uri: Uri) -> None:
     for field in schema:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         if isinstance(kind, pa.BaseExtensionType) or pa.types.is_nested(kind):
-            raise DataError(
-                f"{uri}: column {field.name} is of type {kind}; want plain columns only; leave it out"
-            )
+            raise DataError(f"{uri}: column {field.name} is of type {kind}; want plain columns only; leave it out")
 
 
 @contextlib.contextmanager

@@ -77,10 +77,7 @@ def _masks(block: BarBlock) -> dict[str, NDArray[np.bool_]]:
 def _finding(block: BarBlock, mask_R: NDArray[np.bool_]) -> Finding:
     rows = np.flatnonzero(mask_R)
     owners = np.searchsorted(block.start_N1, rows[:EXAMPLES], side="right") - 1
-    examples = (
-        f"{block.instruments[int(i)]} {clock(block.datetime_R[r])}"
-        for i, r in zip(owners, rows, strict=False)
-    )
+    examples = (f"{block.instruments[int(i)]} {clock(block.datetime_R[r])}" for i, r in zip(owners, rows, strict=False))
     return Finding(count=len(rows), examples=tuple(examples))
 
 

@@ -83,9 +83,7 @@ class Universe:
         wanted = set(instruments)
         kept = np.array([name in wanted for name in self.instrument_K], dtype=bool)
         names = tuple(name for name in self.instrument_K if name in wanted)
-        return Universe(
-            name=self.name, instrument_K=names, start_K=self.start_K[kept], end_K=self.end_K[kept]
-        )
+        return Universe(name=self.name, instrument_K=names, start_K=self.start_K[kept], end_K=self.end_K[kept])
 
     def to_frame(self) -> pd.DataFrame:
         """The spans as a table ``instrument, start, end``; the end of an open span is NaT."""
@@ -93,9 +91,7 @@ class Universe:
         return pd.DataFrame({"instrument": list(self.instrument_K), "start": self.start_K, "end": end_K})
 
 
-def make_universe(
-    name: str, instrument_K: Sequence[str], start_K: Moments, end_K: Moments, *, where: str
-) -> Universe:
+def make_universe(name: str, instrument_K: Sequence[str], start_K: Moments, end_K: Moments, *, where: str) -> Universe:
     """Checked and sorted spans; NaT as an end keeps the span open. ``where`` names their origin in errors."""
     if not _NAME.fullmatch(name):
         raise DataError(f"{where}: {name!r} cannot name a universe; want letters, digits and _ . + -")

@@ -83,6 +83,7 @@ def test_oddities_are_counted_with_examples(provider: Path, tmp_path: Path) -> N
     warnings = done.metadata.warnings
     assert {name: finding["count"] for name, finding in warnings.items()} == {
         "close_outside_low_high": 5,
+        "field_ends_early": 1,
         "high_below_low": 2,
         "infinite_value": 1,
         "member_without_files": 1,
@@ -93,6 +94,7 @@ def test_oddities_are_counted_with_examples(provider: Path, tmp_path: Path) -> N
     assert warnings["non_positive_price"]["examples"] == ["SH1 2020-01-03"]
     assert warnings["high_below_low"]["examples"] == ["SH1 2020-01-02", "SH1 2020-01-04"]
     assert warnings["member_without_files"]["examples"] == ["GONE"]
+    assert warnings["field_ends_early"]["examples"] == ["SZ2 vwap"]
     assert warnings["missing_field"]["examples"] == ["SH1 vwap"]
     assert open_bars(tmp_path / "bars").metadata.warnings == warnings
 

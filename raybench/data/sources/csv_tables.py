@@ -15,7 +15,7 @@ from raybench.errors import DataError
 
 FORMAT = "csv"
 SUFFIXES = (".csv", ".csv.gz", ".csv.zst")
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 32 << 20
 
 
 def header(file: str) -> list[str]:

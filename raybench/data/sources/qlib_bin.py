@@ -90,12 +90,6 @@ def open_qlib(uri: storage.Uri, frequency: str | None = None) -> QlibProvider:
     missing = [name for name in REQUIRED if name not in fields]
     if missing:
         raise DataError(f"{root}: no instrument has a file {missing[0]}.{frequency}.bin; want {', '.join(REQUIRED)}")
-    lacking = [
-        f"{name} {field}"
-        for name, each in sorted(bins.items())
-        for field in fields
-        if field not in {b.field for b in each}
-    ]
     return QlibProvider(
         uri=root,
         frequency=frequency,
@@ -103,9 +97,22 @@ def open_qlib(uri: storage.Uri, frequency: str | None = None) -> QlibProvider:
         calendar=calendar_T,
         spans=spans,
         universes=universes,
-        findings=found("missing_field", lacking),
+        findings=_findings(bins, spans, fields),
         bins=bins,
     )
+
+
+def _findings(bins: Mapping[str, tuple[_Bin, ...]], spans: Mapping[str, range], fields: Sequence[str]) -> Findings:
+    """Fields that an instrument lacks, and files that end before its others: perhaps cut short."""
+    has = {name: {b.field: b.rows for b in each} for name, each in sorted(bins.items())}
+    lacking = [f"{name} {field}" for name, rows in has.items() for field in fields if field not in rows]
+    early = [
+        f"{name} {field}"
+        for name, rows in has.items()
+        for field in fields
+        if field in rows and rows[field].stop < spans[name].stop
+    ]
+    return {**found("field_ends_early", early), **found("missing_field", lacking)}
 
 
 def _frequency(root: str, sizes: Mapping[str, int], wanted: str | None) -> str:

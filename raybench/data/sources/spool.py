@@ -39,9 +39,7 @@ class Spool:
         """Every instrument with rows, sorted."""
         return sorted(self._pieces)
 
-    def append(
-        self, instrument_R: Any, datetime_R: Moments, fields: Mapping[str, Floats], origin: str
-    ) -> None:
+    def append(self, instrument_R: Any, datetime_R: Moments, fields: Mapping[str, Floats], origin: str) -> None:
         """Add rows; ``instrument_R`` is an Arrow string array, ``origin`` the file they are from.
 
         A field that is not given is NaN.
@@ -76,9 +74,7 @@ class Spool:
 
     def origins(self, instrument: str, when: np.datetime64) -> list[str]:
         """The files that have rows of an instrument at a moment, one entry per row."""
-        at = [
-            (self._map(_DATETIME)[rows.start : rows.stop] == when, o) for rows, o in self._pieces[instrument]
-        ]
+        at = [(self._map(_DATETIME)[rows.start : rows.stop] == when, o) for rows, o in self._pieces[instrument]]
         return [origin for hits, origin in at for _ in range(int(hits.sum()))]
 
     def _gather(self, instrument: str, column: str) -> Any:
