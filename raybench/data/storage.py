@@ -14,8 +14,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import itertools
 import os
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar
@@ -28,8 +28,6 @@ from raybench.errors import DataError
 
 Uri = str | os.PathLike[str]
 T = TypeVar("T")
-
-_counter = itertools.count()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +224,8 @@ def _put(place: Location, buffer: io.BytesIO) -> None:
 
 def _publish_local(place: Location, write: Callable[[BinaryIO], None], staging: str) -> None:
     folder = os.path.dirname(place.path)
-    aside = os.path.join(staging, f"{os.path.basename(place.path)}.{os.getpid()}.{next(_counter)}")
+    # Not the process id: containers that share a disk have the same ones, and leave them behind when killed.
+    aside = os.path.join(staging, f"{os.path.basename(place.path)}.{uuid.uuid4().hex}")
     _checkpoint("stage", place.uri)
     try:
         with _create(aside) as stream:
@@ -250,7 +249,8 @@ def _publish_local(place: Location, write: Callable[[BinaryIO], None], staging: 
 def _create(path: str) -> BinaryIO:
     """Open a new file; its folder may be taken away by another publisher in between, so try again."""
     for _ in range(100):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # there when it was to be made, gone when it was looked at
+            os.makedirs(os.path.dirname(path), exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             return open(path, "xb")
     raise OSError(f"{path}: its folder keeps disappearing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -146,3 +147,14 @@ def test_empty_ranges_and_missing_tables_say_what_is_there(table: str, tmp_path:
 def test_a_plain_parquet_file_of_scores_is_read_too(tmp_path: Path) -> None:
     scores(DAYS[0]).to_parquet(tmp_path / "theirs.parquet")
     assert len(read_scores(str(tmp_path / "theirs.parquet"))) == 6
+
+
+def test_many_writers_share_a_table(tmp_path: Path) -> None:
+    """The staging folder comes and goes under their hands."""
+    uri = str(tmp_path / "scores")
+    frames = {f"2020-01-{day:02d}": scores(f"2020-01-{day:02d}") for day in range(1, 31)}
+    for _ in range(2):
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda item: write_date(uri, item[0], item[1], "r"), frames.items()))
+    assert [str(day) for day in dates(uri)] == list(frames)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scores"]
