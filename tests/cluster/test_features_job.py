@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import ray
 
+from raybench.cli.app import run
 from raybench.cluster.features import features
 from raybench.data.bars import open_bars
 from raybench.data.import_bars import import_bars
@@ -49,3 +51,16 @@ def test_an_error_of_the_user_comes_out_of_a_task_as_one(bars: str, tmp_path: Pa
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(UserError, match="is not a Parquet file, or was cut short"):
         features(bars, "alpha158", tmp_path / "f")
+
+
+def test_the_command_says_what_it_made(bars: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["features", "--bars", bars, "--set", "alpha360", "--to", str(tmp_path / "f"), "--json", "--quiet"]
+    summaries = []
+    for _ in range(2):  # the second finds it there
+        assert run(command) == 0
+        summaries.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
+    assert summaries[0]["fingerprint"] == summaries[1]["fingerprint"]
+    assert (summaries[0]["columns"], summaries[0]["instruments"]) == (360, 8)
+    assert run([*command[:-4], str(tmp_path / "g"), "--instruments", "nobody"]) == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith("error: ")
+    assert not (tmp_path / "g").exists()
