@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -56,7 +56,7 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
-def spread(rows: list[dict[str, object]]) -> dict[str, float]:
+def spread(rows: list[dict[str, Any]]) -> dict[str, float]:
     """Mean and sample standard deviation over the seeds of each validation metric."""
     from statistics import fmean, stdev
 

@@ -20,7 +20,8 @@ from raybench.cluster.preparation import prepare
 from raybench.cluster.resources import Workers, capacity, plan_workers
 from raybench.cluster.session import session
 from raybench.cluster.worker import WorkerTask, last_state, work
-from raybench.config import Config, dump_config, with_absolute_paths
+from raybench.config import Config, dump_config, load_config, with_absolute_paths
+from raybench.config.load import Source
 from raybench.data import storage
 from raybench.data.panel import Panel, pack
 from raybench.errors import RaybenchError, RunError, TrainingError
@@ -33,14 +34,14 @@ CHECKPOINTS = "checkpoints"  # Ray Train's own folder inside the run directory
 GROUP_TIMEOUT_S = 600  # torch waits 30 minutes for a lost peer by default
 
 
-def train(config: Config, *, out: str, resume: bool = False, progress: Progress = SILENT) -> artifact.Run:
-    """Train ``config`` into the run directory ``out`` and return the finished run.
+def train(config: Source, *, out: str, resume: bool = False, progress: Progress = SILENT) -> artifact.Run:
+    """Train ``config`` (a path, a mapping or a Config) into the run directory ``out`` and return the finished run.
 
     A finished run with the same configuration is returned as it is; one that was begun goes on from its last
     checkpoint with ``resume``. RunError if ``out`` belongs to another configuration or is begun and
     ``resume`` is not given.
     """
-    return _train_all({out: config}, resume=resume, progress=progress)[0]
+    return _train_all({out: load_config(config)}, resume=resume, progress=progress)[0]
 
 
 def train_seeds(
@@ -142,7 +143,10 @@ def _fit_on_workers(
             storage_path=location.path,
             storage_filesystem=location.fs,
             checkpoint_config=CheckpointConfig(num_to_keep=2),
-            failure_config=FailureConfig(max_failures=config.cluster.max_failures, controller_failure_limit=3),
+            failure_config=FailureConfig(
+                max_failures=config.cluster.max_failures,
+                controller_failure_limit=3,  # type: ignore[call-arg]  # the stubs show the older class
+            ),
         ),
     )
     with EpochBars(progress, config.train.max_epochs) as listener, journal.listening(listener.hear):
