@@ -80,10 +80,12 @@ def _value(node: Node, fields: Mapping[str, Array]) -> Array | float:
             return rolling.shift(_series(x, fields), n)
         case Rolling(name, x, n):
             series_L = np.ascontiguousarray(_series(x, fields), np.float32)
-            return _ROLLING[name](series_L, np.array([n]))[0]
+            window_L: Array = _ROLLING[name](series_L, np.array([n]))[0]
+            return window_L
 
 
 def _series(node: Node, fields: Mapping[str, Array]) -> Array:
     """The value of ``node`` as a series, a number repeated on every row."""
+    value = _value(node, fields)
     rows = len(next(iter(fields.values())))
-    return np.broadcast_to(np.asarray(_value(node, fields), np.float32), rows)
+    return value if isinstance(value, np.ndarray) and value.ndim else np.full(rows, value, np.float32)
