@@ -61,9 +61,7 @@ def test_nothing_at_or_before_a_date_depends_on_what_follows() -> None:
     bars = block()
     later_R = bars.datetime_R > bars.datetime_R[60]
     fields = {f: np.where(later_R, np.float32(np.inf), v) for f, v in bars.fields.items()}
-    changed = BarBlock(
-        instruments=bars.instruments, start_N1=bars.start_N1, datetime_R=bars.datetime_R, fields=fields
-    )
+    changed = BarBlock(instruments=bars.instruments, start_N1=bars.start_N1, datetime_R=bars.datetime_R, fields=fields)
     assert alpha360.compute(bars)[~later_R].tobytes() == alpha360.compute(changed)[~later_R].tobytes()
 
 

@@ -31,9 +31,7 @@ def series(pattern: str) -> NDArray[np.float32]:
     return x
 
 
-def by_pandas(
-    x: NDArray[np.float32], function: Callable[[pd.core.window.Rolling], pd.Series]
-) -> NDArray[np.float64]:
+def by_pandas(x: NDArray[np.float32], function: Callable[[pd.core.window.Rolling], pd.Series]) -> NDArray[np.float64]:
     finite = pd.Series(x.astype(np.float64)).where(np.isfinite(x))
     return np.stack([function(finite.rolling(int(d), min_periods=1)).to_numpy() for d in WINDOWS])
 
