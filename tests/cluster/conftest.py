@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -33,7 +32,7 @@ def market_bars(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder / "bars")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_config(market_bars: str) -> MakeConfig:
     """Return a function that makes a short configuration on the small market, some keys changed."""
 
