@@ -17,9 +17,7 @@ class LSTM(nn.Module):
     ``checkpoint_chunks`` > 1 trades memory for arithmetic in training, see ``last_hidden``.
     """
 
-    def __init__(
-        self, num_features: int, hidden_size: int = 64, num_layers: int = 2, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, num_features: int, hidden_size: int = 64, num_layers: int = 2, dropout: float = 0.0) -> None:
         super().__init__()
         self.rnn = nn.LSTM(num_features, hidden_size, num_layers, batch_first=True, dropout=dropout)
         self.fc_out = nn.Linear(hidden_size, 1)

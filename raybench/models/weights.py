@@ -58,8 +58,7 @@ def load_qlib_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     for name, value in wanted.items():
         if given[name].shape != value.shape:
             raise RunError(
-                f"weights do not fit {kind}: {name} is {list(given[name].shape)}, "
-                f"wanted {list(value.shape)}; {_HINT}"
+                f"weights do not fit {kind}: {name} is {list(given[name].shape)}, wanted {list(value.shape)}; {_HINT}"
             )
     module.load_state_dict(given)
 
