@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -51,6 +52,10 @@ def score(
         local=local,
         progress=out.progress,
     )
+    if done.from_other_runs:
+        out.warn(f"{done.from_other_runs} dates were scored by other runs before; --overwrite scores them again")
+    if done.empty:
+        out.warn(f"nobody can be scored on {_some(done.empty)}")
     out.summary(
         {
             "scores": to,
@@ -60,14 +65,19 @@ def score(
             "last": done.written[-1] if done.written else None,
             "dates_present_before": done.present,
             "rows": done.rows,
+            "empty": list(done.empty),
             "low_coverage": list(done.low_coverage),
             "seconds": round(done.seconds, 3),
         },
         title=f"scored into {to}",
     )
     if done.low_coverage:
-        shown = ", ".join(done.low_coverage[:3]) + (" ..." if len(done.low_coverage) > 3 else "")
         raise DataError(
-            f"{len(done.low_coverage)} dates ({shown}) can be scored for less than --min-coverage {min_coverage} of "
-            "the universe and were left out; complete the bars or lower --min-coverage"
+            f"{_some(done.low_coverage)}: less than --min-coverage {min_coverage} of the universe can be scored, so "
+            "this is left out; complete the bars or lower --min-coverage"
         )
+
+
+def _some(days: Sequence[str]) -> str:
+    """Name a few days and count the rest."""
+    return ", ".join(days[:3]) + (f" and {len(days) - 3} more dates" if len(days) > 3 else "")

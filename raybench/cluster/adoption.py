@@ -4,36 +4,48 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Mapping
 
+from torch import Tensor, nn
+
+from raybench.cluster.errors import as_raised
 from raybench.cluster.preparation import on_ray, open_data
 from raybench.cluster.session import session
-from raybench.cluster.training import claim
+from raybench.cluster.training import CHECKPOINTS, claim
 from raybench.cluster.worker import build_model
-from raybench.config import Config, with_absolute_paths
+from raybench.config import Config, load_config, with_absolute_paths
+from raybench.config.load import Source
 from raybench.data import storage
-from raybench.data.panel import build_panel
+from raybench.data.bars import Bars
+from raybench.data.feature_table import FeatureTable
+from raybench.data.panel import Panel, build_panel
+from raybench.data.panel.build import chain_of
+from raybench.errors import RunError
 from raybench.models import load_qlib_state
 from raybench.models.weights import read_weights
 from raybench.progress import SILENT, Progress
 from raybench.train import artifact
 
 
-def adopt(config: Config, *, weights: str, out: str, progress: Progress = SILENT) -> artifact.Run:
+def adopt(config: Source, *, weights: str, out: str, progress: Progress = SILENT) -> artifact.Run:
     """Check ``weights`` against the network of ``config``, fit its processors on its train segment, store both.
 
-    Takes Qlib's pickled state dicts (.pkl, .pt; tensors only) and safetensors. RunError if they do not fit.
+    ``config`` is a path, a mapping or a Config. Takes Qlib's pickled state dicts (.pkl, .pt; tensors only) and
+    safetensors. Doing it again gives the run that is there. RunError if the weights do not fit, or ``out``
+    holds anything else than this adoption.
     """
-    config = with_absolute_paths(config)
+    config = with_absolute_paths(load_config(config))
     out = storage.open_location(out).uri
     state = read_weights(weights)
+    digest = hashlib.sha256(storage.read_bytes(weights)).hexdigest()
+    if storage.exists(storage.join(out, CHECKPOINTS)):
+        raise RunError(f"{out} holds a training; choose another --out")
     if claim(out, config, resume=True):
-        return artifact.load_run(out)
+        return _adopted_before(out, weights, digest)
     began = time.time()
-    with session(progress=progress):
-        bars, features = open_data(config)
-        panel = build_panel(config, bars, features, run=on_ray, segments=("train",), progress=progress)
-    model = build_model(config, panel.columns)
-    load_qlib_state(model, state)
+    bars, features = open_data(config)
+    model = _fitting(config, chain_of(config, features, None).columns, state, weights)
+    panel = _fitted_panel(config, bars, features, progress)
     artifact.begin_run(out, config)
     return artifact.write_run(
         out,
@@ -43,10 +55,7 @@ def adopt(config: Config, *, weights: str, out: str, progress: Progress = SILENT
         history=[],
         best_epoch=0,
         facts={
-            "adopted_from": {
-                "name": storage.name_of(weights),
-                "sha256": hashlib.sha256(storage.read_bytes(weights)).hexdigest(),
-            },
+            "adopted_from": {"name": storage.name_of(weights), "sha256": digest},
             "data_fingerprint": panel.fingerprint,
             "model": config.model.type,
             "parameters": sum(value.numel() for value in model.state_dict().values()),
@@ -54,3 +63,32 @@ def adopt(config: Config, *, weights: str, out: str, progress: Progress = SILENT
             "seconds": round(time.time() - began, 3),
         },
     )
+
+
+def _adopted_before(out: str, weights: str, digest: str) -> artifact.Run:
+    """Return the run at ``out`` if it was made of these very weights."""
+    run = artifact.load_run(out)
+    origin = run.manifest.get("adopted_from")
+    if origin is None:
+        raise RunError(f"{out} holds a run that was trained here; choose another --out")
+    if origin["sha256"] != digest:
+        raise RunError(f"{out} was adopted from {origin['name']}, which is not {weights}; choose another --out")
+    return run
+
+
+def _fitting(config: Config, columns: tuple[str, ...], state: Mapping[str, Tensor], weights: str) -> nn.Module:
+    """Build the network and put the weights in; RunError before any data is read if they do not fit."""
+    for name, value in state.items():
+        if not bool(value.isfinite().all()):
+            raise RunError(f"{weights}: {name} holds NaN or infinite numbers; want the weights of a finished training")
+    model = build_model(config, columns)
+    try:
+        load_qlib_state(model, state)
+    except RunError as error:
+        raise RunError(f"{weights}: {error}") from None
+    return model
+
+
+def _fitted_panel(config: Config, bars: Bars | None, features: FeatureTable | None, progress: Progress) -> Panel:
+    with session(progress=progress), as_raised():
+        return build_panel(config, bars, features, run=on_ray, segments=("train",), progress=progress)

@@ -1,71 +1,93 @@
 """Batch scoring: runs and bars in, one table per date out, each date whole or not at all.
 
-The panel is shared through the object store. Ray Data spreads chunks of dates over a pool of actors; an
-actor scores each date of its chunk by itself and publishes it at once, so a job that is cut short leaves
-whole dates, and the next one does the rest.
+The panel is shared through the object store, and chunks of dates are spread over a pool of actors; an actor
+scores each date of its chunk by itself and publishes it at once, so a job that is cut short leaves whole
+dates, and the next one does the rest. An actor that dies is replaced and its chunk done again, which gives
+the same files.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import ray
-import ray.data
 import torch
-from ray.data import ActorPoolStrategy
 
+from raybench.cluster.errors import as_raised
+from raybench.cluster.pool import spread
 from raybench.cluster.preparation import on_ray
-from raybench.cluster.session import cluster_cpus, cluster_gpus, session
+from raybench.cluster.resources import capacity
+from raybench.cluster.session import session
 from raybench.config import Config
 from raybench.data import storage
 from raybench.data.bars import Bars, open_bars
 from raybench.data.feature_table import FeatureTable, open_features
-from raybench.data.frame import Run as Runner
+from raybench.data.frame import Run as Mapper
 from raybench.data.panel import Panel, pack, scoring_panel, unpack
+from raybench.data.universe import ALL
 from raybench.errors import DataError
 from raybench.progress import SILENT, Progress
-from raybench.score.ensemble import combine, ensemble_id
-from raybench.score.planning import DatePlan, contiguous_chunks, plan_dates
+from raybench.score.ensemble import ensemble_id
+from raybench.score.job import DayResult, DayScorer, Target
+from raybench.score.planning import DatePlan, contiguous_chunks, count_members, parse_day, plan_dates
 from raybench.score.predictor import Predictor
-from raybench.score.table import dates, write_date
-from raybench.train.artifact import load_run
+from raybench.score.table import dates, scored_dates
+from raybench.train.artifact import Run, load_run
 
-DATES_PER_CHUNK = 16
-THREADS = 1  # per scoring process: fixed, since sums in another order differ in the last bit
+DAYS_PER_CHUNK = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """What a scoring job did: days written and present before, rows, and days below the wanted coverage."""
+    """What a scoring job did.
+
+    written: days published now. present: days that were there and stay; from_other_runs: those of them that
+    another run scored. empty: days on which nobody can be scored. low_coverage: days left out because too few
+    of the universe can be.
+    """
 
     written: tuple[str, ...]
     present: int
+    from_other_runs: int
     rows: int
+    empty: tuple[str, ...]
     low_coverage: tuple[str, ...]
     seconds: float
     run_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreTask:
-    """What a process needs to score dates: panels by reference or by value, weights, where to write."""
+class Inputs:
+    """What is scored: bars, a feature table, or features from a table with the universe from bars."""
 
-    runs: tuple[tuple[Config, Mapping[str, torch.Tensor]], ...]
-    panels: tuple[tuple[dict[str, Any], Mapping[str, Any]], ...]
-    members: Mapping[str, int]
-    to: str
-    run_id: str
-    min_coverage: float
-    device: str
+    bars: Bars | None
+    features: FeatureTable | None
+
+    @classmethod
+    def open(cls, bars: str | None, features: str | None) -> Inputs:
+        """Open what is given."""
+        if bars is None and features is None:
+            raise DataError("nothing to score from; give --bars BARS or --features FEATURES")
+        return cls(
+            bars=None if bars is None else open_bars(bars),
+            features=None if features is None else open_features(features),
+        )
+
+    @property
+    def calendar(self) -> np.ndarray:
+        """Every datetime there is."""
+        if self.bars is not None:
+            return self.bars.calendar
+        assert self.features is not None
+        return self.features.dates()
 
 
 def score(
-    models: Sequence[str],
+    models: str | Sequence[str],
     *,
     bars: str | None = None,
     features: str | None = None,
@@ -78,190 +100,199 @@ def score(
     local: bool = False,
     progress: Progress = SILENT,
 ) -> Scored:
-    """Score every instrument of the universe on every date of a range; several models are combined.
+    """Score every instrument of the universe on every date of a range; several runs are combined into one.
 
     The default range runs from the start of the first run's test segment to the last bar. Only dates that
     ``to`` lacks are done, unless ``overwrite``. A date on which fewer than ``min_coverage`` of the universe's
     members can be scored is left out and named. ``local`` uses this process alone, with equal results.
     """
     began = time.monotonic()
-    runs = [load_run(uri) for uri in models]
-    opened_bars = open_bars(bars) if bars else None
-    table = open_features(features) if features else None
-    plan = _plan(runs[0].config, opened_bars, table, to, start, end, since_last=since_last, overwrite=overwrite)
-    run_id = ensemble_id([run.run_id for run in runs])
-    if not len(plan.missing):
-        return Scored(written=(), present=plan.present, rows=0, low_coverage=(), seconds=0.0, run_id=run_id)
-
-    def work(run: Runner) -> list[dict[str, Any]]:
-        panels = [
-            scoring_panel(
-                r.config,
-                opened_bars,
-                table,
-                r.processors,
-                plan.missing[0],
-                plan.missing[-1],
-                run=run,
-                progress=progress,
-            )
-            for r in runs
-        ]
-        members = _members(runs[0].config, opened_bars, plan)
-        task = ScoreTask(
-            runs=tuple((r.config, r.weights) for r in runs),
-            panels=tuple(pack(panel) for panel in panels),
-            members=members,
-            to=storage.open_location(to).uri,
-            run_id=run_id,
-            min_coverage=min_coverage,
-            device="cpu",
-        )
-        outcome = _score_here if local else _score_on_ray
-        with progress.track("scoring dates", len(plan.missing)) as advance:
-            facts = []
-            for fact in outcome(task, plan):
-                facts.append(fact)
-                advance(1)
-        return facts
-
-    if local:
-        facts = work(map)
-    else:
-        with session(progress=progress):
-            facts = work(on_ray)
-    written = [fact for fact in facts if fact["written"]]
-    return Scored(
-        written=tuple(sorted(fact["date"] for fact in written)),
-        present=plan.present,
-        rows=sum(int(fact["rows"]) for fact in written),
-        low_coverage=tuple(sorted(fact["date"] for fact in facts if not fact["written"])),
-        seconds=time.monotonic() - began,
-        run_id=run_id,
-    )
-
-
-def _plan(
-    config: Config,
-    bars: Bars | None,
-    table: FeatureTable | None,
-    to: str,
-    start: str | None,
-    end: str | None,
-    *,
-    since_last: bool,
-    overwrite: bool,
-) -> DatePlan:
-    if bars is None and table is None:
-        raise DataError("nothing to score from; give --bars BARS or --features FEATURES")
-    calendar = bars.calendar if bars is not None else table.dates()  # type: ignore[union-attr]
-    first = np.datetime64(start) if start else np.datetime64(config.data.segments.test[0])
-    return plan_dates(
-        calendar,
-        start=first,
-        end=np.datetime64(end) if end else None,
-        present=[np.datetime64(day) for day in dates(to)],
+    runs = [load_run(uri) for uri in ([models] if isinstance(models, str) else models)]
+    inputs = Inputs.open(bars, features)
+    universe = _common_universe(runs, inputs, min_coverage)
+    to = storage.open_location(to).uri
+    plan = plan_dates(
+        inputs.calendar,
+        start=parse_day("--start", start) if start else runs[0].config.data.segments.test[0],
+        end=parse_day("--end", end) if end else None,
+        present=dates(to),
         since_last=since_last,
         overwrite=overwrite,
     )
-
-
-def _members(config: Config, bars: Bars | None, plan: DatePlan) -> dict[str, int]:
-    """Count the universe's members on each day to be scored; nothing without bars."""
-    if bars is None:
-        return {}
-    universe, moments = bars.universe(config.data.universe), plan.missing.astype("datetime64[us]")
-    counts = np.sum([universe.contains(name, moments) for name in universe.instruments], axis=0)
-    return {str(day): int(count) for day, count in zip(plan.missing, counts, strict=True)}
-
-
-def _score_here(task: ScoreTask, plan: DatePlan) -> Iterator[dict[str, Any]]:
-    scorer = DateScorer(task)
-    for chunk in contiguous_chunks(plan.missing, DATES_PER_CHUNK):
-        yield from scorer.score_days(chunk)
-
-
-def _score_on_ray(task: ScoreTask, plan: DatePlan) -> Iterator[dict[str, Any]]:
-    """Run :class:`DateScorer` in a pool of actors fed by Ray Data."""
-    gpus = cluster_gpus()
-    pool = int(gpus) if gpus >= 1 else max(int(cluster_cpus()) - 1, 1)
-    chunks = contiguous_chunks(plan.missing, DATES_PER_CHUNK)
-    shared = replace(
-        task,
-        panels=tuple((spec, {k: ray.put(v) for k, v in arrays.items()}) for spec, arrays in task.panels),
-        device="cuda" if gpus >= 1 else "cpu",
+    target = Target(
+        to=to,
+        run_id=ensemble_id([run.run_id for run in runs]),
+        members=_members(inputs, universe, plan),
+        min_coverage=min_coverage,
     )
-    items = [{"first": str(chunk[0]), "days": ",".join(map(str, chunk))} for chunk in chunks]
-    done = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-        _PoolScorer,
-        fn_constructor_args=(shared,),
-        batch_size=1,
-        compute=ActorPoolStrategy(size=min(pool, len(items))),
-        num_cpus=1,
-        num_gpus=1 if gpus >= 1 else 0,
-    )
-    yield from done.iter_rows()
+    results: list[DayResult] = []
+    if len(plan.missing) and local:
+        results = _score_here(runs, inputs, plan, target, progress)
+    elif len(plan.missing):
+        with session(progress=progress):
+            results = _score_on_ray(runs, inputs, plan, target, progress)
+    return _summary(plan, target, results, time.monotonic() - began)
 
 
-class DateScorer:
-    """Scores dates one by one and publishes each."""
-
-    def __init__(self, task: ScoreTask) -> None:
-        torch.set_num_threads(THREADS)
-        self._task = task
-        self._panels = [unpack(spec, dict(arrays)) for spec, arrays in task.panels]
-        self._predictors = [
-            Predictor(config, weights, panel, task.device)
-            for (config, weights), panel in zip(task.runs, self._panels, strict=True)
-        ]
-
-    def score_days(self, days: np.ndarray) -> Iterator[dict[str, Any]]:
-        """Score and publish each of ``days`` [D]; yield what became of it."""
-        for day in days:
-            yield self._score_day(day)
-
-    def _score_day(self, day: np.datetime64) -> dict[str, Any]:
-        pairs = zip(self._predictors, self._panels, strict=True)
-        keys = combine([self._scores(predictor, panel, day) for predictor, panel in pairs])
-        members = self._task.members.get(str(day))
-        moments = keys.index.get_level_values("datetime").nunique() if len(keys) else 1
-        coverage = len(keys) / (members * moments) if members else float(len(keys) > 0)
-        fact = {"date": str(day), "rows": len(keys), "coverage": coverage, "written": True}
-        if len(keys) == 0 or coverage < self._task.min_coverage:
-            return fact | {"written": False}
-        write_date(
-            self._task.to,
-            day,
-            keys.rename("score").reset_index(),
-            self._task.run_id,
-            {"coverage": coverage if members else None, "members": members},
+def _common_universe(runs: Sequence[Run], inputs: Inputs, min_coverage: float) -> str:
+    """Name the universe that all runs score; DataError if they differ or the inputs do not know it."""
+    names = list(dict.fromkeys(run.config.data.universe for run in runs))
+    if len(names) > 1:
+        raise DataError(f"the runs score different universes ({', '.join(names)}); combine runs of one universe")
+    if inputs.bars is None and names[0] != ALL:
+        raise DataError(
+            f"the run scores universe {names[0]}, which bars define and a feature table does not; "
+            "give --bars BARS beside --features"
         )
-        return fact
-
-    def _scores(self, predictor: Predictor, panel: Panel, day: np.datetime64) -> pd.Series[float]:
-        """Score one day (all its datetimes) with one run, indexed by (instrument, datetime)."""
-        names = np.asarray(panel.instruments, dtype=object)
-        parts = [
-            pd.Series(
-                scores.score_N,
-                index=pd.MultiIndex.from_arrays(
-                    [names[scores.instrument_N], np.repeat(scores.date, len(scores.score_N))],
-                    names=["instrument", "datetime"],
-                ),
-            )
-            for scores in predictor.score_between(day, day + 1)
-        ]
-        return pd.concat(parts).sort_index() if parts else pd.Series(dtype=np.float32)
+    if inputs.bars is None and min_coverage > 0:
+        raise DataError(
+            f"--min-coverage is {min_coverage}, but a feature table does not say who should be scored; "
+            "give --bars BARS beside --features, or leave --min-coverage out"
+        )
+    return names[0]
 
 
+def _members(inputs: Inputs, universe: str, plan: DatePlan) -> dict[str, int]:
+    """Count who should have a score on each day, members without any bars included; nothing without bars."""
+    if inputs.bars is None:
+        return {}
+    inputs.bars.universe(universe)  # raises if the bars lack it
+    members = count_members(inputs.bars.listed(universe), plan.missing, inputs.bars.calendar)
+    if len(plan.missing) and not any(members.values()):
+        raise DataError(
+            f"universe {universe} has no member from {plan.missing[0]} to {plan.missing[-1]}; "
+            "change --start or --end"
+        )
+    return members
+
+
+def _panels(
+    runs: Sequence[Run], inputs: Inputs, plan: DatePlan, mapper: Mapper, progress: Progress
+) -> Iterator[Panel]:
+    """Build the panel of each run over the days to be scored."""
+    first, last = plan.missing[0], plan.missing[-1]
+    for run in runs:
+        yield scoring_panel(
+            run.config,
+            inputs.bars,
+            inputs.features,
+            run.processors,
+            first,
+            last,
+            run=mapper,
+            progress=progress,
+        )
+
+
+def _score_here(
+    runs: Sequence[Run], inputs: Inputs, plan: DatePlan, target: Target, progress: Progress
+) -> list[DayResult]:
+    """Score in this process."""
+    device = _device(runs, gpus=torch.cuda.device_count())
+    panels = _panels(runs, inputs, plan, map, progress)
+    predictors = [Predictor(run.config, run.weights, panel, device) for run, panel in zip(runs, panels, strict=True)]
+    return _gathered(DayScorer(predictors, target).score_days(plan.missing), plan, progress)
+
+
+def _score_on_ray(
+    runs: Sequence[Run], inputs: Inputs, plan: DatePlan, target: Target, progress: Progress
+) -> list[DayResult]:
+    """Score in a pool of actors, one for each GPU or else for each core."""
+    there = capacity()
+    device = _device(runs, gpus=there.gpus)
+    with as_raised():
+        panels = [pack(panel) for panel in _panels(runs, inputs, plan, on_ray, progress)]
+    models = tuple(
+        _SharedModel(
+            config=run.config,
+            weights=run.weights,
+            panel_spec=spec,
+            panel_arrays={name: ray.put(array) for name, array in arrays.items()},
+        )
+        for run, (spec, arrays) in zip(runs, panels, strict=True)
+    )
+    del panels
+    task = ray.put(_PoolTask(models=models, target=target, device=device))
+    gpu = device == "cuda"
+    one_node = there.largest_node == there.cpus
+    size = int(there.gpus) if gpu else min(int(there.cpus), there.cores if one_node else int(there.cpus))
+
+    def start() -> Any:
+        return _PoolScorer.options(num_gpus=1 if gpu else 0).remote([task])  # type: ignore[attr-defined]
+
+    chunks = contiguous_chunks(plan.missing, DAYS_PER_CHUNK)
+    done = spread(start, chunks, size=max(size, 1))
+    return _gathered((result for results in done for result in results), plan, progress)
+
+
+def _device(runs: Sequence[Run], *, gpus: float) -> str:
+    """Score on GPUs where there are any and no run says that it does without."""
+    return "cuda" if gpus >= 1 and all(run.config.cluster.use_gpu is not False for run in runs) else "cpu"
+
+
+def _gathered(results: Iterator[DayResult], plan: DatePlan, progress: Progress) -> list[DayResult]:
+    """Take the results as they come; there is one for each day of the plan."""
+    gathered = []
+    with progress.track("scoring dates", len(plan.missing)) as advance:
+        for result in results:
+            gathered.append(result)
+            advance(1, text=result.day)
+    assert {result.day for result in gathered} == set(map(str, plan.missing)), "every day has a result"
+    return gathered
+
+
+def _summary(plan: DatePlan, target: Target, results: Sequence[DayResult], seconds: float) -> Scored:
+    stays = set(map(str, plan.wanted)) - set(map(str, plan.missing))
+    before = scored_dates(target.to, min(stays), max(stays)) if stays else {}
+    others = [day for day, facts in before.items() if str(day) in stays and facts.run_id != target.run_id]
+    left_out = sorted(result.day for result in results if result.rows and not result.written)
+    written = sorted(result.day for result in results if result.written)
+    return Scored(
+        written=tuple(written),
+        present=plan.present,
+        from_other_runs=len(others),
+        rows=sum(result.rows for result in results if result.written),
+        empty=tuple(sorted(result.day for result in results if not result.rows)),
+        low_coverage=tuple(left_out),
+        seconds=seconds,
+        run_id=target.run_id,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SharedModel:
+    """A run and its panel, arrays as references into the object store."""
+
+    config: Config
+    weights: Mapping[str, torch.Tensor]
+    panel_spec: dict[str, Any]
+    panel_arrays: Mapping[str, ray.ObjectRef[Any]]
+
+    def predictor(self, device: str) -> Predictor:
+        """Put it together; the arrays come out of the object store without a copy."""
+        arrays = {name: ray.get(reference) for name, reference in self.panel_arrays.items()}
+        return Predictor(self.config, self.weights, unpack(self.panel_spec, arrays), device)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PoolTask:
+    models: tuple[_SharedModel, ...]
+    target: Target
+    device: str
+
+
+@ray.remote(num_cpus=1)
 class _PoolScorer:
-    """:class:`DateScorer` as Ray Data wants it: arrays come out of the object store without a copy."""
+    """A process that scores chunks of days. What is slow or can fail is in methods, whose errors say why."""
 
-    def __init__(self, task: ScoreTask) -> None:
-        panels = tuple((spec, {k: ray.get(ref) for k, ref in arrays.items()}) for spec, arrays in task.panels)
-        self._scorer = DateScorer(replace(task, panels=panels))
+    def __init__(self, shared: list[ray.ObjectRef[_PoolTask]]) -> None:
+        self._shared = shared
+        self._scorer: DayScorer | None = None
 
-    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        days = np.array([day for text in batch["days"] for day in str(text).split(",")], dtype="datetime64[D]")
-        facts = pd.DataFrame(list(self._scorer.score_days(days)))
-        return {name: facts[name].to_numpy() for name in facts.columns}
+    def prepare(self) -> None:
+        task: _PoolTask = ray.get(self._shared[0])
+        self._scorer = DayScorer([model.predictor(task.device) for model in task.models], task.target)
+
+    def work(self, days: np.ndarray) -> list[DayResult]:
+        assert self._scorer is not None, "prepare comes first"
+        return list(self._scorer.score_days(days))

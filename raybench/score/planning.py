@@ -1,13 +1,18 @@
-"""Which dates a scoring job has to do: those of the range that bars have and the score table lacks."""
+"""Which dates a scoring job has to do, and how many instruments each of them should have.
+
+D days, K spans of a universe.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
+from raybench.data.universe import ALL, Universe
 from raybench.errors import DataError
 
 Dates = NDArray[np.datetime64]
@@ -22,16 +27,16 @@ class DatePlan:
 
     @property
     def present(self) -> int:
-        """Number of wanted days that the table already has."""
+        """Number of wanted days that the table already has and that stay as they are."""
         return len(self.wanted) - len(self.missing)
 
 
 def plan_dates(
     calendar: Dates,
     *,
-    start: np.datetime64,
-    end: np.datetime64 | None,
-    present: Collection[np.datetime64],
+    start: date,
+    end: date | None,
+    present: Collection[date],
     since_last: bool = False,
     overwrite: bool = False,
 ) -> DatePlan:
@@ -40,10 +45,9 @@ def plan_dates(
     ``since_last`` starts behind the last day that is present. DataError if the range holds no day at all.
     """
     days = np.unique(calendar.astype("datetime64[D]"))
-    last = days[-1] if end is None else min(end.astype("datetime64[D]"), days[-1])
-    begin = start.astype("datetime64[D]")
+    begin, last = np.datetime64(start, "D"), days[-1] if end is None else min(np.datetime64(end, "D"), days[-1])
     if since_last and present:
-        begin = max(begin, max(present).astype("datetime64[D]") + 1)
+        begin = max(begin, np.datetime64(max(present), "D") + 1)
         if begin > last:
             return DatePlan(wanted=days[:0], missing=days[:0])
     wanted = days[(days >= begin) & (days <= last)]
@@ -55,6 +59,31 @@ def plan_dates(
     done = np.array(sorted(present), dtype="datetime64[D]")
     missing = wanted if overwrite else wanted[~np.isin(wanted, done)]
     return DatePlan(wanted=wanted, missing=missing)
+
+
+def parse_day(option: str, text: str) -> date:
+    """Read a date of the command line."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise DataError(f"{option} is {text!r}; want a date as YYYY-MM-DD") from None
+
+
+def count_members(universe: Universe, days: Dates, calendar: Dates) -> dict[str, int]:
+    """Count the universe's members on each of ``days`` [D], with or without bars.
+
+    Universe ``all`` ends with an instrument's last bar, so an instrument whose newest bar did not arrive would
+    not be missed; there it counts on the next day of the calendar still.
+    """
+    all_days = np.unique(calendar.astype("datetime64[D]"))
+    first_K, last_K = (moments.astype("datetime64[D]") for moments in (universe.start_K, universe.last_K))
+    if universe.name == ALL:
+        last_K = all_days[np.minimum(np.searchsorted(all_days, last_K, side="right"), len(all_days) - 1)]
+    member_DK = (first_K <= days[:, None]) & (days[:, None] <= last_K)
+    names = np.asarray(universe.instrument_K)
+    begins = np.flatnonzero(np.r_[True, names[1:] != names[:-1]])  # spans are sorted by instrument
+    member_DN = np.logical_or.reduceat(member_DK, begins, axis=1)
+    return {str(day): int(count) for day, count in zip(days, member_DN.sum(axis=1), strict=True)}
 
 
 def contiguous_chunks(days: Dates, size: int) -> list[Dates]:

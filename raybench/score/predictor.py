@@ -7,7 +7,9 @@ of threads, so its scores depend neither on what else is scored with it nor on w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,21 +20,24 @@ from raybench.config import Config
 from raybench.data.panel import Panel
 
 LARGEST_BATCH = 8192  # instruments per forward pass
+THREADS = 1  # per scoring process: fixed, since sums in another order differ in the last bit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DateScores:
-    """Scores of one date: ``instrument_N`` are codes into the panel's instruments, ascending."""
+class MomentScores:
+    """Scores of one datetime: ``instrument_N`` are names, ascending, each once."""
 
-    date: np.datetime64
-    instrument_N: NDArray[np.int32]
+    moment: np.datetime64
+    instrument_N: NDArray[np.str_]
     score_N: NDArray[np.float32]
 
 
 class Predictor:
     """A network with its weights in evaluation mode, and the panel of rows that it scores."""
 
-    def __init__(self, config: Config, weights: Mapping[str, torch.Tensor], panel: Panel, device: str = "cpu") -> None:
+    def __init__(
+        self, config: Config, weights: Mapping[str, torch.Tensor], panel: Panel, device: str = "cpu"
+    ) -> None:
         model = models.build(
             config.model.model_dump(),
             feature_set={"type": config.data.feature_set.type, "columns": list(panel.columns)},
@@ -48,17 +53,18 @@ class Predictor:
         self._row_S = torch.as_tensor(samples.row_S[order_S], device=device)
         self._instrument_S = samples.instrument_S[order_S]
         self._bounds_T = np.searchsorted(samples.date_S[order_S], np.arange(len(panel.dates) + 1))
+        self._names = np.asarray(panel.instruments, dtype=np.str_)
         self._dates = panel.dates
 
-    def score_between(self, start: np.datetime64, stop: np.datetime64) -> Iterator[DateScores]:
-        """Score each datetime in [start, stop) that has windows."""
+    def score_between(self, start: np.datetime64, stop: np.datetime64) -> Iterator[MomentScores]:
+        """Score each datetime in [start, stop) that has windows, in order."""
         first, last = np.searchsorted(self._dates, [start, stop])
         for date in range(first, last):
             part = slice(self._bounds_T[date], self._bounds_T[date + 1])
             if part.start < part.stop:
-                yield DateScores(
-                    date=self._dates[date],
-                    instrument_N=self._instrument_S[part],
+                yield MomentScores(
+                    moment=self._dates[date],
+                    instrument_N=self._names[self._instrument_S[part]],
                     score_N=self.score_rows(self._row_S[part]),
                 )
 
@@ -66,4 +72,18 @@ class Predictor:
     def score_rows(self, row_N: torch.Tensor) -> NDArray[np.float32]:
         """Score the windows that end at rows ``row_N`` of the source -> [N]."""
         parts = [self._model(self._source.gather(part)) for part in row_N.split(LARGEST_BATCH)]
-        return np.asarray(torch.cat(parts).float().cpu().numpy())
+        scores: NDArray[np.float32] = torch.cat(parts).float().cpu().numpy()
+        return scores
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """For the time of the block, arithmetic whose last bit does not depend on the machine's load or settings."""
+    threads = torch.get_num_threads()
+    cudnn: Any = torch.backends.cudnn
+    torch.set_num_threads(THREADS)
+    try:
+        with cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_num_threads(threads)

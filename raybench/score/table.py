@@ -61,14 +61,18 @@ class DateFacts:
 
 
 def write_date(
-    scores_uri: str, day: Day, frame: pd.DataFrame, run_id: str, facts: Mapping[str, Any] | None = None
+    scores_uri: str,
+    day: Day,
+    scores: pd.DataFrame | Mapping[str, np.ndarray[Any, Any]],
+    run_id: str,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Publish the scores of one date from a frame with instrument, datetime and score.
+    """Publish the scores of one date from columns instrument, datetime and score, rows in any order.
 
     ``facts`` go into the footer and have to be plain values; ``coverage`` among them is a share.
     """
     day = _day(day)
-    table = _table(day, frame, run_id)
+    table = _table(day, scores, run_id)
     footer = {"schema_version": SCHEMA_VERSION, "run_id": run_id, "rows": table.num_rows, **(facts or {})}
     storage.publish_table(
         date_uri(scores_uri, day),
@@ -117,39 +121,44 @@ def read_scores(scores_uri: str, start: Day | None = None, end: Day | None = Non
     return _sorted(pa.concat_tables(tables).to_pandas())
 
 
-def rank(score: np.ndarray[Any, Any], instrument: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Place of each score of one datetime, 1 = highest; of equal ones the first instrument leads."""
-    order = np.lexsort((instrument, -score))
+def rank(score: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Place of each score of one datetime, 1 = highest; of equal ones the first leads."""
     place = np.empty(len(score), dtype=np.int32)
-    place[order] = np.arange(1, len(score) + 1, dtype=np.int32)
+    place[np.argsort(-score, kind="stable")] = np.arange(1, len(score) + 1, dtype=np.int32)
     return place
 
 
-def _table(day: date, frame: pd.DataFrame, run_id: str) -> Any:
-    missing = [name for name in KEYS if name not in frame]
+def _table(day: date, scores: pd.DataFrame | Mapping[str, np.ndarray[Any, Any]], run_id: str) -> Any:
+    """Sort, check and rank; without pandas, which would take longer than the forward pass of the date."""
+    missing = [name for name in KEYS if name not in scores]
     if missing:
         raise DataError(f"scores of {day}: no column {', '.join(missing)}; want {', '.join(KEYS)}")
-    frame = frame.loc[:, list(KEYS)].sort_values(["instrument", "datetime"], kind="stable")
-    when = frame["datetime"].to_numpy("datetime64[us]")
-    score = frame["score"].to_numpy(np.float32)
-    _check(day, frame, when, score)
-    instrument = frame["instrument"].to_numpy(object).astype(str)
-    place = np.empty(len(frame), dtype=np.int32)
+    instrument = np.asarray(scores["instrument"], dtype=np.str_)
+    when = np.asarray(scores["datetime"], dtype="datetime64[us]")
+    score = np.asarray(scores["score"], dtype=np.float32)
+    if (instrument[1:] <= instrument[:-1]).any():
+        order = np.lexsort((when, instrument))
+        instrument, when, score = instrument[order], when[order], score[order]
+    _check(day, instrument, when, score)
+    place = np.empty(len(score), dtype=np.int32)
     for moment in np.unique(when):
         here = when == moment
-        place[here] = rank(score[here], instrument[here])
-    columns = [instrument, when, score, place, np.full(len(frame), run_id)]
+        place[here] = rank(score[here])
+    columns = [instrument.astype(object), when, score, place, pa.repeat(run_id, len(score))]
     return pa.table([pa.array(c, t) for c, t in zip(columns, SCHEMA.types, strict=True)], schema=SCHEMA)
 
 
-def _check(day: date, frame: pd.DataFrame, when: np.ndarray[Any, Any], score: np.ndarray[Any, Any]) -> None:
-    if frame.empty:
+def _check(
+    day: date, instrument: np.ndarray[Any, Any], when: np.ndarray[Any, Any], score: np.ndarray[Any, Any]
+) -> None:
+    if not len(score):
         raise DataError(f"scores of {day}: there is no instrument; want at least one (empty universe?)")
     if (when.astype("datetime64[D]") != np.datetime64(day)).any():
         raise DataError(f"scores of {day}: datetimes run from {when.min()} to {when.max()}; want that date only")
-    if frame.duplicated(["instrument", "datetime"]).any():
-        twice = frame.loc[frame.duplicated(["instrument", "datetime"]), "instrument"].iloc[0]
-        raise DataError(f"scores of {day}: {twice} is there twice; want one row for each instrument and datetime")
+    twice = (instrument[1:] == instrument[:-1]) & (when[1:] == when[:-1])
+    if twice.any():
+        name = instrument[1:][twice][0]
+        raise DataError(f"scores of {day}: {name} is there twice; want one row for each instrument and datetime")
     if not np.isfinite(score).all():
         count = int((~np.isfinite(score)).sum())
         raise DataError(f"scores of {day}: {count} of {len(score)} are NaN or infinite; the run or its input is broken")

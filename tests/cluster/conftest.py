@@ -18,6 +18,7 @@ from raybench.data.synthetic import UNIVERSE, make_market
 from raybench.data.universe import universe_of_frame
 
 MakeConfig = Callable[..., Config]
+MakeRun = Callable[[Config], str]
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +58,39 @@ def make_config(market_bars: str) -> MakeConfig:
         return load_config(config, overrides)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
+    """Return a function that makes a run of a configuration in this process; its weights are as they are drawn."""
+
+    def make(config: Config) -> str:
+        from raybench.cluster.preparation import open_data
+        from raybench.cluster.worker import build_model
+        from raybench.data.panel import build_panel
+        from raybench.train.artifact import begin_run, write_run
+
+        out = str(tmp_path_factory.mktemp("run"))
+        panel = build_panel(config, *open_data(config), segments=("train",))
+        begin_run(out, config)
+        write_run(
+            out,
+            config=config,
+            weights=build_model(config, panel.columns).state_dict(),
+            processors=panel.processors,
+            history=[],
+            best_epoch=0,
+            facts={"data_fingerprint": panel.fingerprint, "model": config.model.type},
+        )
+        return out
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run(make_config: MakeConfig, make_run: MakeRun) -> str:
+    """A run on universe ``demo``; read only."""
+    return make_run(make_config())
 
 
 @pytest.fixture(scope="session")

@@ -74,19 +74,6 @@ def test_everybody_reads_the_folder(table: str) -> None:
         pd.testing.assert_frame_equal(theirs[ours.columns], ours)
 
 
-@pytest.mark.ray
-def test_ray_data_reads_the_folder(table: str) -> None:
-    import ray
-
-    ray.init(num_cpus=2, object_store_memory=300_000_000, include_dashboard=False, log_to_driver=False)
-    try:
-        theirs = ray.data.read_parquet(table).to_pandas()
-    finally:
-        ray.shutdown()
-    assert sorted(theirs["date"].astype(str).unique()) == list(DAYS)
-    assert len(theirs) == 18
-
-
 def test_range_is_inclusive_and_facts_come_back(table: str) -> None:
     assert read_scores(table, start=DAYS[1], end=DAYS[1])["datetime"].unique() == [pd.Timestamp(DAYS[1])]
     facts = scored_dates(table)
