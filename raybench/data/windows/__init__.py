@@ -8,7 +8,7 @@ from raybench.data.windows.flat import FlatWindows
 from raybench.data.windows.grid import WindowGrid, window_grid
 from raybench.data.windows.lag import LagWindows
 from raybench.data.windows.rows import RowWindows
-from raybench.data.windows.source import Arrays, Spec, WindowSource
+from raybench.data.windows.source import Arrays, Spec, WindowSource, as_tensor
 
 __all__ = [
     "Arrays",
@@ -18,6 +18,7 @@ __all__ = [
     "Spec",
     "WindowGrid",
     "WindowSource",
+    "as_tensor",
     "from_arrays",
     "window_grid",
 ]
