@@ -160,15 +160,12 @@ def _members(inputs: Inputs, universe: str, plan: DatePlan) -> dict[str, int]:
     members = count_members(inputs.bars.listed(universe), plan.missing, inputs.bars.calendar)
     if len(plan.missing) and not any(members.values()):
         raise DataError(
-            f"universe {universe} has no member from {plan.missing[0]} to {plan.missing[-1]}; "
-            "change --start or --end"
+            f"universe {universe} has no member from {plan.missing[0]} to {plan.missing[-1]}; change --start or --end"
         )
     return members
 
 
-def _panels(
-    runs: Sequence[Run], inputs: Inputs, plan: DatePlan, mapper: Mapper, progress: Progress
-) -> Iterator[Panel]:
+def _panels(runs: Sequence[Run], inputs: Inputs, plan: DatePlan, mapper: Mapper, progress: Progress) -> Iterator[Panel]:
     """Build the panel of each run over the days to be scored."""
     first, last = plan.missing[0], plan.missing[-1]
     for run in runs:

@@ -35,9 +35,7 @@ class MomentScores:
 class Predictor:
     """A network with its weights in evaluation mode, and the panel of rows that it scores."""
 
-    def __init__(
-        self, config: Config, weights: Mapping[str, torch.Tensor], panel: Panel, device: str = "cpu"
-    ) -> None:
+    def __init__(self, config: Config, weights: Mapping[str, torch.Tensor], panel: Panel, device: str = "cpu") -> None:
         model = models.build(
             config.model.model_dump(),
             feature_set={"type": config.data.feature_set.type, "columns": list(panel.columns)},

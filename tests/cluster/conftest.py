@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -23,12 +24,14 @@ MakeRun = Callable[[Config], str]
 
 @pytest.fixture(scope="session")
 def market_bars(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Bars of 30 instruments over two years, with universe ``demo``."""
+    """Bars of 30 instruments over two years, with universe ``demo`` and one that begins late, with a ghost."""
     folder = tmp_path_factory.mktemp("market")
     market = make_market(instruments=30, years=2)
     table = str(folder / "market.parquet")
     storage.publish_table(table, pa.Table.from_pandas(market.bars, preserve_index=False))
-    universes = {UNIVERSE: universe_of_frame(UNIVERSE, market.spans)}
+    late = pd.DataFrame({"instrument": ["GHOST", "SYN0001", "SYN0002", "SYN0003"], "start": "2014-10-01", "end": None})
+    spans = {UNIVERSE: market.spans, "late": late}
+    universes = {name: universe_of_frame(name, frame) for name, frame in spans.items()}
     import_bars(open_source(table, "parquet"), str(folder / "bars"), universes=universes)
     return str(folder / "bars")
 

@@ -84,7 +84,7 @@ def test_members_are_counted_by_day_and_once() -> None:
     )
     counted = count_members(spans, CALENDAR.astype("datetime64[D]"), CALENDAR)
     assert list(counted.values()) == [1, 2, 2, 2]
-    assert list(counted)[0] == "2020-01-02"
+    assert next(iter(counted)) == "2020-01-02"
 
 
 def test_in_universe_all_a_missing_last_bar_is_missed_for_a_day() -> None:
