@@ -109,7 +109,7 @@ def score(
     began = time.monotonic()
     runs = [load_run(uri) for uri in ([models] if isinstance(models, str) else models)]
     inputs = Inputs.open(bars, features)
-    universe = _common_universe(runs, inputs, min_coverage)
+    universe = _checked_universe(runs, inputs, min_coverage)
     to = storage.open_location(to).uri
     plan = plan_dates(
         inputs.calendar,
@@ -134,11 +134,17 @@ def score(
     return _summary(plan, target, results, time.monotonic() - began)
 
 
-def _common_universe(runs: Sequence[Run], inputs: Inputs, min_coverage: float) -> str:
-    """Name the universe that all runs score; DataError if they differ or the inputs do not know it."""
+def _checked_universe(runs: Sequence[Run], inputs: Inputs, min_coverage: float) -> str:
+    """Name the universe that all runs score; DataError if they differ or the inputs lack what they need."""
     names = list(dict.fromkeys(run.config.data.universe for run in runs))
     if len(names) > 1:
         raise DataError(f"the runs score different universes ({', '.join(names)}); combine runs of one universe")
+    for run in runs:
+        if inputs.features is None and run.config.data.feature_set.type == "table":
+            raise DataError(
+                f"{run.uri} was trained on the columns of a feature table, which bars do not have; "
+                "give --features FEATURES"
+            )
     if inputs.bars is None and names[0] != ALL:
         raise DataError(
             f"the run scores universe {names[0]}, which bars define and a feature table does not; "

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from raybench.config import Config
-from raybench.config.label import parse_label
+from raybench.config.label import DEFAULT_LABEL, parse_label
 from raybench.config.schema import ColumnWeight
 from raybench.data.bars import Bars
 from raybench.data.feature_table import FeatureTable
@@ -100,10 +100,12 @@ def make_reader(
             f"it has {', '.join(bars.fields)}"
         )
     lags = config.data.feature_set.type == "alpha360"
+    # A run that learned from a table has the name of a column there, which scoring from bars does not need.
+    label = config.data.label if config.data.label_column is None else DEFAULT_LABEL
     return BarRows(
         bars=bars,
         universe=universe,
-        label=parse_label(config.data.label),
+        label=parse_label(label),
         start=start,
         end=end,
         columns=None if lags else columns,
