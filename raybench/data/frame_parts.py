@@ -7,7 +7,7 @@ universe and outside the range of dates go. NaN: a suspended day is a row of NaN
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -40,9 +40,9 @@ class BarRows:
     step_len: int
     weight: str | None = None
 
-    def groups(self) -> list[tuple[str, ...]]:
+    def groups(self, max_rows: int = 200_000) -> list[tuple[str, ...]]:
         """Groups of the instruments that are members within the range."""
-        return self.bars.groups(members(self.universe, self.start, self.end))
+        return self.bars.groups(members(self.universe, self.start, self.end), max_rows)
 
     def part(self, instruments: Sequence[str]) -> FramePart:
         """The rows of a group."""
@@ -54,10 +54,7 @@ class BarRows:
         keep_R &= in_range(block.datetime_R, (self.start, self.end))
         label_R = labels.compute(block, self.label)[keep_R]
         weight_R = None if self.weight is None else block.fields[self.weight][keep_R]
-        values, row_R = self._lags(block, keep_R) if self.columns is None else (
-            alpha158.compute(block, self.columns)[keep_R],
-            None,
-        )
+        values, row_R = self._values(block, keep_R)
         return FramePart(
             instruments=block.instruments,
             code_R=block.code_R[keep_R],
@@ -68,8 +65,21 @@ class BarRows:
             row_R=row_R,
         )
 
+    def keys(self, instruments: Sequence[str]) -> FramePart:
+        """The rows of a group without features."""
+        return replace(self, columns=()).part(instruments)
+
+    def _values(
+        self, block: BarBlock, keep_R: npt.NDArray[np.bool_]
+    ) -> tuple[Float32, npt.NDArray[np.int64] | None]:
+        if self.columns is None:
+            return self._lags(block, keep_R)
+        if not self.columns:
+            return np.empty((int(keep_R.sum()), 0), np.float32), None
+        return alpha158.compute(block, self.columns)[keep_R], None
+
     def _fields(self) -> tuple[str, ...]:
-        needed = alpha360.FIELDS if self.columns is None else (*alpha158.FIELDS, "vwap")
+        needed = alpha360.FIELDS if self.columns is None else (*alpha158.FIELDS, "vwap") if self.columns else ()
         weight = () if self.weight is None else (self.weight,)
         return tuple(dict.fromkeys(f for f in (*needed, *self.label.fields, *weight) if f in self.bars.fields))
 
@@ -111,14 +121,18 @@ class TableRows:
     columns: tuple[str, ...]
     weight: str | None = None
 
-    def groups(self) -> list[tuple[str, ...]]:
+    def groups(self, max_rows: int = 200_000) -> list[tuple[str, ...]]:
         """Groups of the instruments that are members within the range."""
-        groups = self.table.groups()
+        groups = self.table.groups(max_rows)
         if self.universe is None:
             return groups
         wanted = set(members(self.universe, self.start, self.end))
         kept = (tuple(name for name in group if name in wanted) for group in groups)
         return [group for group in kept if group]
+
+    def keys(self, instruments: Sequence[str]) -> FramePart:
+        """The rows of a group without features."""
+        return replace(self, columns=()).part(instruments)
 
     def part(self, instruments: Sequence[str]) -> FramePart:
         """The rows of a group."""

@@ -1,43 +1,28 @@
-"""Building a panel: read, process, index.
-
-Recipe raybench takes every window from the infer stage; its samples are the rows that have a label.
-Recipe qlib takes train and valid windows from the learn stage, where a row without label is missing
-from the windows around it too.
-"""
+"""Building a panel: read, process, assemble."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from raybench.config import Config
-from raybench.config.schema import TimeDecayWeight
 from raybench.data.bars import Bars
 from raybench.data.feature_table import FeatureTable
 from raybench.data.frame import Frame, Run
 from raybench.data.frame_parts import Day
-from raybench.data.panel.segments import SampleRules, check_samples, samples_of
+from raybench.data.panel.assemble import LEARN_SEGMENTS, segments_of
+from raybench.data.panel.segments import check_samples
 from raybench.data.panel.types import Panel, Segment
 from raybench.data.processors import FittedProcessors
 from raybench.data.processors.base import Ranking, RowFilter
-from raybench.data.processors.chain import Chain, Processed, Stage, make_chain, process
-from raybench.data.processors.column import DateRange, in_range
-from raybench.data.processors.lags import LagColumns
-from raybench.data.processors.table import ArrayColumns
+from raybench.data.processors.chain import Chain, make_chain, process
 from raybench.data.reading import Loaded, day, load, make_reader, table_columns
-from raybench.data.windows import FlatWindows, LagWindows, RowWindows, WindowSource, window_grid
-from raybench.data.windows.lag import steps_of
-from raybench.data.windows.source import as_tensor
 from raybench.progress import SILENT, Progress
 
 _NO_DATES = np.empty(0, "datetime64[us]")
-
-LEARN_SEGMENTS = ("train", "valid")
 
 
 def build_panel(
@@ -60,7 +45,7 @@ def build_panel(
     learn = any(name in LEARN_SEGMENTS for name in ranges)
     progress.note("fitting processors" if processors is None else "applying processors")
     done = process(chain, loaded.table, loaded.frame.label_R, rows, fitted=processors, learn=learn)
-    made = _segments(config, loaded, done, ranges)
+    made = segments_of(config, loaded.frame, done, ranges, flat=loaded.flat)
     for name, segment in made.items():
         check_samples(name, ranges[name], loaded.frame, segment.samples)
     return _panel(config, loaded.frame, made, done.fitted, bars, features)
@@ -98,7 +83,7 @@ def scoring_panel(
         reach = min(2 * reach, len(before_T))
     rows = loaded.frame.rows((first, last))
     done = process(chain, loaded.table, loaded.frame.label_R, rows, fitted=processors, learn=False)
-    made = _segments(config, loaded, done, {"score": (first, last)})
+    made = segments_of(config, loaded.frame, done, {"score": (first, last)}, flat=loaded.flat)
     check_samples("score", (first, last), loaded.frame, made["score"].samples)
     return _panel(config, loaded.frame, made, processors, bars, features)
 
@@ -137,91 +122,6 @@ def _load(
     ranks = any(isinstance(p, Ranking) and "feature" in p.groups for p in (*chain.infer, *chain.learn))
     flat = config.data.feature_set.type == "alpha360"
     return load(reader, chain.columns, flat=flat, rank_features=ranks, run=run, progress=progress)
-
-
-def _segments(
-    config: Config, loaded: Loaded, done: Processed, ranges: Mapping[str, DateRange]
-) -> dict[str, Segment]:
-    """Sources and samples of each segment, by the recipe."""
-    qlib = config.recipe == "qlib"
-    sources = _Sources(loaded=loaded, step_len=config.data.step_len)
-    infer = sources.of(done.infer)
-    learn = infer
-    if qlib and done.learn is not None:
-        reaching = [dates for name, dates in ranges.items() if name in LEARN_SEGMENTS]
-        floor_R = _reach(loaded.frame, reaching, config.data.step_len)
-        learn = sources.of(done.learn, floor_R)
-    weight = config.train.sample_weight
-    rules = SampleRules(
-        embargo=config.data.embargo,
-        labelled=not qlib,
-        by_date=loaded.flat or not qlib,
-        half_life=weight.half_life if isinstance(weight, TimeDecayWeight) else None,
-    )
-    made: dict[str, Segment] = {}
-    for name, dates in ranges.items():
-        learned = name in LEARN_SEGMENTS and done.learn is not None
-        stage, (source, row_M) = (done.learn, learn) if learned and done.learn else (done.infer, infer)
-        of_segment = rules if learned else replace(rules, embargo=0, labelled=False)
-        samples = samples_of(loaded.frame, stage, row_M, dates, of_segment, weighted=name == "train")
-        made[name] = Segment(source=source, samples=samples)
-    return made
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sources:
-    """Makes the window source of a stage, and says which of its rows each table row is."""
-
-    loaded: Loaded
-    step_len: int
-
-    def of(
-        self, stage: Stage, floor_R: npt.NDArray[np.int32] | None = None
-    ) -> tuple[WindowSource, npt.NDArray[np.int64]]:
-        table = stage.table
-        if isinstance(table, LagColumns):
-            return lag_windows(table), table.row_M
-        assert isinstance(table, ArrayColumns)
-        every = np.arange(table.num_rows)
-        if self.loaded.flat:
-            return FlatWindows.build(table.feature_MF, self.step_len), every
-        frame, frame_M = self.loaded.frame, stage.frame_M
-        keep_M = np.zeros(table.num_rows, np.bool_)
-        keep_M[stage.kept_K] = True
-        grid = window_grid(
-            frame.instrument_R[frame_M],
-            frame.date_R[frame_M],
-            self.step_len,
-            keep_R=keep_M,
-            floor_R=None if floor_R is None else floor_R[frame_M],
-        )
-        return RowWindows.build(table.feature_MF, grid, self.step_len), every
-
-
-def lag_windows(table: LagColumns) -> LagWindows:
-    """The windows that lag columns are seen through once they are processed."""
-    date_P = None
-    if any(step.statistics_TC for step in table.steps):
-        date_P = np.zeros(len(table.raw_P6), np.int32)
-        date_P[table.row_M] = table.date_M
-    steps = [(s.processor, [*s.params_PC, *s.statistics_TC]) for s in table.steps]
-    return LagWindows(
-        raw_P6=as_tensor(table.raw_P6),
-        date_P=None if date_P is None else as_tensor(date_P),
-        step_len=table.step_len,
-        steps=steps_of(steps, table.step_len),
-    )
-
-
-def _reach(frame: Frame, ranges: Sequence[DateRange], step_len: int) -> npt.NDArray[np.int32]:
-    """How far back a window of each row may reach: Qlib reads ``step_len`` dates before a segment [R]."""
-    floor_T = np.zeros(len(frame.dates), np.int32)
-    for dates in ranges:
-        inside = np.flatnonzero(in_range(frame.dates, dates))
-        if len(inside):
-            floor_T[inside] = max(0, inside[0] - step_len)
-    floor_R: npt.NDArray[np.int32] = floor_T[frame.date_R]
-    return floor_R
 
 
 def _panel(

@@ -53,7 +53,7 @@ def samples_of(
         instrument_S=frame.instrument_R[frame_S],
         label_S=stage.label_K[index],
         raw_label_S=frame.label_R[frame_S],
-        weight_S=_weights(frame, frame_S, rules) if weighted else None,
+        weight_S=_weights(frame, frame_S, segment, rules) if weighted else None,
     )
 
 
@@ -79,10 +79,12 @@ def check_samples(name: str, segment: DateRange, frame: Frame, samples: Samples)
         raise DataError(f"{asked} has rows, but every label is NaN; change data.label or the dates")
 
 
-def _weights(frame: Frame, frame_S: npt.NDArray[np.int64], rules: SampleRules) -> npt.NDArray[np.float32] | None:
+def _weights(
+    frame: Frame, frame_S: npt.NDArray[np.int64], segment: DateRange, rules: SampleRules
+) -> npt.NDArray[np.float32] | None:
     if rules.half_life is not None:
-        date_S = frame.date_R[frame_S]
-        age_S: npt.NDArray[np.float64] = (date_S.max(initial=0) - date_S).astype(np.float64)
+        newest = np.flatnonzero(segment_dates(frame, segment, rules.embargo))[-1:].sum()
+        age_S: npt.NDArray[np.float64] = (newest - frame.date_R[frame_S]).astype(np.float64)
         weights: npt.NDArray[np.float32] = (0.5 ** (age_S / rules.half_life)).astype(np.float32)
         return weights
     if frame.weight_R is None:

@@ -13,25 +13,16 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from raybench.data.frame import Run
-from raybench.data.processors.base import Elementwise, PerDate, Processor
+from raybench.data.processors.applied import AppliedStep, Numbers, applied_steps, numbers_of, params_of
+from raybench.data.processors.base import Processor
 from raybench.data.processors.by_date import Float32
-from raybench.data.processors.column import ColumnResult, Params, Rows, Statistics, process_column
-from raybench.data.processors.table import ProcessedColumns, stack_params
+from raybench.data.processors.column import Rows
+from raybench.data.processors.table import ProcessedColumns
 
 VOLUME_EPS = np.float32(1e-12)
 COLUMNS_AT_ONCE = 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LagStep:
-    """A step that the columns went through: parameters [P, C] or per-date statistics, each [T, C]."""
-
-    processor: Elementwise | PerDate
-    params_PC: Float32
-    statistics_TC: tuple[Float32, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +34,7 @@ class LagColumns:
     row_M: npt.NDArray[np.int64]
     date_M: npt.NDArray[np.int32]
     run: Run
-    steps: tuple[LagStep, ...] = ()
+    steps: tuple[AppliedStep, ...] = ()
 
     @property
     def num_rows(self) -> int:
@@ -60,14 +51,9 @@ class LagColumns:
         groups = [every[i : i + COLUMNS_AT_ONCE] for i in range(0, len(every), COLUMNS_AT_ONCE)]
         # the statistics are computed as if fitted: a run that only scores has other dates
         work = partial(_process, replace(self, run=map), list(steps), rows, params)
-        results = [result for group in self.run(work, groups) for result in group]
-        fitted = stack_params(steps, [given for given, _ in results])
-        taken = []
-        for i, step in enumerate(steps):
-            assert isinstance(step, Elementwise | PerDate), "a ranking needs the whole table"
-            statistics = [np.stack(parts, axis=1) for parts in zip(*(s[i] for _, s in results), strict=True)]
-            taken.append(LagStep(processor=step, params_PC=fitted[i], statistics_TC=tuple(statistics)))
-        return ProcessedColumns(table=replace(self, steps=(*self.steps, *taken)), params=fitted)
+        taken = applied_steps(steps, [result for group in self.run(work, groups) for result in group])
+        table = replace(self, steps=(*self.steps, *taken))
+        return ProcessedColumns(table=table, params=[step.params_PC for step in taken])
 
     def any_nan(self) -> npt.NDArray[np.bool_]:
         found = np.zeros(self.num_rows, np.bool_)
@@ -87,16 +73,8 @@ class LagColumns:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             x_M: Float32 = value_M / today_M
         for step in self.steps:
-            x_M = apply_step(step, x_M, c, self.date_M)
+            x_M = step.apply(x_M, c, self.date_M)
         return x_M
-
-
-def apply_step(step: LagStep, x_M: Float32, c: int, date_M: npt.NDArray[np.int32]) -> Float32:
-    """Apply a finished step to column ``c``."""
-    numbers = [torch.tensor(p, dtype=torch.float32) for p in step.params_PC[:, c]]
-    numbers += [torch.from_numpy(s[date_M, c]) for s in step.statistics_TC]
-    applied: Float32 = step.processor.apply(torch.from_numpy(x_M), *numbers).numpy()
-    return applied
 
 
 def _process(
@@ -105,11 +83,6 @@ def _process(
     rows: Rows,
     params: Sequence[Float32] | None,
     group: npt.NDArray[np.int64],
-) -> list[tuple[list[Params], list[Statistics]]]:
+) -> list[Numbers]:
     """Fit a group of columns; the columns themselves are not kept."""
-    results = []
-    for c in group:
-        given = None if params is None else [tuple(map(float, p[:, c])) for p in params]
-        result: ColumnResult = process_column(steps, columns.column(int(c)), rows, given)
-        results.append((result.params, result.statistics))
-    return results
+    return [numbers_of(steps, columns.column(int(c)), rows, params_of(params, int(c))) for c in group]

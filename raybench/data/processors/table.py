@@ -108,6 +108,8 @@ def mapped_array(shape: tuple[int, int]) -> Float32:
 
 def stack_params(steps: Sequence[Processor], fitted: Sequence[Sequence[Params]]) -> list[Float32]:
     """Turn per-column lists of per-step parameters into one [P, F] array per step."""
+    if not fitted:
+        return [np.zeros((0, 0), np.float32) for _ in steps]
     return [
         np.array([column[i] for column in fitted], np.float32).reshape(len(fitted), -1).T
         for i in range(len(steps))

@@ -44,11 +44,13 @@ def window_grid(
     *,
     keep_R: npt.NDArray[np.bool_] | None = None,
     floor_R: Int32 | None = None,
+    axis: Int32 | None = None,
 ) -> WindowGrid:
     """Index rows sorted by (instrument, date); codes as in `Frame`.
 
     ``keep_R`` leaves rows out (they also give no slots of their own to the time axis). ``floor_R``
-    is, per row, the earliest date code its window may reach back to.
+    is, per row, the earliest date code its window may reach back to. ``axis`` gives the time axis,
+    sorted date codes, where these rows are only some of those that make it.
     """
     rows = len(instrument_R)
     kept_K = np.arange(rows) if keep_R is None else np.flatnonzero(keep_R)
@@ -60,7 +62,8 @@ def window_grid(
     )
     if not len(kept_K):
         return grid
-    axis, step_K = np.unique(date_R[kept_K], return_inverse=True)
+    axis = np.unique(date_R[kept_K]) if axis is None else axis
+    step_K = np.searchsorted(axis, date_R[kept_K])
     base_K, first_step_K, slots = _bases(instrument_R[kept_K], step_K)
     slot_K = step_len - 1 + base_K + step_K - first_step_K
     last_P, next_P = _filled(slot_K, kept_K, step_len - 1 + slots)
