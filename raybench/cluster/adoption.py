@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from torch import Tensor, nn
 
@@ -42,7 +42,7 @@ def adopt(config: Source, *, weights: str, out: str, progress: Progress = SILENT
         raise RunError(f"{out} holds a training; choose another --out")
     if claim(out, config, resume=True):
         return _adopted_before(out, weights, digest)
-    began = time.time()
+    began = datetime.now(UTC)
     bars, features = open_data(config)
     model = _fitting(config, chain_of(config, features, None).columns, state, weights)
     panel = _fitted_panel(config, bars, features, progress)
@@ -54,13 +54,13 @@ def adopt(config: Source, *, weights: str, out: str, progress: Progress = SILENT
         processors=panel.processors,
         history=[],
         best_epoch=0,
+        began=began,
         facts={
             "adopted_from": {"name": storage.name_of(weights), "sha256": digest},
             "data_fingerprint": panel.fingerprint,
             "model": config.model.type,
             "parameters": sum(value.numel() for value in model.state_dict().values()),
             "samples": panel.counts,
-            "seconds": round(time.time() - began, 3),
         },
     )
 

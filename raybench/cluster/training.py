@@ -6,9 +6,9 @@ restarts workers that die from the last checkpoint; a driver that dies goes on w
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 import ray
 import ray.train
@@ -75,7 +75,7 @@ def _train_all(configs: Mapping[str, Config], *, resume: bool, progress: Progres
 
 
 def _train_one(config: Config, panel: Panel, workers: Workers, out: str, progress: Progress) -> None:
-    began = time.time()
+    began = datetime.now(UTC)
     artifact.begin_run(out, config)
     state = _fit_on_workers(config, panel, workers, out, progress)
     if config.train.tensorboard:
@@ -87,13 +87,13 @@ def _train_one(config: Config, panel: Panel, workers: Workers, out: str, progres
         processors=panel.processors,
         history=state.history,
         best_epoch=state.best_epoch,
+        began=began,
         facts={
             "data_fingerprint": panel.fingerprint,
             "model": config.model.type,
             "parameters": sum(value.numel() for value in state.best_weights.values()),
             "samples": panel.counts,
             "workers": asdict(workers),
-            "seconds": round(time.time() - began, 3),
         },
     )
 

@@ -96,22 +96,26 @@ def write_run(
     processors: FittedProcessors,
     history: list[EpochRecord],
     best_epoch: int,
+    began: datetime,
     facts: Mapping[str, Any],
 ) -> Run:
     """Publish a finished run, its manifest last. ``facts`` go into the manifest as they are."""
+    ended = datetime.now(UTC)
+    rows = pd.DataFrame([asdict(record) for record in history], columns=_HISTORY_COLUMNS)
     contents = {
         CONFIG: dump_config(config).encode(),
         WEIGHTS: safetensors.torch.save({name: value.contiguous() for name, value in weights.items()}),
         PROCESSORS: processors.to_json().encode(),
+        HISTORY: storage.encode_table(pa.Table.from_pandas(rows)),
         METRICS: _json(_metrics(history, best_epoch)),
     }
     for name, data in contents.items():
         storage.publish_bytes(storage.join(uri, name), data)
-    table = pa.Table.from_pandas(pd.DataFrame([asdict(record) for record in history], columns=_HISTORY_COLUMNS))
-    storage.publish_table(storage.join(uri, HISTORY), table)
     manifest: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": began.isoformat(timespec="seconds"),
+        "finished": ended.isoformat(timespec="seconds"),
+        "seconds": round((ended - began).total_seconds(), 3),
         "seed": config.train.seed,
         "segments": config.model_dump(mode="json")["data"]["segments"],
         "best_epoch": best_epoch,

@@ -93,7 +93,10 @@ class _Pool:
 
     def last_batch(self) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         """Give what is left, if anything."""
-        parts = [*self._parts, *([self._take(len(self._block_S) - self._used)] if self._used < len(self._block_S) else [])]
+        parts = [
+            *self._parts,
+            *([self._take(len(self._block_S) - self._used)] if self._used < len(self._block_S) else []),
+        ]
         if parts:
             yield _joined(parts)
 
@@ -135,7 +138,5 @@ class StreamingEvaluation:
             for start in range(0, len(samples), self._batch_size):
                 part = slice(start, start + self._batch_size)
                 date_B, label_B, raw_B = (column[part] for column in columns)
-                rows = EvaluationRows(
-                    position_B=position_S[part], date_B=date_B, label_B=label_B, raw_label_B=raw_B
-                )
+                rows = EvaluationRows(position_B=position_S[part], date_B=date_B, label_B=label_B, raw_label_B=raw_B)
                 yield source.gather(row_S[part]), rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -83,6 +84,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
             processors=panel.processors,
             history=[],
             best_epoch=0,
+            began=datetime.now(UTC),
             facts={"data_fingerprint": panel.fingerprint, "model": config.model.type},
         )
         return out

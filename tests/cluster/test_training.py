@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -38,7 +38,7 @@ class Watch:
     def __init__(self, epoch: int, then: Callable[[], None]) -> None:
         self._name, self._then, self.called = f"epoch {epoch}", then, False
 
-    @contextmanager
+    @contextlib.contextmanager
     def track(self, name: str, total: int | None) -> Iterator[Advance]:
         yield lambda n=1, text="": None
         if name == self._name and not self.called:
@@ -50,16 +50,19 @@ class Watch:
 
 
 def kill_one_worker() -> None:
-    """SIGKILL one process of the training group, as a machine that goes away would."""
+    """SIGKILL one process of this session's training group, as a machine that goes away would."""
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            title = (folder / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if title.startswith(b"ray::RayTrainWorker") or b"RayTrainWorker" in title[:60]:
-            os.kill(int(folder.name), signal.SIGKILL)
-            return
+        with contextlib.suppress(OSError):
+            if (folder / "cmdline").read_bytes().startswith(b"ray::RayTrainWorker") and _is_ours(int(folder.name)):
+                os.kill(int(folder.name), signal.SIGKILL)
+                return
     raise AssertionError("no training worker found")
+
+
+def _is_ours(pid: int) -> bool:
+    while pid > 1 and pid != os.getpid():
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return pid == os.getpid()
 
 
 def alone(config: Config) -> pd.DataFrame:
