@@ -39,7 +39,11 @@ def table() -> pd.DataFrame:
 
 
 def run(
-    table: pd.DataFrame, infer: list[Any], learn: list[Any], fitted: FittedProcessors | None = None, recipe: str = "qlib"
+    table: pd.DataFrame,
+    infer: list[Any],
+    learn: list[Any],
+    fitted: FittedProcessors | None = None,
+    recipe: str = "qlib",
 ) -> Processed:
     date_R = np.searchsorted(DATES, table.index.get_level_values("datetime").to_numpy()).astype(np.int32)
     rows = Rows(dates=DATES, by_date=ByDate(date_R=date_R, num_dates=len(DATES)), fit_range=FIT)

@@ -67,7 +67,8 @@ def segment_dates(frame: Frame, segment: DateRange, embargo: int) -> npt.NDArray
 
 def check_samples(name: str, segment: DateRange, frame: Frame, samples: Samples) -> None:
     """A segment to learn from must have samples, and a label on some of them."""
-    asked = f"data.segments.{name} ({segment[0]} to {segment[1]})"
+    what = "the range to score" if name == "score" else f"data.segments.{name}"
+    asked = f"{what} ({segment[0]} to {segment[1]})"
     have = f"the data run from {frame.dates[0].astype('datetime64[D]')} to {frame.dates[-1].astype('datetime64[D]')}"
     if not in_range(frame.dates, segment).any():
         raise DataError(f"{asked} has no rows; {have}")
@@ -89,8 +90,8 @@ def _weights(
         return weights
     if frame.weight_R is None:
         return None
-    weight_S: npt.NDArray[np.float32] = frame.weight_R[frame_S]
-    if not (np.isfinite(weight_S).all() and (weight_S >= 0).all()):
-        bad = int((~(np.isfinite(weight_S) & (weight_S >= 0))).sum())
-        raise DataError(f"train.sample_weight.column: {bad} of {len(weight_S)} weights are negative or missing")
+    weight_S: npt.NDArray[np.float32] = np.nan_to_num(frame.weight_R[frame_S], posinf=np.inf)
+    bad = int((~(np.isfinite(weight_S) & (weight_S >= 0))).sum())
+    if bad:
+        raise DataError(f"train.sample_weight.column: {bad} of {len(weight_S)} weights are negative or infinite")
     return weight_S

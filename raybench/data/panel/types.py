@@ -22,7 +22,8 @@ class Samples:
     """Which windows a segment has, and what they should predict.
 
     row_S: row ids of the source. date_S, instrument_S: codes into the panel's ``dates``, ``instruments``.
-    label_S: as the processors leave it. raw_label_S: as computed. weight_S: loss weights, or None.
+    label_S: as the processors leave it. raw_label_S: as computed. weight_S: loss weights (a missing one
+    is 0), or None.
     Sorted by (date, instrument); under recipe qlib with rows from a table by (instrument, date), as Qlib
     reads them.
     """
