@@ -137,12 +137,7 @@ def load_run(uri: str) -> Run:
             f"{uri} is not a finished run: it has no {MANIFEST}; wanted the --out of a `raybench train` that ended "
             "(go on with --resume)"
         )
-    manifest = json.loads(storage.read_bytes(storage.join(uri, MANIFEST)))
-    if manifest.get("schema_version") != SCHEMA_VERSION:
-        raise RunError(
-            f"{uri} is a run of schema version {manifest.get('schema_version')}, wanted {SCHEMA_VERSION}; "
-            "open it with the raybench that wrote it"
-        )
+    manifest = _read_manifest(uri)
     contents: dict[str, bytes] = {}
     for name, digest in manifest["sha256"].items():
         contents[name] = storage.read_bytes(storage.join(uri, name))
@@ -155,6 +150,24 @@ def load_run(uri: str) -> Run:
         weights=safetensors.torch.load(contents[WEIGHTS]),
         manifest=manifest,
     )
+
+
+def _read_manifest(uri: str) -> dict[str, Any]:
+    """Read what a run says of itself; RunError if that is not what this version writes."""
+    try:
+        manifest = json.loads(storage.read_bytes(storage.join(uri, MANIFEST)))
+    except ValueError as error:
+        raise RunError(f"{uri}: {MANIFEST} of the run is not JSON ({error}); restore it or train again") from None
+    found = manifest.get("schema_version") if isinstance(manifest, dict) else None
+    if found != SCHEMA_VERSION:
+        raise RunError(
+            f"{uri} is a run of schema version {found}, wanted {SCHEMA_VERSION}; "
+            "open it with the raybench that wrote it"
+        )
+    hashes = manifest.get("sha256")
+    if not isinstance(hashes, dict) or not {CONFIG, WEIGHTS, PROCESSORS} <= hashes.keys() or "run_id" not in manifest:
+        raise RunError(f"{uri}: {MANIFEST} of the run is incomplete; restore it or train again")
+    return dict(manifest)
 
 
 _HISTORY_COLUMNS = list(EpochRecord.__dataclass_fields__)
