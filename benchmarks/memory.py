@@ -24,6 +24,7 @@ from raybench.config import dump_config
 
 WANTED = 0.25
 GIB = 2**30
+LARGEST = 12  # processes named in the output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,25 +35,27 @@ class Peak:
     pss: float = 0.0
     store: float = 0.0
     processes: int = 0
+    largest: tuple[str, ...] = ()
 
 
 def main() -> None:
     """Run both sides one after the other and print their peaks and the ratio."""
-    given = parser(__doc__).parse_args()
+    options = parser(__doc__)
+    options.add_argument("--workers", type=int, default=1, help="training workers; 1 is what raybench train does")
+    given = options.parse_args()
     use_cores(given.cores)
-    with measured("peak memory, GRU on Alpha360") as figures, bars_of(given.provider) as bars:
-        overrides = ["train.max_epochs=1", "cluster.num_workers=2", "cluster.cpus_per_worker=1"]
+    with measured(f"peak memory, GRU on Alpha360, {given.workers} workers") as figures, bars_of(given.provider) as bars:
+        overrides = ["train.max_epochs=1", f"cluster.num_workers={given.workers}"]
         config = config_of("gru_alpha360", bars, short=given.short, overrides=overrides)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "config.yaml"
             path.write_text(dump_config(config))
-            ours = peak_of(
-                [str(Path(sys.executable).parent / "raybench"), "train", str(path), "--out", f"{folder}/run"]
-            )
+            ours = peak_of([sys.executable, "-m", "raybench", "train", str(path), "--out", f"{folder}/run"])
         script = str(ROOT / "benchmarks" / "qlib_side" / "dataset.py")
         theirs = peak_of([given.qlib_python, script, json.dumps(qlib_case(config, given.provider))])
         figures |= {"raybench_gib": ours.total, "raybench_pss_gib": ours.pss, "raybench_store_gib": ours.store}
         figures |= {"raybench_processes": ours.processes, "qlib_gib": theirs.total, "qlib_processes": theirs.processes}
+        figures |= {"raybench_largest": ours.largest}
         figures |= {"of_qlib": ours.total / theirs.total, "of_qlib_wanted_at_most": WANTED}
 
 
@@ -63,9 +66,19 @@ def peak_of(command: list[str], interval: float = 0.5) -> Peak:
     while process.poll() is None:
         # what was a descendant stays one, also when its parent has gone
         seen = {pid for pid in seen if Path(f"/proc/{pid}").exists()} | descendants(seen)
-        pss, store = sum(map(proportional_bytes, seen)), stored_bytes(seen)
+        by_process, store = {pid: proportional_bytes(pid) for pid in seen}, stored_bytes(seen)
+        pss = sum(by_process.values())
         if pss + store > peak.total * GIB:
-            peak = Peak(total=(pss + store) / GIB, pss=pss / GIB, store=store / GIB, processes=len(seen))
+            peak = Peak(
+                total=(pss + store) / GIB,
+                pss=pss / GIB,
+                store=store / GIB,
+                processes=len(seen),
+                largest=tuple(
+                    f"{name_of(pid)} {by_process[pid] >> 20} MiB"
+                    for pid in sorted(seen, key=by_process.__getitem__, reverse=True)[:LARGEST]
+                ),
+            )
         time.sleep(interval)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)[:200]} ended with {process.returncode}")
@@ -95,6 +108,15 @@ def parents() -> Iterator[tuple[int, int]]:
             except OSError:  # it has ended
                 continue
             yield int(entry), int(fields[1])
+
+
+def name_of(pid: int) -> str:
+    """What a process calls itself."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").split()
+    except OSError:
+        return "(ended)"
+    return next((Path(word).name for word in words if word.startswith("ray::") or "python" not in word), "python")
 
 
 def proportional_bytes(pid: int) -> int:
