@@ -3,22 +3,69 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import ray
+import ray.data
 
+from raybench.cluster.residency import Resident, Streamed, block_datasets, choose_residency
 from raybench.config import Config
+from raybench.data import parquet
 from raybench.data.bars import Bars, open_bars
 from raybench.data.feature_table import FeatureTable, open_features
-from raybench.data.panel import Panel, build_panel
+from raybench.data.panel import build_panel
+from raybench.data.processors import FittedProcessors
+from raybench.data.streaming import plan_stream
 from raybench.progress import SILENT, Progress
 
 
-def prepare(config: Config, *, progress: Progress = SILENT) -> Panel:
-    """Return the panel that ``config`` trains on; each group of instruments or columns is one Ray task."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """All that a training knows of its data; ``datasets`` are the blocks of streamed rows."""
+
+    rows: Resident | Streamed
+    datasets: Mapping[str, ray.data.Dataset]
+    processors: FittedProcessors
+    counts: Mapping[str, int]
+    fingerprint: str
+
+
+def prepare(config: Config, *, progress: Progress = SILENT) -> Prepared:
+    """Read, fit and place the rows that ``config`` trains on; groups of instruments and columns are Ray tasks."""
     bars, features = open_data(config)
-    return build_panel(config, bars, features, run=on_ray, progress=progress)
+    if residency(config, bars, features) == "streaming":
+        plan = plan_stream(config, bars, features, run=on_ray, progress=progress)
+        progress.note(f"streaming {len(plan.groups)} blocks")
+        return Prepared(
+            rows=Streamed(view=plan.view),
+            datasets=block_datasets(plan),
+            processors=plan.processors,
+            counts=plan.counts,
+            fingerprint=plan.fingerprint,
+        )
+    panel = build_panel(config, bars, features, run=on_ray, progress=progress)
+    return Prepared(
+        rows=Resident.of(panel),
+        datasets={},
+        processors=panel.processors,
+        counts=panel.counts,
+        fingerprint=panel.fingerprint,
+    )
+
+
+def residency(config: Config, bars: Bars | None, features: FeatureTable | None) -> str:
+    """Say how the rows will lie, ``data.residency`` auto being decided by the room in the object store."""
+    width = config.data.num_features or (len(features.columns) if features is not None else 0)
+    rows = 0
+    if features is not None:
+        rows = sum(parquet.count_rows(file) for file in features.files)
+    elif bars is not None:
+        rows = bars.metadata.rows
+    nodes = sum(bool(node["Alive"]) for node in ray.nodes())
+    store = ray.cluster_resources().get("object_store_memory", 0.0) / max(nodes, 1)
+    return choose_residency(config.data.residency, panel_bytes=rows * width * 4, store_bytes=store)
 
 
 def open_data(config: Config) -> tuple[Bars | None, FeatureTable | None]:

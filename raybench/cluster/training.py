@@ -10,20 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-import ray
 import ray.train
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from raybench.cluster.journal import EpochBars, Journal
-from raybench.cluster.preparation import prepare
+from raybench.cluster.preparation import Prepared, open_data, prepare, residency
+from raybench.cluster.residency import WholeBlocks
 from raybench.cluster.resources import Workers, capacity, plan_workers
 from raybench.cluster.session import session
-from raybench.cluster.worker import WorkerTask, last_state, work
+from raybench.cluster.worker import WorkerTask, build_model, last_state, work
 from raybench.config import Config, dump_config, load_config, with_absolute_paths
 from raybench.config.load import Source
 from raybench.data import storage
-from raybench.data.panel import Panel, pack
 from raybench.errors import RaybenchError, RunError, TrainingError
 from raybench.progress import SILENT, Progress
 from raybench.train import artifact
@@ -66,33 +65,34 @@ def _train_all(configs: Mapping[str, Config], *, resume: bool, progress: Progres
     if missing:
         with session(progress=progress):
             first = next(iter(missing.values()))
-            streaming = first.data.residency == "streaming"
+            streaming = residency(first, *open_data(first)) == "streaming"
             workers = plan_workers(first.cluster, capacity(), streaming=streaming)
-            panel = prepare(first, progress=progress)
+            data = prepare(first, progress=progress)
+            build_model(first, data.processors.columns)  # what it refuses is told here, once, and not by each worker
             for out, config in missing.items():
-                _train_one(config, panel, workers, out, progress)
+                _train_one(config, data, workers, out, progress)
     return [artifact.load_run(out) for out in configs]
 
 
-def _train_one(config: Config, panel: Panel, workers: Workers, out: str, progress: Progress) -> None:
+def _train_one(config: Config, data: Prepared, workers: Workers, out: str, progress: Progress) -> None:
     began = datetime.now(UTC)
     artifact.begin_run(out, config)
-    state = _fit_on_workers(config, panel, workers, out, progress)
+    state = _fit_on_workers(config, data, workers, out, progress)
     if config.train.tensorboard:
         write_events(storage.join(out, "tensorboard"), state.history)
     artifact.write_run(
         out,
         config=config,
         weights=state.best_weights,
-        processors=panel.processors,
+        processors=data.processors,
         history=state.history,
         best_epoch=state.best_epoch,
         began=began,
         facts={
-            "data_fingerprint": panel.fingerprint,
+            "data_fingerprint": data.fingerprint,
             "model": config.model.type,
             "parameters": sum(value.numel() for value in state.best_weights.values()),
-            "samples": panel.counts,
+            "samples": dict(data.counts),
             "workers": asdict(workers),
         },
     )
@@ -112,19 +112,12 @@ def claim(out: str, config: Config, *, resume: bool) -> bool:
     return False
 
 
-def _fit_on_workers(
-    config: Config,
-    panel: Panel,
-    workers: Workers,
-    out: str,
-    progress: Progress,
-) -> TrainState:
-    spec, arrays = pack(panel)
+def _fit_on_workers(config: Config, data: Prepared, workers: Workers, out: str, progress: Progress) -> TrainState:
     journal = Journal()
     task = WorkerTask(
         config=config,
-        panel_spec=spec,
-        arrays={name: ray.put(value) for name, value in arrays.items()},
+        columns=data.processors.columns,
+        rows=data.rows,
         threads=workers.cpus,
         journal=journal,
     )
@@ -132,6 +125,8 @@ def _fit_on_workers(
     trainer = TorchTrainer(
         work,
         train_loop_config={"task": task},
+        datasets=dict(data.datasets),
+        dataset_config=WholeBlocks(),
         torch_config=TorchConfig(timeout_s=GROUP_TIMEOUT_S),
         scaling_config=ScalingConfig(
             num_workers=workers.number,

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import ray
 import ray.train
 import torch
 from ray.train import Checkpoint
@@ -17,11 +16,10 @@ from ray.train.torch import get_device
 
 from raybench import models
 from raybench.cluster.journal import Journal, WorkerProgress
+from raybench.cluster.residency import Resident, Streamed
 from raybench.config import Config
-from raybench.data.panel import Panel, unpack
 from raybench.errors import ConfigError, TrainingError
-from raybench.train.batches import ResidentEvaluation, ResidentFeed
-from raybench.train.loop import Feeds, fit
+from raybench.train.loop import fit
 from raybench.train.state import TrainState, from_bytes, to_bytes
 from raybench.train.world import ProcessGroup, World
 
@@ -30,11 +28,11 @@ STATE = "state.pt"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerTask:
-    """All that a training worker is given; arrays are references into the object store."""
+    """All that a training worker is given; ``columns`` are the features after all processors."""
 
     config: Config
-    panel_spec: dict[str, Any]
-    arrays: dict[str, ray.ObjectRef[Any]]
+    columns: tuple[str, ...]
+    rows: Resident | Streamed
     threads: int
     journal: Journal
 
@@ -50,13 +48,12 @@ def work(loop_config: dict[str, Any]) -> None:
     if state is not None and state.finished:
         _report(state, world, task.journal)
         return
-    panel = unpack(task.panel_spec, {name: ray.get(ref) for name, ref in task.arrays.items()})
-    model = build_model(config, panel.columns).to(device)
+    model = build_model(config, task.columns).to(device)
     progress = WorkerProgress(task.journal, speaks=world.rank == 0)
     try:
         fit(
             model,
-            resident_feeds(config, panel, world, device),
+            task.rows.feeds(config, world, device),
             config.train,
             recipe=config.recipe,
             world=world,
@@ -85,27 +82,6 @@ def build_model(config: Config, columns: Sequence[str]) -> torch.nn.Module:
         # Stretches of sqrt(W) steps: states between them and inside the one at hand take least memory together.
         setattr(model, "checkpoint_chunks", math.isqrt(config.data.step_len - 1) + 1)  # noqa: B010 (not a tensor)
     return model.double() if config.train.precision == "fp64" else model
-
-
-def resident_feeds(config: Config, panel: Panel, world: World, device: torch.device) -> Feeds:
-    """Return the loop's feeds over arrays that every worker holds."""
-    options = config.train
-    qlib = config.recipe == "qlib"
-    train, valid = panel.segments["train"], panel.segments["valid"]
-    size = options.eval_batch_size or options.batch_size
-    again = ResidentEvaluation(train, batch_size=size, world=world, device=device)
-    return Feeds(
-        train=ResidentFeed(
-            train,
-            batch_size=options.batch_size,
-            seed=options.seed,
-            world=world,
-            device=device,
-            drop_last=qlib,
-        ),
-        valid=ResidentEvaluation(valid, batch_size=size, world=world, device=device),
-        train_again=again if options.extra_train_pass else None,
-    )
 
 
 def last_state(checkpoint: Checkpoint | None) -> TrainState | None:

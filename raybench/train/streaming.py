@@ -30,9 +30,18 @@ class StreamingFeed:
     """Training batches out of blocks. ``blocks()`` starts this worker's stream of one epoch."""
 
     def __init__(
-        self, blocks: Blocks, *, batch_size: int, seed: int, world: World, device: torch.device, shape: tuple[int, int]
+        self,
+        blocks: Blocks,
+        *,
+        batch_size: int,
+        seed: int,
+        world: World,
+        device: torch.device,
+        shape: tuple[int, int],
+        drop_last: bool = False,
     ) -> None:
         share = rank_slice(batch_size, world.rank, world.size)
+        self._least = batch_size if drop_last else 1
         self._blocks, self._size, self._shape = blocks, max(share.stop - share.start, 1), shape
         self._seed, self._world, self._device = seed, world, device
 
@@ -48,6 +57,8 @@ class StreamingFeed:
             count = float(self._world.sum(torch.tensor(float(here), dtype=torch.float64)))
             if count == 0:
                 return
+            if count < self._least:
+                continue
             x_BWF, label_B, weight_B = batch or self._idle()
             yield Batch(x_BWF=x_BWF, label_B=label_B, weight_B=weight_B, count=count)
 
@@ -123,17 +134,21 @@ def _joined(parts: list[tuple[Tensor, Tensor, Tensor | None]]) -> tuple[Tensor, 
 
 
 class StreamingEvaluation:
-    """Validation windows out of blocks; each worker yields those of the blocks that fall to it."""
+    """Validation windows out of blocks; each worker yields those of the blocks that fall to it.
 
-    def __init__(self, blocks: Blocks, *, batch_size: int, device: torch.device) -> None:
-        self._blocks, self._batch_size, self._device = blocks, batch_size, device
+    ``by_date``: the evaluation order is (date, instrument), else (instrument, date), whatever order blocks come in.
+    """
+
+    def __init__(self, blocks: Blocks, *, batch_size: int, device: torch.device, by_date: bool = True) -> None:
+        self._blocks, self._batch_size, self._device, self._by_date = blocks, batch_size, device, by_date
 
     def batches(self) -> Iterator[tuple[Tensor, EvaluationRows]]:
         for segment in self._blocks():
             samples, source = segment.samples, segment.source.to(self._device)
             row_S = torch.as_tensor(samples.row_S, device=self._device)
-            # Date and instrument order the samples the same way whatever the blocks they came in.
-            position_S = torch.as_tensor(samples.date_S.astype(np.int64) << 32 | samples.instrument_S)
+            keys = (samples.date_S, samples.instrument_S)
+            major_S, minor_S = keys if self._by_date else keys[::-1]
+            position_S = torch.as_tensor(major_S.astype(np.int64) << 32 | minor_S)
             columns = [torch.as_tensor(a) for a in (samples.date_S, samples.label_S, samples.raw_label_S)]
             for start in range(0, len(samples), self._batch_size):
                 part = slice(start, start + self._batch_size)

@@ -17,7 +17,8 @@ import torch
 
 from raybench.cluster import training
 from raybench.cluster.preparation import open_data
-from raybench.cluster.worker import build_model, resident_feeds
+from raybench.cluster.residency import resident_feeds
+from raybench.cluster.worker import build_model
 from raybench.config import Config, dump_config
 from raybench.data.panel import build_panel
 from raybench.errors import ResourceError, RunError, TrainingError
