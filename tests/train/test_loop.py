@@ -143,3 +143,30 @@ def test_bf16_trains_and_keeps_float32_weights() -> None:
     state = fit(network(), feeds(TRAIN, VALID, wanted), wanted)
     assert all(value.dtype is torch.float32 for value in state.best_weights.values())
     assert math.isfinite(state.history[-1].valid_loss)
+
+
+def test_compiled_networks_train_alike_and_keep_their_names() -> None:
+    plain, compiled = (options(compile=flag, max_epochs=2) for flag in (False, True))
+    runs = [fit(network(), feeds(TRAIN, VALID, wanted), wanted) for wanted in (plain, compiled)]
+    assert losses(runs[1]) == pytest.approx(losses(runs[0]), rel=1e-5)
+    assert runs[1].best_weights.keys() == runs[0].best_weights.keys()
+
+
+def test_recomputed_activations_change_nothing() -> None:
+    wanted = options(max_epochs=2)
+    chunked = network()
+    chunked.checkpoint_chunks = 2  # type: ignore[assignment]
+    runs = [fit(model, feeds(TRAIN, VALID, wanted), wanted) for model in (network(), chunked)]
+    assert losses(runs[1]) == pytest.approx(losses(runs[0]), rel=1e-6)
+
+
+def test_a_pass_over_the_training_segment_reports_its_evaluation_loss() -> None:
+    """With dropout the running mean of an epoch and the loss of its final weights differ."""
+    wanted = options(max_epochs=1, lr=1e-12)
+    given = feeds(TRAIN, VALID, wanted)
+    again = dataclasses.replace(given, train_again=feeds(VALID, TRAIN, wanted).valid)
+    without, with_pass = (fit(network(dropout=0.5), f, wanted).history[0].train_loss for f in (given, again))
+    with torch.no_grad():
+        score = network().eval()(TRAIN.source.gather(torch.as_tensor(TRAIN.samples.row_S))).numpy()
+    assert with_pass == pytest.approx(float(np.square(score - TRAIN.samples.label_S).mean()), rel=1e-5)
+    assert with_pass != pytest.approx(without, rel=1e-5)
