@@ -228,9 +228,7 @@ def _suspended(rng: np.random.Generator, dates: int, instruments: int) -> Mask:
     return np.asarray(np.maximum.accumulate(until_TN, axis=0) > np.arange(dates)[:, None])
 
 
-def _reviews(
-    rng: np.random.Generator, listed_TN: Mask, calendar: pd.DatetimeIndex, names: list[str]
-) -> pd.DataFrame:
+def _reviews(rng: np.random.Generator, listed_TN: Mask, calendar: pd.DatetimeIndex, names: list[str]) -> pd.DataFrame:
     """At each review the larger three quarters of what is listed make the universe until the next."""
     dates, instruments = listed_TN.shape
     size_N = rng.standard_normal(instruments)
