@@ -38,7 +38,7 @@ from raybench.score.predictor import Predictor
 from raybench.score.table import dates, scored_dates
 from raybench.train.artifact import Run, load_run
 
-DAYS_PER_CHUNK = 16
+DAYS_PER_CHUNK, CHUNKS_PER_ACTOR = 16, 3  # at most, and at least where there are days enough
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,17 +204,8 @@ def _score_on_ray(
     there = capacity()
     device = _device(runs, gpus=there.gpus)
     with as_raised():
-        panels = [pack(panel) for panel in _panels(runs, inputs, plan, on_ray, progress)]
-    models = tuple(
-        _SharedModel(
-            config=run.config,
-            weights=run.weights,
-            panel_spec=spec,
-            panel_arrays={name: ray.put(array) for name, array in arrays.items()},
-        )
-        for run, (spec, arrays) in zip(runs, panels, strict=True)
-    )
-    del panels
+        panels = _panels(runs, inputs, plan, on_ray, progress)
+        models = tuple(_SharedModel.put(run, panel) for run, panel in zip(runs, panels, strict=True))
     task = ray.put(_PoolTask(models=models, target=target, device=device))
     gpu = device == "cuda"
     one_node = there.largest_node == there.cpus
@@ -223,8 +214,8 @@ def _score_on_ray(
     def start() -> Any:
         return _PoolScorer.options(num_gpus=1 if gpu else 0).remote([task])  # type: ignore[attr-defined]
 
-    chunks = contiguous_chunks(plan.missing, DAYS_PER_CHUNK)
-    done = spread(start, chunks, size=max(size, 1))
+    days = min(DAYS_PER_CHUNK, -(-len(plan.missing) // (CHUNKS_PER_ACTOR * max(size, 1))))
+    done = spread(start, contiguous_chunks(plan.missing, days), size=max(size, 1))
     return _gathered((result for results in done for result in results), plan, progress)
 
 
@@ -250,6 +241,7 @@ def _summary(plan: DatePlan, target: Target, results: Sequence[DayResult], secon
     others = [day for day, facts in before.items() if str(day) in stays and facts.run_id != target.run_id]
     left_out = sorted(result.day for result in results if result.rows and not result.written)
     written = sorted(result.day for result in results if result.written)
+    _check_reached(target, written)
     return Scored(
         written=tuple(written),
         present=plan.present,
@@ -262,6 +254,16 @@ def _summary(plan: DatePlan, target: Target, results: Sequence[DayResult], secon
     )
 
 
+def _check_reached(target: Target, written: Sequence[str]) -> None:
+    """A folder of this machine is another one on another node: what was written there is not in the table."""
+    elsewhere = len(set(written) - set(map(str, dates(target.to)))) if written else 0
+    if elsewhere:
+        raise DataError(
+            f"{elsewhere} of {len(written)} dates were written on nodes whose disk is not this one's; "
+            f"--to is {target.to}, want s3:// or a folder that all nodes share"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SharedModel:
     """A run and its panel, arrays as references into the object store."""
@@ -270,6 +272,13 @@ class _SharedModel:
     weights: Mapping[str, torch.Tensor]
     panel_spec: dict[str, Any]
     panel_arrays: Mapping[str, ray.ObjectRef[Any]]
+
+    @classmethod
+    def put(cls, run: Run, panel: Panel) -> _SharedModel:
+        """Put the panel into the object store."""
+        spec, arrays = pack(panel)
+        references = {name: ray.put(array) for name, array in arrays.items()}
+        return cls(config=run.config, weights=run.weights, panel_spec=spec, panel_arrays=references)
 
     def predictor(self, device: str) -> Predictor:
         """Put it together; the arrays come out of the object store without a copy."""

@@ -60,7 +60,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, st
         yield environment
 
 
-def commands(root: str) -> list[list[str]]:
+def commands(root: str, *how_to_score: str) -> list[list[str]]:
     """The whole way below ``root``, and adoption of the weights it makes."""
     bars, features, run, scores = (f"{root}/{name}" for name in ("bars", "features", "run", "scores"))
     config = f"{root}/config.yaml"
@@ -68,7 +68,7 @@ def commands(root: str) -> list[list[str]]:
         ["import", f"{root}/market.parquet", "--to", bars, "--universe", f"{UNIVERSE}={root}/spans.parquet"],
         ["features", "--bars", bars, "--set", "alpha158", "--to", features],
         ["train", config, "--out", run],
-        ["score", "--model", run, "--bars", bars, "--features", features, "--to", scores],
+        ["score", "--model", run, "--bars", bars, "--features", features, "--to", scores, *how_to_score],
         ["score", "--model", run, "--bars", bars, "--to", scores],
         ["evaluate", "--scores", scores, "--bars", bars, "--out", f"{root}/evaluation"],
         ["adopt", "--weights", f"{run}/model.safetensors", "--config", config, "--out", f"{root}/adopted"],
@@ -81,7 +81,7 @@ def test_every_command_works_on_s3_as_it_does_on_a_disk(server: Mapping[str, str
     address = {"s3": f"s3://{BUCKET}/way", "local": str(tmp_path)}
     lay_out(s3, root["s3"], address["s3"])
     lay_out(local, root["local"], address["local"])
-    lines = commands(address["s3"]) + commands(address["local"])
+    lines = commands(address["s3"]) + commands(address["local"], "--local")
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | server
     done = subprocess.run(
         [sys.executable, "-c", DRIVER], input=json.dumps(lines), capture_output=True, text=True, env=environment

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from raybench.data import storage
 from raybench.data.bars import open_bars
 from raybench.data.synthetic import UNIVERSE
 from raybench.errors import DataError
-from raybench.score.table import SCHEMA, read_scores, scored_dates
+from raybench.score.table import SCHEMA, read_scores, scored_dates, write_date
 from raybench.train.artifact import load_run
 from tests.cluster.scored import bytes_of, days_of, files_of, import_frame
 
@@ -97,14 +98,16 @@ def test_ray_gives_the_same_bytes(local_ray: None, run: str, market_bars: str, w
 
 
 @pytest.mark.ray
-def test_ray_data_reads_the_folder(local_ray: None, whole: str) -> None:
+def test_ray_data_reads_the_folder(local_ray: None, whole: str, tmp_path: Path) -> None:
     import ray
 
-    theirs = ray.data.read_parquet(whole).to_pandas()
-    assert sorted(theirs["date"].astype(str).unique()) == days_of(whole)
-    ours = read_scores(whole)
+    days = days_of(whole)[:3]
+    for day in days:
+        shutil.copytree(Path(whole) / f"date={day}", tmp_path / f"date={day}")
+    theirs = ray.data.read_parquet(str(tmp_path)).to_pandas()
+    assert sorted(theirs["date"].astype(str).unique()) == days
     theirs = theirs.sort_values(["datetime", "instrument"], ignore_index=True)
-    np.testing.assert_array_equal(theirs["score"], ours["score"])
+    np.testing.assert_array_equal(theirs["score"], read_scores(whole, end=days[-1])["score"])
 
 
 @pytest.mark.parametrize("which", [0, 1, 50, -1])
@@ -304,6 +307,19 @@ def test_runs_of_different_universes_are_not_combined(
     other = make_run(make_config(data__universe="all"))
     with pytest.raises(DataError, match=r"different universes \(demo, all\)"):
         score([run, other], bars=market_bars, to=str(tmp_path / "s"), local=True)
+
+
+def test_dates_that_landed_on_another_disk_are_missed(
+    run: str, market_bars: str, whole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = days_of(whole)[-1]
+
+    def write_elsewhere(to: str, day: object, *rest: Any) -> None:
+        write_date(str(tmp_path / "elsewhere") if str(day) == lost else to, str(day), *rest)
+
+    monkeypatch.setattr("raybench.score.job.write_date", write_elsewhere)
+    with pytest.raises(DataError, match="1 of 3 dates were written on nodes whose disk"):
+        score(run, bars=market_bars, to=str(tmp_path / "s"), start=days_of(whole)[-3], local=True)
 
 
 @pytest.mark.ray
