@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from raybench.cli.app import run as command
-from raybench.cluster.scoring import score
+from raybench.cluster.scoring import _device, score
 from raybench.config import Config
 from raybench.data import storage
 from raybench.data.bars import open_bars
@@ -299,6 +299,14 @@ def test_errors_are_one_line_and_leave_nothing(
     assert (out, err.count("\n")) == ("", 1)
     assert says in err
     assert not list(tmp_path.iterdir())
+
+
+def test_gpus_are_used_where_there_are_any_and_no_run_does_without(
+    run: str, make_config: MakeConfig, make_run: MakeRun
+) -> None:
+    on_any, on_cpu = load_run(run), load_run(make_run(make_config(cluster__use_gpu="false")))
+    assert _device([on_any], gpus=2) == "cuda"
+    assert _device([on_any], gpus=0) == _device([on_any, on_cpu], gpus=2) == "cpu"
 
 
 def test_runs_of_different_universes_are_not_combined(
