@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 from torch import Tensor, nn
 
-from raybench.cluster.errors import as_raised
 from raybench.cluster.preparation import on_ray, open_data
 from raybench.cluster.session import session
 from raybench.cluster.training import CHECKPOINTS, claim
@@ -90,5 +89,5 @@ def _fitting(config: Config, columns: tuple[str, ...], state: Mapping[str, Tenso
 
 
 def _fitted_panel(config: Config, bars: Bars | None, features: FeatureTable | None, progress: Progress) -> Panel:
-    with session(progress=progress), as_raised():
+    with session(progress=progress):
         return build_panel(config, bars, features, run=on_ray, segments=("train",), progress=progress)

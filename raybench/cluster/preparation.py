@@ -10,6 +10,7 @@ from typing import Any
 import ray
 import ray.data
 
+from raybench.cluster.errors import as_raised
 from raybench.cluster.residency import Resident, Streamed, block_datasets, choose_residency
 from raybench.config import Config
 from raybench.data import parquet
@@ -80,12 +81,14 @@ def open_data(config: Config) -> tuple[Bars | None, FeatureTable | None]:
 def on_ray(function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]:
     """Like ``map``, each call a Ray task of one CPU; results come in the order of ``items``.
 
-    What ``function`` carries along lies in the object store once.
+    What ``function`` carries along lies in the object store once. A user error of a task comes out as itself.
     """
     shared = ray.put(function)
     pending = deque(_call.remote(shared, item) for item in items)
     while pending:
-        yield ray.get(pending.popleft())
+        with as_raised():
+            result = ray.get(pending.popleft())
+        yield result
 
 
 @ray.remote(num_cpus=1)

@@ -1,9 +1,9 @@
 """Batch scoring: runs and bars in, one table per date out, each date whole or not at all.
 
-The panel is shared through the object store, and chunks of dates are spread over a pool of actors; an actor
+The panel is shared through the object store. Ray Data spreads chunks of dates over a pool of actors; an actor
 scores each date of its chunk by itself and publishes it at once, so a job that is cut short leaves whole
-dates, and the next one does the rest. An actor that dies is replaced and its chunk done again, which gives
-the same files.
+dates, and the next one does the rest. Ray Data replaces an actor that dies and does its chunk again, which
+gives the same files.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import ray
+import ray.data
 import torch
+from ray.data import ActorPoolStrategy
 
-from raybench.cluster.errors import as_raised
-from raybench.cluster.pool import spread
 from raybench.cluster.preparation import on_ray
 from raybench.cluster.resources import capacity
 from raybench.cluster.session import session
@@ -29,7 +29,7 @@ from raybench.data.feature_table import FeatureTable, open_features
 from raybench.data.frame import Run as Mapper
 from raybench.data.panel import Panel, pack, scoring_panel, unpack
 from raybench.data.universe import ALL
-from raybench.errors import DataError
+from raybench.errors import DataError, UserError
 from raybench.progress import SILENT, Progress
 from raybench.score.ensemble import ensemble_id
 from raybench.score.job import DayResult, DayScorer, Target
@@ -203,20 +203,33 @@ def _score_on_ray(
     """Score in a pool of actors, one for each GPU or else for each core."""
     there = capacity()
     device = _device(runs, gpus=there.gpus)
-    with as_raised():
-        panels = _panels(runs, inputs, plan, on_ray, progress)
-        models = tuple(_SharedModel.put(run, panel) for run, panel in zip(runs, panels, strict=True))
+    panels = _panels(runs, inputs, plan, on_ray, progress)
+    models = tuple(_SharedModel.put(run, panel) for run, panel in zip(runs, panels, strict=True))
     task = ray.put(_PoolTask(models=models, target=target, device=device))
     gpu = device == "cuda"
     one_node = there.largest_node == there.cpus
-    size = int(there.gpus) if gpu else min(int(there.cpus), there.cores if one_node else int(there.cpus))
+    size = max(int(there.gpus) if gpu else min(int(there.cpus), there.cores if one_node else int(there.cpus)), 1)
+    days = min(DAYS_PER_CHUNK, -(-len(plan.missing) // (CHUNKS_PER_ACTOR * size)))
+    chunks = contiguous_chunks(plan.missing, days)
+    items = ray.data.from_items(
+        [{"days": ",".join(map(str, chunk))} for chunk in chunks], override_num_blocks=len(chunks)
+    )
+    done = items.map_batches(
+        _PoolScorer,
+        fn_constructor_args=([task],),  # in a list: Ray hands the reference on, and restarts need no copy
+        batch_size=1,
+        compute=ActorPoolStrategy(min_size=1, max_size=min(size, len(rows))),
+        num_cpus=1,
+        num_gpus=1 if gpu else 0,
+    )
+    return _gathered((_day_result(row) for row in done.iter_rows()), plan, progress)
 
-    def start() -> Any:
-        return _PoolScorer.options(num_gpus=1 if gpu else 0).remote([task])  # type: ignore[attr-defined]
 
-    days = min(DAYS_PER_CHUNK, -(-len(plan.missing) // (CHUNKS_PER_ACTOR * max(size, 1))))
-    done = spread(start, contiguous_chunks(plan.missing, days), size=max(size, 1))
-    return _gathered((result for results in done for result in results), plan, progress)
+def _day_result(row: dict[str, Any]) -> DayResult:
+    if row["error"]:
+        raise DataError(row["error"])
+    coverage = None if np.isnan(row["coverage"]) else float(row["coverage"])
+    return DayResult(day=row["day"], rows=int(row["rows"]), coverage=coverage, written=bool(row["written"]))
 
 
 def _device(runs: Sequence[Run], *, gpus: float) -> str:
@@ -293,18 +306,30 @@ class _PoolTask:
     device: str
 
 
-@ray.remote(num_cpus=1)
 class _PoolScorer:
-    """A process that scores chunks of days. What is slow or can fail is in methods, whose errors say why."""
+    """What Ray Data runs in each actor of its pool: days in, what became of them out.
 
-    def __init__(self, shared: list[ray.ObjectRef[_PoolTask]]) -> None:
-        self._shared = shared
-        self._scorer: DayScorer | None = None
+    What a user can put right leaves as a value: an exception would come out of Ray Data as a page of traces.
+    """
 
-    def prepare(self) -> None:
-        task: _PoolTask = ray.get(self._shared[0])
-        self._scorer = DayScorer([model.predictor(task.device) for model in task.models], task.target)
+    def __init__(self, task: list[ray.ObjectRef[_PoolTask]]) -> None:
+        held: _PoolTask = ray.get(task[0])
+        self._scorer = DayScorer([model.predictor(held.device) for model in held.models], held.target)
 
-    def work(self, days: np.ndarray) -> list[DayResult]:
-        assert self._scorer is not None, "prepare comes first"
-        return list(self._scorer.score_days(days))
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        days = np.array([day for text in batch["days"] for day in str(text).split(",")], dtype="datetime64[D]")
+        try:
+            results = list(self._scorer.score_days(days))
+        except UserError as error:
+            return _columns([DayResult(day="", rows=0, coverage=None, written=False)], str(error))
+        return _columns(results, "")
+
+
+def _columns(results: Sequence[DayResult], error: str) -> dict[str, np.ndarray]:
+    return {
+        "day": np.array([result.day for result in results]),
+        "rows": np.array([result.rows for result in results]),
+        "coverage": np.array([np.nan if r.coverage is None else r.coverage for r in results]),
+        "written": np.array([result.written for result in results]),
+        "error": np.array([error] * len(results)),
+    }

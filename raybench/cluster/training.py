@@ -71,7 +71,14 @@ def _train_all(configs: Mapping[str, Config], *, resume: bool, progress: Progres
             build_model(first, data.processors.columns)  # what it refuses is told here, once, and not by each worker
             for out, config in missing.items():
                 _train_one(config, data, workers, out, progress)
-    return [artifact.load_run(out) for out in configs]
+    return [_trained(out) for out in configs]
+
+
+def _trained(out: str) -> artifact.Run:
+    run = artifact.load_run(out)
+    if "adopted_from" in run.manifest:
+        raise RunError(f"{out} holds weights that were adopted, not trained here; choose another --out")
+    return run
 
 
 def _train_one(config: Config, data: Prepared, workers: Workers, out: str, progress: Progress) -> None:
