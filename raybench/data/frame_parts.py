@@ -69,9 +69,7 @@ class BarRows:
         """The rows of a group without features."""
         return replace(self, columns=()).part(instruments)
 
-    def _values(
-        self, block: BarBlock, keep_R: npt.NDArray[np.bool_]
-    ) -> tuple[Float32, npt.NDArray[np.int64] | None]:
+    def _values(self, block: BarBlock, keep_R: npt.NDArray[np.bool_]) -> tuple[Float32, npt.NDArray[np.int64] | None]:
         if self.columns is None:
             return self._lags(block, keep_R)
         if not self.columns:
@@ -83,9 +81,7 @@ class BarRows:
         weight = () if self.weight is None else (self.weight,)
         return tuple(dict.fromkeys(f for f in (*needed, *self.label.fields, *weight) if f in self.bars.fields))
 
-    def _lags(
-        self, block: BarBlock, keep_R: npt.NDArray[np.bool_]
-    ) -> tuple[Float32, npt.NDArray[np.int64]]:
+    def _lags(self, block: BarBlock, keep_R: npt.NDArray[np.bool_]) -> tuple[Float32, npt.NDArray[np.int64]]:
         """Raw fields [P, 6] with ``step_len - 1`` rows of NaN before each instrument; places of kept rows.
 
         So the W rows up to any row are its window, and a lag before the first bar is NaN. Rows that no

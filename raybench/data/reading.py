@@ -96,8 +96,7 @@ def make_reader(
         raise ConfigError("data.bars: is required: a bars dataset (or data.features: a feature table)")
     if weight is not None and weight not in bars.fields:
         raise DataError(
-            f"{bars.uri}: no field {weight}, which train.sample_weight.column names; "
-            f"it has {', '.join(bars.fields)}"
+            f"{bars.uri}: no field {weight}, which train.sample_weight.column names; it has {', '.join(bars.fields)}"
         )
     lags = config.data.feature_set.type == "alpha360"
     # A run that learned from a table has the name of a column there, which scoring from bars does not need.

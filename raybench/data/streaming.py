@@ -208,9 +208,7 @@ def plan_stream(
         axes=TimeAxes(infer=every_date, learn=np.unique(frame.date_R[kept_R])),
         ranges=ranges,
     )
-    samples = {
-        name: segment.samples for name, segment in segments_of(config, frame, done, ranges, flat=True).items()
-    }
+    samples = {name: segment.samples for name, segment in segments_of(config, frame, done, ranges, flat=True).items()}
     for name, of_segment in samples.items():
         check_samples(name, ranges[name], frame, of_segment)
     return StreamPlan(

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from raybench.data.windows import RowWindows, from_arrays, window_grid
+from raybench.data.processors.elementwise import RobustZScoreNorm
+from raybench.data.windows import FlatWindows, LagWindows, RowWindows, from_arrays, window_grid
+from raybench.data.windows.lag import WindowStep
 
 
 def literal_window(rows_of_date: dict[int, int], axis: list[int], date: int, step_len: int, floor: int) -> list[int]:
@@ -61,3 +63,20 @@ def test_both_ways_to_gather_agree_and_arrays_may_be_read_only(market) -> None:
     assert torch.equal(source._gather_rows(rows), again.gather(rows))
     assert again.gather(rows[:0]).shape == (0, 4, 3)
     assert again.nbytes == sum(array.nbytes for array in arrays.values())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_an_accelerator_gathers_the_same(market) -> None:
+    instrument_R, date_R, keep_R = market
+    rng = np.random.default_rng(2)
+    feature_RF = rng.standard_normal((len(date_R), 3)).astype(np.float32)
+    rows = torch.from_numpy(np.flatnonzero(keep_R))
+    by_rows = RowWindows.build(feature_RF, window_grid(instrument_R, date_R, 4, keep_R=keep_R), 4)
+    raw_P6 = torch.rand(50, 6)
+    step = WindowStep(processor=RobustZScoreNorm(), numbers=(torch.rand(5, 6), torch.rand(5, 6) + 0.1))
+    lags = LagWindows(raw_P6=raw_P6, date_P=None, step_len=5, steps=(step,))
+    flat = FlatWindows.build(rng.standard_normal((50, 12)).astype(np.float32), 4)
+    for source, wanted in ((by_rows, rows), (lags, torch.arange(4, 50)), (flat, torch.arange(50))):
+        got = source.to("cuda").gather(wanted.to("cuda")).cpu()
+        torch.testing.assert_close(got, source.gather(wanted), rtol=1e-6, atol=1e-6)

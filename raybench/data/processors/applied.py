@@ -73,9 +73,7 @@ def _fit_group(
     return [numbers_of(steps, np.ascontiguousarray(x_R), rows, params_of(params, c)) for c, x_R in parts]
 
 
-def numbers_of(
-    steps: Sequence[Processor], x_R: Float32, rows: Rows, params: Sequence[Params] | None
-) -> Numbers:
+def numbers_of(steps: Sequence[Processor], x_R: Float32, rows: Rows, params: Sequence[Params] | None) -> Numbers:
     """The numbers of one column, whose values are used up."""
     result = process_column(steps, x_R, rows, params)
     return result.params, result.statistics

@@ -130,9 +130,7 @@ def process(
     return Processed(infer=infer, learn=learned, fitted=_fitted(chain, infer_steps, learn_steps))
 
 
-def _fitted(
-    chain: Chain, infer: tuple[FittedStep, ...], learn: tuple[FittedStep, ...]
-) -> FittedProcessors:
+def _fitted(chain: Chain, infer: tuple[FittedStep, ...], learn: tuple[FittedStep, ...]) -> FittedProcessors:
     return FittedProcessors(table_columns=chain.table_columns, infer=infer, learn=learn)
 
 

@@ -111,6 +111,5 @@ def stack_params(steps: Sequence[Processor], fitted: Sequence[Sequence[Params]])
     if not fitted:
         return [np.zeros((0, 0), np.float32) for _ in steps]
     return [
-        np.array([column[i] for column in fitted], np.float32).reshape(len(fitted), -1).T
-        for i in range(len(steps))
+        np.array([column[i] for column in fitted], np.float32).reshape(len(fitted), -1).T for i in range(len(steps))
     ]
