@@ -8,7 +8,7 @@ workers, in another order each epoch. Both give the same samples per epoch.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,7 @@ class Resident:
 def resident_feeds(config: Config, panel: Panel, world: World, device: torch.device) -> Feeds:
     """Make the loop's feeds over a panel in this process."""
     options = config.train
-    train, valid = panel.segments[TRAIN], panel.segments[VALID]
+    train, valid = moved([panel.segments[TRAIN], panel.segments[VALID]], device)
     size = options.eval_batch_size or options.batch_size
     again = ResidentEvaluation(train, batch_size=size, world=world, device=device)
     return Feeds(
@@ -68,6 +68,12 @@ def resident_feeds(config: Config, panel: Panel, world: World, device: torch.dev
         valid=ResidentEvaluation(valid, batch_size=size, world=world, device=device),
         train_again=again if options.extra_train_pass else None,
     )
+
+
+def moved(segments: Sequence[Segment], device: torch.device) -> list[Segment]:
+    """Bring the sources of segments to a device, one that they share only once."""
+    there = {id(segment.source): segment.source.to(device) for segment in segments}
+    return [Segment(source=there[id(segment.source)], samples=segment.samples) for segment in segments]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

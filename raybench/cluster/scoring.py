@@ -1,9 +1,9 @@
 """Batch scoring: runs and bars in, one table per date out, each date whole or not at all.
 
-The panel is shared through the object store. Ray Data spreads chunks of dates over a pool of actors; an actor
+The panel is shared through the object store, and chunks of dates are spread over a pool of actors; an actor
 scores each date of its chunk by itself and publishes it at once, so a job that is cut short leaves whole
-dates, and the next one does the rest. Ray Data replaces an actor that dies and does its chunk again, which
-gives the same files.
+dates, and the next one does the rest. Ray starts an actor that dies again and retries its chunk, which gives
+the same files.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import ray
-import ray.data
 import torch
-from ray.data import ActorPoolStrategy
+from ray.util import ActorPool
 
+from raybench.cluster.errors import as_raised
 from raybench.cluster.preparation import on_ray
 from raybench.cluster.resources import capacity
 from raybench.cluster.session import session
@@ -29,7 +29,7 @@ from raybench.data.feature_table import FeatureTable, open_features
 from raybench.data.frame import Run as Mapper
 from raybench.data.panel import Panel, pack, scoring_panel, unpack
 from raybench.data.universe import ALL
-from raybench.errors import DataError, UserError
+from raybench.errors import DataError
 from raybench.progress import SILENT, Progress
 from raybench.score.ensemble import ensemble_id
 from raybench.score.job import DayResult, DayScorer, Target
@@ -39,6 +39,7 @@ from raybench.score.table import dates, scored_dates
 from raybench.train.artifact import Run, load_run
 
 DAYS_PER_CHUNK, CHUNKS_PER_ACTOR = 16, 3  # at most, and at least where there are days enough
+RESTARTS = 3  # of an actor: enough for machines that go away, not for ever if a chunk is the cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,25 +212,15 @@ def _score_on_ray(
     size = max(int(there.gpus) if gpu else min(int(there.cpus), there.cores if one_node else int(there.cpus)), 1)
     days = min(DAYS_PER_CHUNK, -(-len(plan.missing) // (CHUNKS_PER_ACTOR * size)))
     chunks = contiguous_chunks(plan.missing, days)
-    items = ray.data.from_items(
-        [{"days": ",".join(map(str, chunk))} for chunk in chunks], override_num_blocks=len(chunks)
-    )
-    done = items.map_batches(
-        _PoolScorer,
-        fn_constructor_args=([task],),  # in a list: Ray hands the reference on, and restarts need no copy
-        batch_size=1,
-        compute=ActorPoolStrategy(min_size=1, max_size=min(size, len(rows))),
-        num_cpus=1,
-        num_gpus=1 if gpu else 0,
-    )
-    return _gathered((_day_result(row) for row in done.iter_rows()), plan, progress)
+    options = {"num_gpus": int(gpu), "max_restarts": RESTARTS, "max_task_retries": RESTARTS}
+    actors = [_PoolScorer.options(**options).remote() for _ in range(min(size, len(chunks)))]  # type: ignore[attr-defined]
 
+    def results() -> Iterator[DayResult]:
+        with as_raised():
+            for done in ActorPool(actors).map_unordered(lambda actor, days: actor.work.remote([task], days), chunks):
+                yield from done
 
-def _day_result(row: dict[str, Any]) -> DayResult:
-    if row["error"]:
-        raise DataError(row["error"])
-    coverage = None if np.isnan(row["coverage"]) else float(row["coverage"])
-    return DayResult(day=row["day"], rows=int(row["rows"]), coverage=coverage, written=bool(row["written"]))
+    return _gathered(results(), plan, progress)
 
 
 def _device(runs: Sequence[Run], *, gpus: float) -> str:
@@ -306,30 +297,16 @@ class _PoolTask:
     device: str
 
 
+@ray.remote(num_cpus=1)
 class _PoolScorer:
-    """What Ray Data runs in each actor of its pool: days in, what became of them out.
+    """A process that scores chunks of days. Ray starts it again if it dies, and gives it the same chunk."""
 
-    What a user can put right leaves as a value: an exception would come out of Ray Data as a page of traces.
-    """
+    def __init__(self) -> None:
+        self._scorer: DayScorer | None = None
 
-    def __init__(self, task: list[ray.ObjectRef[_PoolTask]]) -> None:
-        held: _PoolTask = ray.get(task[0])
-        self._scorer = DayScorer([model.predictor(held.device) for model in held.models], held.target)
-
-    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        days = np.array([day for text in batch["days"] for day in str(text).split(",")], dtype="datetime64[D]")
-        try:
-            results = list(self._scorer.score_days(days))
-        except UserError as error:
-            return _columns([DayResult(day="", rows=0, coverage=None, written=False)], str(error))
-        return _columns(results, "")
-
-
-def _columns(results: Sequence[DayResult], error: str) -> dict[str, np.ndarray]:
-    return {
-        "day": np.array([result.day for result in results]),
-        "rows": np.array([result.rows for result in results]),
-        "coverage": np.array([np.nan if r.coverage is None else r.coverage for r in results]),
-        "written": np.array([result.written for result in results]),
-        "error": np.array([error] * len(results)),
-    }
+    def work(self, task: list[ray.ObjectRef[_PoolTask]], days: np.ndarray) -> list[DayResult]:
+        """Score days; ``task`` is in a list, so that Ray hands on the reference and not what it refers to."""
+        if self._scorer is None:  # not in the constructor: an error there would lose its cause
+            held: _PoolTask = ray.get(task[0])
+            self._scorer = DayScorer([model.predictor(held.device) for model in held.models], held.target)
+        return list(self._scorer.score_days(days))

@@ -22,8 +22,6 @@ _QUIET = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    # Ray's C++ side writes warnings about Ray Data's own actors to the terminal; set it to error to see them.
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
 
 

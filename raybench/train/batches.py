@@ -16,11 +16,14 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from raybench.data.panel import Segment
-from raybench.data.windows import WindowSource
+from raybench.data.panel import Samples, Segment
+from raybench.data.windows import WindowSource, as_tensor
 from raybench.train.world import World
+
+Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,20 @@ def rank_slice(length: int, rank: int, size: int) -> slice:
     return slice(rank * length // size, (rank + 1) * length // size)
 
 
+def masked(samples: Samples) -> tuple[Float32, Float32 | None, NDArray[np.bool_] | None]:
+    """Return label [S], weight [S] and which samples have a label, both None where that is nothing special.
+
+    A sample without a label keeps its place in the batches but weighs nothing and is not counted (recipe qlib
+    without DropnaLabel has such).
+    """
+    labelled_S = ~np.isnan(samples.label_S)
+    if labelled_S.all():
+        return samples.label_S, samples.weight_S, None
+    weight_S = np.ones_like(samples.label_S) if samples.weight_S is None else samples.weight_S
+    weight_S = np.where(labelled_S, weight_S, np.float32(0))
+    return np.where(labelled_S, samples.label_S, np.float32(0)), weight_S, labelled_S
+
+
 class ResidentFeed:
     """Training batches gathered from arrays that lie on the training device."""
 
@@ -87,11 +104,11 @@ class ResidentFeed:
         drop_last: bool,
     ) -> None:
         samples = segment.samples
-        self._source = segment.source.to(device)
-        self._row_S = torch.as_tensor(samples.row_S, device=device)
-        self._label_S = torch.as_tensor(samples.label_S, device=device)
-        weight_S = samples.weight_S
-        self._weight_S = None if weight_S is None else torch.as_tensor(weight_S, device=device)
+        self._source: WindowSource = segment.source.to(device)
+        self._row_S = as_tensor(samples.row_S).to(device)
+        label_S, weight_S, self._labelled_S = masked(samples)
+        self._label_S = as_tensor(label_S).to(device)
+        self._weight_S = None if weight_S is None else as_tensor(weight_S).to(device)
         self._batch_size, self._seed, self._world, self._device = batch_size, seed, world, device
         self._used = len(samples.row_S) // batch_size * batch_size if drop_last else len(samples.row_S)
 
@@ -113,11 +130,12 @@ class ResidentFeed:
         weight_B = None if self._weight_S is None else self._weight_S[take_B]
         if idle:
             weight_B = torch.zeros_like(label_B)
+        count = len(whole_B) if self._labelled_S is None else int(self._labelled_S[whole_B.cpu().numpy()].sum())
         return Batch(
             x_BWF=self._source.gather(self._row_S[take_B]),
             label_B=label_B,
             weight_B=weight_B,
-            count=float(len(whole_B)),
+            count=float(max(count, 1)),
         )
 
 
@@ -129,10 +147,10 @@ class ResidentEvaluation:
         self._source: WindowSource = segment.source.to(device)
         self._device, self._batch_size = device, batch_size
         self._mine = rank_slice(len(samples.row_S), world.rank, world.size)
-        self._row_S = torch.as_tensor(samples.row_S, device=device)
-        self._date_S = torch.as_tensor(samples.date_S)
-        self._label_S = torch.as_tensor(samples.label_S)
-        self._raw_label_S = torch.as_tensor(samples.raw_label_S)
+        self._row_S = as_tensor(samples.row_S).to(device)
+        self._date_S = as_tensor(samples.date_S)
+        self._label_S = as_tensor(samples.label_S)
+        self._raw_label_S = as_tensor(samples.raw_label_S)
 
     def batches(self) -> Iterator[tuple[Tensor, EvaluationRows]]:
         for start in range(self._mine.start, self._mine.stop, self._batch_size):

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from raybench.data.panel import Segment
+from raybench.data.windows import as_tensor
 from raybench.train.batches import Batch, EvaluationRows, rank_slice
 from raybench.train.world import World
 
@@ -70,12 +71,23 @@ class StreamingFeed:
         """Give this worker's batches: all full but the last."""
         stream = self._blocks()
         left: _Pool | None = None
-        while blocks := [segment for segment in islice(stream, BUFFER_BLOCKS) if len(segment.samples)]:
+        while read := list(islice(stream, BUFFER_BLOCKS)):
+            blocks = [block for block in map(_labelled, read) if len(block.samples)]
+            if not blocks:
+                continue
             pool = _Pool(blocks, rng, self._device, left)
             yield from pool.full_batches(self._size)
             left = pool
         if left is not None:
             yield from left.last_batch()
+
+
+def _labelled(segment: Segment) -> Segment:
+    """Leave out samples without a label, which teach nothing (recipe qlib without DropnaLabel has such)."""
+    missing_S = np.isnan(segment.samples.label_S)
+    if not missing_S.any():
+        return segment
+    return Segment(source=segment.source, samples=segment.samples.take(~missing_S))
 
 
 class _Pool:
@@ -120,9 +132,9 @@ class _Pool:
 
     def _gather(self, segment: Segment, sample_B: np.ndarray) -> tuple[Tensor, Tensor, Tensor | None]:
         samples = segment.samples.take(sample_B)
-        weight_B = None if samples.weight_S is None else torch.as_tensor(samples.weight_S, device=self._device)
-        x_BWF = segment.source.gather(torch.as_tensor(samples.row_S, device=self._device))
-        return x_BWF, torch.as_tensor(samples.label_S, device=self._device), weight_B
+        weight_B = None if samples.weight_S is None else as_tensor(samples.weight_S).to(self._device)
+        x_BWF = segment.source.gather(as_tensor(samples.row_S).to(self._device))
+        return x_BWF, as_tensor(samples.label_S).to(self._device), weight_B
 
 
 def _joined(parts: list[tuple[Tensor, Tensor, Tensor | None]]) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -145,11 +157,11 @@ class StreamingEvaluation:
     def batches(self) -> Iterator[tuple[Tensor, EvaluationRows]]:
         for segment in self._blocks():
             samples, source = segment.samples, segment.source.to(self._device)
-            row_S = torch.as_tensor(samples.row_S, device=self._device)
+            row_S = as_tensor(samples.row_S).to(self._device)
             keys = (samples.date_S, samples.instrument_S)
             major_S, minor_S = keys if self._by_date else keys[::-1]
-            position_S = torch.as_tensor(major_S.astype(np.int64) << 32 | minor_S)
-            columns = [torch.as_tensor(a) for a in (samples.date_S, samples.label_S, samples.raw_label_S)]
+            position_S = as_tensor(major_S.astype(np.int64) << 32 | minor_S)
+            columns = [as_tensor(a) for a in (samples.date_S, samples.label_S, samples.raw_label_S)]
             for start in range(0, len(samples), self._batch_size):
                 part = slice(start, start + self._batch_size)
                 date_B, label_B, raw_B = (column[part] for column in columns)

@@ -55,7 +55,7 @@ def test_a_pickled_column_is_refused_before_arrow_builds_its_type(tmp_path: Path
     evil = pa.ExtensionArray.from_storage(Pickled(), cell)
     name = "x" * (1 + padding)
     pq.write_table(pa.table({"instrument": ["A"], name: evil}), file)
-    pa.register_extension_type(Pickled())
+    registered = _ours_registered()
     try:
         for read in (parquet.read_schema, parquet.read_table, parquet.read_metadata, parquet.count_rows):
             with pytest.raises(DataError, match="extension type"):
@@ -65,7 +65,17 @@ def test_a_pickled_column_is_refused_before_arrow_builds_its_type(tmp_path: Path
         with pytest.raises(DataError, match="extension type"):
             parquet.read_rows(file, ["instrument"], [range(1)])
     finally:
-        pa.unregister_extension_type("ray.data.arrow_pickled_object")
+        if registered:
+            pa.unregister_extension_type("ray.data.arrow_pickled_object")
+
+
+def _ours_registered() -> bool:
+    """Register the type that must not be built, unless a test before has loaded Ray Data's own."""
+    try:
+        pa.register_extension_type(Pickled())
+    except pa.ArrowKeyError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("padding", range(6))

@@ -170,3 +170,14 @@ def test_a_pass_over_the_training_segment_reports_its_evaluation_loss() -> None:
         score = network().eval()(TRAIN.source.gather(torch.as_tensor(TRAIN.samples.row_S))).numpy()
     assert with_pass == pytest.approx(float(np.square(score - TRAIN.samples.label_S).mean()), rel=1e-5)
     assert with_pass != pytest.approx(without, rel=1e-5)
+
+
+def test_samples_without_a_label_teach_nothing_and_are_not_counted() -> None:
+    missing_S = np.arange(len(TRAIN.samples)) % 3 == 0
+    label_S = np.where(missing_S, np.nan, TRAIN.samples.label_S).astype(np.float32)
+    partly = Segment(source=TRAIN.source, samples=dataclasses.replace(TRAIN.samples, label_S=label_S))
+    wanted = options(max_epochs=1, lr=1e-12)
+    with torch.no_grad():
+        score = network().eval()(TRAIN.source.gather(torch.as_tensor(TRAIN.samples.row_S))).numpy()
+    expected = np.square(score - TRAIN.samples.label_S)[~missing_S].mean()
+    assert losses(fit(network(), feeds(partly, VALID, wanted), wanted))[0] == pytest.approx(expected, rel=1e-5)

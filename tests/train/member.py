@@ -1,0 +1,26 @@
+"""One process of a training group; in a module of its own, which a spawned process can import."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from raybench.train.loop import fit
+from raybench.train.world import ProcessGroup
+from tests.train.learnable import CPU, feeds, network, options, segment
+
+
+def member(rank: int, size: int, rendezvous: str, precision: str, out: str) -> None:
+    """Train as ``rank`` of ``size`` gloo processes and save what the history says."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=size)
+    wanted = options(precision=precision, batch_size=65)
+    world = ProcessGroup(CPU)
+    # 195 training samples or so: the last batch is smaller than the group for some sizes
+    train, valid = segment(seed=0), segment(seed=1)
+    train = type(train)(source=train.source, samples=train.samples.take(slice(0, 131)))
+    state = fit(network(precision), feeds(train, valid, wanted, world), wanted, world=world)
+    rows = [(r.train_loss, r.valid_loss, r.valid_ic, r.valid_rank_ic, r.grad_norm) for r in state.history]
+    np.save(f"{out}/{rank}.npy", np.array(rows))
+    dist.destroy_process_group()
