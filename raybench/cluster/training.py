@@ -133,7 +133,8 @@ def _fit_on_workers(config: Config, data: Prepared, workers: Workers, out: str, 
         work,
         train_loop_config={"task": task},
         datasets=dict(data.datasets),
-        dataset_config=WholeBlocks(),
+        # Ray Train unpacks this in a process of its own, which then loads all of raybench: only where it is needed.
+        dataset_config=WholeBlocks() if data.datasets else None,
         torch_config=TorchConfig(timeout_s=GROUP_TIMEOUT_S),
         scaling_config=ScalingConfig(
             num_workers=workers.number,
