@@ -18,8 +18,8 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    # report() costs one poll of the train controller (2 s by default); it is propagated to the controller.
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+    # report() waits for one poll of the train controller (2 s by default), and each poll interrupts the workers.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
 }
