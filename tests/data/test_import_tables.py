@@ -37,7 +37,7 @@ def imported(source: Path, to: Path, **options: Any) -> BarBlock:
 
 
 def same(left: BarBlock, right: BarBlock) -> None:
-    pd.testing.assert_frame_equal(left.to_frame(), right.to_frame()[list(left.to_frame().columns)])
+    pd.testing.assert_frame_equal(left.to_frame(), right.to_frame(), check_like=True)
 
 
 @pytest.fixture
