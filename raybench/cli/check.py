@@ -42,7 +42,7 @@ def describe(config: Config) -> dict[str, Any]:
     features = data.num_features
     return {
         "model": config.model.type,
-        "parameters": None if features is None else config.model.parameter_count(features),
+        "parameters": None if features is None else config.model.parameter_count(features, data.step_len),
         "feature_set": data.feature_set.type,
         "num_features": features,
         "step_len": data.step_len,

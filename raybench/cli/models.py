@@ -5,8 +5,10 @@ from __future__ import annotations
 import typer
 
 from raybench.cli.output import Output, command
-from raybench.config.alpha_names import ALPHA360_FIELDS, BENCHMARK_20
+from raybench.config.alpha_names import ALPHA360_FIELDS, ALPHA360_STEPS, BENCHMARK_20
 from raybench.config.networks import NETWORKS
+
+ALPHA158_STEPS = 20  # window length of Qlib's benchmarks
 
 
 def register(app: typer.Typer) -> None:
@@ -22,8 +24,8 @@ def models(out: Output) -> None:
         rows.append(
             {
                 "type": name,
-                "alpha158": model.parameter_count(len(BENCHMARK_20)),
-                "alpha360": model.parameter_count(len(ALPHA360_FIELDS)),
+                "alpha158": model.parameter_count(len(BENCHMARK_20), ALPHA158_STEPS),
+                "alpha360": model.parameter_count(len(ALPHA360_FIELDS), ALPHA360_STEPS),
                 "needs": network.needs,
                 "keys": model.kwargs,
             }

@@ -17,4 +17,5 @@ def quirks(config: Config) -> tuple[str, ...]:
         "validation loss is the unweighted mean of its batch means",
         "train and valid windows come from the learn frame, where a row without a label is missing: "
         "a window can tell that a later price is missing",
+        *config.model.quirks(config.data.feature_set.type),
     )

@@ -3,6 +3,11 @@
 Shapes: N samples, W rows of lookback (oldest first), F features. Networks expect finite inputs:
 the processors have filled what was missing.
 
+A constructor takes the number of features, then its keys by name; ``step_len`` and ``recipe`` are passed to
+those that have such an argument. A network with the class attribute ``batches = "dates"`` compares the
+instruments of a date: it is called as network(x, sizes), where the N samples are one date after the other,
+``sizes`` long; without ``sizes`` all N are one date.
+
     network = build({"type": "gru"}, feature_set={"type": "alpha360"}, step_len=60)
     load_qlib_state(network, read_weights("csi300_gru.pkl"))
     score_N = network(x_NWF)
@@ -10,6 +15,7 @@ the processors have filled what was missing.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,15 +30,16 @@ from raybench.models.layout import unflatten_alpha360
 from raybench.models.lstm import LSTM
 from raybench.models.weights import load_qlib_state, read_weights
 
-__all__ = ["MODELS", "build", "load_qlib_state", "num_features", "read_weights", "unflatten_alpha360"]
+__all__ = ["MODELS", "build", "load_qlib_state", "num_features", "read_weights", "takes_dates", "unflatten_alpha360"]
 
 RECIPES = ("raybench", "qlib")
+GIVEN = ("step_len", "recipe")
 
 MODELS: Mapping[str, type[nn.Module]] = {
     "gru": GRU,
     "lstm": LSTM,
 }
-"""Networks by name, each called as network(num_features, **keys); ``config.networks`` has their keys."""
+"""Networks by name; ``config.networks`` has their keys."""
 
 
 def build(
@@ -41,7 +48,7 @@ def build(
     """Make the network that a configuration's ``model`` asks for, with fresh weights.
 
     It maps windows [N, step_len, F] to scores [N], where F follows from ``feature_set``. ``recipe`` is for
-    networks that Qlib gets wrong ("qlib" is then wrong in the same way); none of those in MODELS is.
+    networks that Qlib gets wrong: "qlib" is then wrong in the same way.
     """
     if step_len < 1:
         raise ConfigError(f"data.step_len: want at least 1 row per window, got {step_len}")
@@ -50,7 +57,15 @@ def build(
     keys = _validated(model)
     if keys.type not in MODELS:
         raise ConfigError(f"model.type: want one of {', '.join(MODELS)}, got {keys.type!r}")
-    return MODELS[keys.type](num_features(feature_set), **keys.kwargs)
+    network = MODELS[keys.type]
+    wanted = inspect.signature(network.__init__).parameters
+    given = {name: value for name, value in zip(GIVEN, (step_len, recipe), strict=True) if name in wanted}
+    return network(num_features(feature_set), **keys.kwargs, **given)
+
+
+def takes_dates(network: nn.Module) -> bool:
+    """Say whether a network is to be given whole dates, not windows of any."""
+    return getattr(network, "batches", "windows") == "dates"
 
 
 def num_features(feature_set: Mapping[str, Any]) -> int:

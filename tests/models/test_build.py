@@ -21,7 +21,7 @@ def test_every_configurable_network_is_built() -> None:
 def test_promised_size_is_the_real_one(kind: str) -> None:
     """``raybench check`` counts parameters without torch."""
     network = build({"type": kind, "hidden_size": 24, "num_layers": 3}, feature_set=ALPHA360, step_len=60)
-    promised = NETWORKS[kind].model_validate({"hidden_size": 24, "num_layers": 3}).parameter_count(6)
+    promised = NETWORKS[kind].model_validate({"hidden_size": 24, "num_layers": 3}).parameter_count(6, 60)
     assert promised == sum(parameter.numel() for parameter in network.parameters())
 
 
