@@ -1,0 +1,120 @@
+"""Convolutional networks: tcn, krnn, sandwich."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
+
+from raybench.config.networks.network import ModelConfig, linear, recurrent
+from raybench.config.strict import Count, Share, problem
+
+FLATTENED = (
+    "the window is read as a flat row of one feature after the other, cut into steps without turning it back: "
+    "a step holds neighbouring lags of one feature, not the features of a date"
+)
+
+
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise problem(f"want an odd number, so that the window keeps its length, got {value}")
+    return value
+
+
+OddCount = Annotated[Count, AfterValidator(_odd)]
+
+
+class TCN(ModelConfig):
+    """Temporal convolutional network (Bai, Kolter and Koltun 2018): causal, dilated, residual."""
+
+    type: Literal["tcn"] = "tcn"
+    n_chans: Count = 128
+    kernel_size: Count = 5
+    num_layers: Count = 5
+    dropout: Share = 0.5
+
+    def parameter_count(self, num_features: int, step_len: int) -> int:
+        width, total = num_features, 0
+        for _ in range(self.num_layers):
+            total += sum(self._convolution(inputs) for inputs in (width, self.n_chans))
+            total += linear(width, self.n_chans) if width != self.n_chans else 0
+            width = self.n_chans
+        return total + linear(self.n_chans, 1)
+
+    def _convolution(self, inputs: int) -> int:
+        # direction, length and bias of each channel
+        return self.n_chans * (inputs * self.kernel_size + 2)
+
+    def floats_per_sample(self, num_features: int, step_len: int) -> int:
+        # each block keeps two padded inputs, two activations with what dropout makes of them, and their sum
+        total, steps, width = 0, step_len, num_features
+        for _ in range(self.num_layers):
+            total += steps * (width + 6 * self.n_chans) + (self.kernel_size - 1) * (width + self.n_chans)
+            steps, width = (steps + 1) // 2, self.n_chans
+        return total
+
+    def quirks(self, feature_set: str) -> tuple[str, ...]:
+        if feature_set == "alpha360":
+            return ()
+        return ("the network takes the rows of a window for channels and convolves over its features",)
+
+
+class KRNN(ModelConfig):
+    """Convolution, then the mean of several GRUs."""
+
+    type: Literal["krnn"] = "krnn"
+    cnn_dim: Count = 64
+    cnn_kernel_size: OddCount = 3
+    rnn_dim: Count = 64
+    rnn_dups: Count = 3
+    rnn_layers: Count = 2
+    dropout: Share = 0.0
+
+    def parameter_count(self, num_features: int, step_len: int) -> int:
+        convolution = _convolution(num_features, self.cnn_dim, self.cnn_kernel_size)
+        copies = self.rnn_dups * recurrent(3, self.cnn_dim, self.rnn_dim, self.rnn_layers)
+        return convolution + copies + linear(self.rnn_dim, 1)
+
+    def floats_per_sample(self, num_features: int, step_len: int) -> int:
+        return step_len * _floats(self.cnn_dim, self.rnn_dim, self.rnn_dups, self.rnn_layers)
+
+    def quirks(self, feature_set: str) -> tuple[str, ...]:
+        return (FLATTENED,)
+
+
+class Sandwich(ModelConfig):
+    """Two encoders of KRNN's kind, one on the other."""
+
+    type: Literal["sandwich"] = "sandwich"
+    cnn_dim_1: Count = 64
+    cnn_dim_2: Count = 32
+    cnn_kernel_size: OddCount = 3
+    rnn_dim_1: Count = 16
+    rnn_dim_2: Count = 8
+    rnn_dups: Count = 3
+    rnn_layers: Count = 2
+    dropout: Share = 0.0
+
+    def parameter_count(self, num_features: int, step_len: int) -> int:
+        total, inputs = linear(self.rnn_dim_2, 1), num_features
+        for cnn_dim, rnn_dim in ((self.cnn_dim_1, self.rnn_dim_1), (self.cnn_dim_2, self.rnn_dim_2)):
+            total += _convolution(inputs, cnn_dim, self.cnn_kernel_size)
+            total += self.rnn_dups * recurrent(3, cnn_dim, rnn_dim, self.rnn_layers)
+            inputs = rnn_dim
+        return total
+
+    def floats_per_sample(self, num_features: int, step_len: int) -> int:
+        first = _floats(self.cnn_dim_1, self.rnn_dim_1, self.rnn_dups, self.rnn_layers)
+        return step_len * (first + _floats(self.cnn_dim_2, self.rnn_dim_2, self.rnn_dups, self.rnn_layers))
+
+    def quirks(self, feature_set: str) -> tuple[str, ...]:
+        return (FLATTENED,)
+
+
+def _convolution(inputs: int, channels: int, kernel_size: int) -> int:
+    return channels * (inputs * kernel_size + 1)
+
+
+def _floats(cnn_dim: int, rnn_dim: int, copies: int, layers: int) -> int:
+    # of a step: the convolution as each copy reads it, and of each recurrent layer its projection, gates and state
+    return copies * (2 * cnn_dim + layers * rnn_dim * 7)
