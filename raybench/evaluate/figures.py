@@ -1,36 +1,44 @@
 """Figures of the report: each function takes a table and returns a matplotlib Figure; none shows or saves it.
 
-Colours are the named constants below and no others except within the heat map, so that a page can replace
-them by its own (light and dark). NaN rule: what is NaN is not drawn.
+Colours are those of ``page.canvas`` and no others except within the heat map. NaN rule: what is NaN is not
+drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
+from matplotlib.colors import TwoSlopeNorm
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-INK, MUTED, GRID = "#1c2128", "#6a7380", "#e3e6ea"
-BLUE, RUST, SKY = "#2b5c8f", "#bd6a35", "#7ea6cf"
-FIFTHS = ("#b4532f", "#d79a6c", "#a7adb5", "#7ba3cc", "#265a92")  # lowest to highest scores
+from raybench.page.canvas import (
+    BLUE,
+    DIVERGING,
+    FIFTHS,
+    GRID,
+    HALF,
+    INK,
+    MUTED,
+    RUST,
+    SKY,
+    TEXT,
+    WIDE,
+    blank,
+    heading,
+    legend,
+)
+
 LIGHT_TEXT, DARK_TEXT = "#ffffff", "#22262b"  # on the cells of the heat map, whatever the page
 
-WIDE, HALF = 10.4, 5.0  # inches; equal scale on the page, so that letters are of one size
-TEXT = 8.5
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_DIVERGING = LinearSegmentedColormap.from_list("rust-blue", ["#b2512d", "#ecd9cb", "#f4f4f2", "#cddceb", "#255991"])
 
 
 def training(history: pd.DataFrame) -> Figure:
     """Loss and validation Rank IC by epoch, from the run's history."""
-    figure, (loss, rank_ic) = _canvas(WIDE, 2.9, columns=2)
+    figure, (loss, rank_ic) = blank(WIDE, 2.9, columns=2)
     best = int(history["valid_rank_ic"].fillna(-np.inf).argmax())
     marker = "o" if len(history) <= 40 else ""
     for name, text, colour in (("train_loss", "training", SKY), ("valid_loss", "validation", BLUE)):
@@ -42,28 +50,28 @@ def training(history: pd.DataFrame) -> Figure:
         text = f"{top['valid_rank_ic']:.4f} at epoch {int(top['epoch'])}"
         rank_ic.set_title(text, loc="right", fontsize=TEXT, color=RUST)
     for axes, title in ((loss, "Loss"), (rank_ic, "Validation Rank IC")):
-        _title(axes, title)
+        heading(axes, title)
         axes.set_xlabel("epoch", fontsize=TEXT, color=MUTED)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
         axes.set_xlim(history["epoch"].min() - 0.5, history["epoch"].max() + 0.5)
-    _legend(loss)
+    legend(loss)
     return figure
 
 
 def rank_ic_over_time(daily: pd.DataFrame, window: int = 20) -> Figure:
     """Cumulative Rank IC and IC above, Rank IC of each date with its running mean below."""
-    figure, (total, each) = _canvas(WIDE, 4.6, rows=2, heights=(3, 2), share_x=True)
+    figure, (total, each) = blank(WIDE, 4.6, rows=2, heights=(3, 2), share_x=True)
     when = daily["datetime"].to_numpy()
     for name, text, colour in (("rank_ic", "Rank IC", BLUE), ("ic", "IC", RUST)):
         total.plot(when, daily[name].fillna(0.0).cumsum(), color=colour, lw=1.7, label=text)
-    _title(total, "Cumulative")
-    _legend(total)
+    heading(total, "Cumulative")
+    legend(total)
     rank_ic = daily["rank_ic"]
     each.fill_between(when, rank_ic.fillna(0.0), step="mid", color=SKY, lw=0, alpha=0.55)
     running = rank_ic.rolling(window, min_periods=max(window // 2, 1)).mean()
     each.plot(when, running, color=BLUE, lw=1.5)
     each.axhline(0.0, color=MUTED, lw=0.7)
-    _title(each, "Rank IC of each date")
+    heading(each, "Rank IC of each date")
     each.set_title(f"line: mean of {window} dates", loc="right", fontsize=TEXT, color=BLUE)
     _dates(each)
     return figure
@@ -71,12 +79,12 @@ def rank_ic_over_time(daily: pd.DataFrame, window: int = 20) -> Figure:
 
 def ic_distribution(daily: pd.DataFrame) -> Figure:
     """How the Rank IC of single dates is spread."""
-    figure, (axes,) = _canvas(HALF, 2.9)
+    figure, (axes,) = blank(HALF, 2.9)
     value = daily["rank_ic"].dropna()
     axes.hist(value, bins=min(max(len(value) // 12, 10), 45), color=SKY, edgecolor="none", alpha=0.85)
     axes.axvline(0.0, color=MUTED, lw=0.8)
     axes.axvline(value.mean(), color=RUST, lw=1.6)
-    _title(axes, "Number of dates")
+    heading(axes, "Number of dates")
     share = (value > 0).mean()
     axes.set_title(f"mean {value.mean():.4f}, above 0 on {share:.0%}", loc="right", fontsize=TEXT, color=RUST)
     axes.set_xlabel("Rank IC of a date", fontsize=TEXT, color=MUTED)
@@ -85,7 +93,7 @@ def ic_distribution(daily: pd.DataFrame) -> Figure:
 
 def quantile_means(daily: pd.DataFrame) -> Figure:
     """Mean label of each score fifth less that of all fifths, with two standard errors."""
-    figure, (axes,) = _canvas(HALF, 2.9)
+    figure, (axes,) = blank(HALF, 2.9)
     excess = _excess(daily) * 1e4
     error: pd.Series[float] = 2.0 * excess.std() / np.sqrt(excess.count())
     place = np.arange(excess.shape[1])
@@ -94,29 +102,29 @@ def quantile_means(daily: pd.DataFrame) -> Figure:
     axes.axhline(0.0, color=MUTED, lw=0.8)
     axes.set_xticks(place, _fifth_names())
     axes.grid(False, axis="x")
-    _title(axes, "Basis points a date, against the mean of all")
+    heading(axes, "Basis points a date, against the mean of all")
     return figure
 
 
 def quantile_paths(daily: pd.DataFrame) -> Figure:
     """Running sum of what each score fifth earned more than all of them."""
-    figure, (axes,) = _canvas(HALF, 2.9)
+    figure, (axes,) = blank(HALF, 2.9)
     path = _excess(daily).fillna(0.0).cumsum()
     when = daily["datetime"].to_numpy()
     for name, colour, text in zip(path, FIFTHS, _fifth_names(), strict=True):
         axes.plot(when, path[name], color=colour, lw=1.5, label=text)
     axes.axhline(0.0, color=MUTED, lw=0.7)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _title(axes, "Sum of labels, against the mean of all")
+    heading(axes, "Sum of labels, against the mean of all")
     _dates(axes)
     below = {"loc": "upper left", "bbox_to_anchor": (0.0, -0.11), "ncols": 5, "columnspacing": 1.2}
-    _legend(axes, **below)
+    legend(axes, **below)
     return figure
 
 
 def long_short_path(daily: pd.DataFrame) -> Figure:
     """Running sum of the long-short return and how far it lies below its highest point."""
-    figure, (axes,) = _canvas(HALF, 2.9)
+    figure, (axes,) = blank(HALF, 2.9)
     when = daily["datetime"].to_numpy()
     total = daily["long_short"].fillna(0.0).cumsum()
     fall = total - total.cummax().clip(lower=0.0)
@@ -124,15 +132,15 @@ def long_short_path(daily: pd.DataFrame) -> Figure:
     axes.fill_between(when, fall, color=RUST, alpha=0.4, lw=0, label="below the peak")
     axes.axhline(0.0, color=MUTED, lw=0.7)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _title(axes, "Sum of daily returns, before costs")
-    _legend(axes)
+    heading(axes, "Sum of daily returns, before costs")
+    legend(axes)
     _dates(axes)
     return figure
 
 
 def score_autocorrelation(table: pd.DataFrame) -> Figure:
     """How much of the order of instruments remains after some dates."""
-    figure, (axes,) = _canvas(HALF, 2.9)
+    figure, (axes,) = blank(HALF, 2.9)
     axes.plot(table["lag"], table["rank_autocorrelation"], color=BLUE, lw=1.5, marker="o", ms=3.4)
     axes.axhline(0.0, color=MUTED, lw=0.8)
     axes.set_ylim(min(0.0, float(table["rank_autocorrelation"].min(skipna=True)) * 1.1), 1.02)
@@ -142,7 +150,7 @@ def score_autocorrelation(table: pd.DataFrame) -> Figure:
 
 def ic_decay(table: pd.DataFrame) -> Figure:
     """Rank IC of scores that are acted on some dates late."""
-    figure, (axes,) = _canvas(HALF, 2.9)
+    figure, (axes,) = blank(HALF, 2.9)
     axes.bar(table["delay"], table["rank_ic"], color=[RUST, *[SKY] * (len(table) - 1)], width=0.7)
     axes.axhline(0.0, color=MUTED, lw=0.8)
     axes.grid(False, axis="x")
@@ -152,7 +160,7 @@ def ic_decay(table: pd.DataFrame) -> Figure:
 
 def coverage(daily: pd.DataFrame) -> Figure:
     """How many instruments had a score, and how many of these a label."""
-    figure, (axes,) = _canvas(WIDE, 2.3)
+    figure, (axes,) = blank(WIDE, 2.3)
     when = daily["datetime"].to_numpy()
     axes.plot(when, daily["scored"], color=BLUE, lw=1.5, drawstyle="steps-post", label="scored")
     axes.plot(when, daily["labelled"], color=SKY, lw=1.1, drawstyle="steps-post", label="with a label")
@@ -161,8 +169,8 @@ def coverage(daily: pd.DataFrame) -> Figure:
     if len(known):
         text = f"{known.mean():.1%} of the universe"
         axes.set_title(text, loc="right", fontsize=TEXT, color=RUST)
-    _title(axes, "Instruments")
-    _legend(axes)
+    heading(axes, "Instruments")
+    legend(axes)
     _dates(axes)
     return figure
 
@@ -170,14 +178,14 @@ def coverage(daily: pd.DataFrame) -> Figure:
 def monthly_rank_ic(daily: pd.DataFrame) -> Figure:
     """Mean Rank IC of each month, a row a year."""
     table = monthly_table(daily).dropna(how="all")
-    figure, (axes,) = _canvas(WIDE, 0.75 + 0.36 * len(table))
+    figure, (axes,) = blank(WIDE, 0.75 + 0.36 * len(table))
     value = table.to_numpy()
     bound = float(np.nanquantile(np.abs(value), 0.95)) or 1e-9
     norm = TwoSlopeNorm(0.0, -bound, bound)
-    axes.pcolormesh(np.ma.masked_invalid(value), cmap=_DIVERGING, norm=norm, edgecolors="none")
+    axes.pcolormesh(np.ma.masked_invalid(value), cmap=DIVERGING, norm=norm, edgecolors="none")
     for (row, column), cell in np.ndenumerate(value):
         if np.isfinite(cell):
-            text = LIGHT_TEXT if _is_dark(_DIVERGING(norm(cell))) else DARK_TEXT
+            text = LIGHT_TEXT if _is_dark(DIVERGING(norm(cell))) else DARK_TEXT
             shown = f"{cell:.3f}".replace("-", "\N{MINUS SIGN}")
             axes.text(column + 0.5, row + 0.5, shown, color=text, ha="center", va="center", fontsize=TEXT)
     for edge in range(1, value.shape[1]):
@@ -217,39 +225,6 @@ def _fifth_names() -> tuple[str, ...]:
     return ("lowest", "2nd", "3rd", "4th", "highest")
 
 
-def _canvas(
-    width: float,
-    height: float,
-    *,
-    rows: int = 1,
-    columns: int = 1,
-    heights: Iterable[float] | None = None,
-    share_x: bool = False,
-) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.patch.set_alpha(0.0)
-    ratios = None if heights is None else list(heights)
-    grid: Any = figure.subplots(rows, columns, squeeze=False, sharex=share_x, height_ratios=ratios)
-    for axes in grid.flat:
-        axes.patch.set_alpha(0.0)
-        axes.grid(True, color=GRID, lw=0.8)
-        axes.set_axisbelow(True)
-        axes.tick_params(labelsize=TEXT, colors=MUTED, length=0, pad=5)
-        for name, spine in axes.spines.items():
-            spine.set_visible(name == "bottom")
-            spine.set_color(GRID)
-    return figure, list(grid.flat)
-
-
-def _title(axes: Axes, text: str) -> None:
-    axes.set_title(text, loc="left", fontsize=TEXT, color=MUTED)
-
-
-def _legend(axes: Axes, **place: Any) -> None:
-    looks: dict[str, Any] = {"loc": "best", "fontsize": TEXT, "frameon": False, "labelcolor": INK}
-    axes.legend(**(looks | {"handlelength": 1.2, "borderaxespad": 0.2} | place))
-
-
 def _dates(axes: Axes) -> None:
     locator = AutoDateLocator(minticks=4, maxticks=9)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
@@ -265,4 +240,4 @@ def _lags(axes: Axes, below: str, title: str) -> None:
     axes.set_xlabel(below, fontsize=TEXT, color=MUTED)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-    _title(axes, title)
+    heading(axes, title)

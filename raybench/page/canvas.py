@@ -1,0 +1,59 @@
+"""How figures look: colours, sizes, and an empty figure to draw on. Nothing here shows or saves.
+
+Colours are the named constants below and no others except within heat maps, so that a page can replace
+them by its own (light and dark).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+INK, MUTED, GRID = "#1c2128", "#6a7380", "#e3e6ea"
+BLUE, RUST, SKY = "#2b5c8f", "#bd6a35", "#7ea6cf"
+FIFTHS = ("#b4532f", "#d79a6c", "#a7adb5", "#7ba3cc", "#265a92")  # lowest to highest scores
+
+WIDE, HALF = 10.4, 5.0  # inches; equal scale on the page, so that letters are of one size
+TEXT = 8.5
+DIVERGING = LinearSegmentedColormap.from_list("rust-blue", ["#b2512d", "#ecd9cb", "#f4f4f2", "#cddceb", "#255991"])
+SEQUENTIAL = LinearSegmentedColormap.from_list("blues", ["#f4f4f2", "#bcd2e8", "#6f9fd0", "#2b5c8f", "#12304f"])
+
+
+def blank(
+    width: float,
+    height: float,
+    *,
+    rows: int = 1,
+    columns: int = 1,
+    heights: Iterable[float] | None = None,
+    share_x: bool = False,
+) -> tuple[Figure, list[Axes]]:
+    """Make a transparent figure with its axes, row by row."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.patch.set_alpha(0.0)
+    ratios = None if heights is None else list(heights)
+    grid: Any = figure.subplots(rows, columns, squeeze=False, sharex=share_x, height_ratios=ratios)
+    for axes in grid.flat:
+        axes.patch.set_alpha(0.0)
+        axes.grid(True, color=GRID, lw=0.8)
+        axes.set_axisbelow(True)
+        axes.tick_params(labelsize=TEXT, colors=MUTED, length=0, pad=5)
+        for name, spine in axes.spines.items():
+            spine.set_visible(name == "bottom")
+            spine.set_color(GRID)
+    return figure, list(grid.flat)
+
+
+def heading(axes: Axes, text: str) -> None:
+    """Say at the top left what axes show."""
+    axes.set_title(text, loc="left", fontsize=TEXT, color=MUTED)
+
+
+def legend(axes: Axes, **place: Any) -> None:
+    """Name the lines of axes."""
+    looks: dict[str, Any] = {"loc": "best", "fontsize": TEXT, "frameon": False, "labelcolor": INK}
+    axes.legend(**(looks | {"handlelength": 1.2, "borderaxespad": 0.2} | place))

@@ -1,0 +1,128 @@
+"""A report as one HTML page that needs no network: cards of figures, drawings, and what they were made from.
+
+Drawings are SVG within the page; the colours of ``canvas`` become CSS variables, so the page has a light and
+a dark dress. Equal content gives equal bytes: nothing here looks at the clock.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from string import Template
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from raybench.page import canvas
+
+_VARIABLES = {
+    canvas.INK: "ink",
+    canvas.MUTED: "muted",
+    canvas.GRID: "grid",
+    canvas.BLUE: "blue",
+    canvas.RUST: "rust",
+    canvas.SKY: "sky",
+    **{colour: f"fifth-{k + 1}" for k, colour in enumerate(canvas.FIFTHS)},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One number, and what it means."""
+
+    name: str
+    value: str
+    means: str
+    note: str = ""
+    lead: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """One figure, made when it is needed, and how to read it."""
+
+    name: str
+    means: str
+    draw: Callable[[], Figure]
+    wide: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What a page shows.
+
+    kind: what sort of report, in a word or two. subtitle: HTML. rules: how the numbers are to be taken.
+    inputs: what they were made from and with, listed at the foot.
+    """
+
+    kind: str
+    title: str
+    subtitle: str
+    cards: Sequence[Card]
+    drawings: Sequence[Drawing]
+    rules: str
+    inputs: Mapping[str, str]
+
+
+def to_html(page: Page) -> str:
+    """Write the page."""
+    template = resources.files("raybench.page").joinpath("page.html").read_text(encoding="utf-8")
+    return Template(template).substitute(
+        kind=html.escape(page.kind),
+        title=html.escape(page.title),
+        subtitle=page.subtitle,
+        cards="\n".join(map(_card, page.cards)),
+        figures="\n".join(map(_drawing, page.drawings)),
+        about=_about(page),
+    )
+
+
+def svg(figure: Figure) -> str:
+    """A figure as an SVG element whose colours are the page's variables."""
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "raybench"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'^<svg ([^>]*?)width="[^"]*"', r"<svg \1", text, count=1)
+    text = re.sub(r'^<svg ([^>]*?)height="[^"]*"', r"<svg \1", text, count=1)
+    for colour, name in _VARIABLES.items():
+        text = text.replace(colour, f"var(--{name})")
+    return text
+
+
+def number(value: float, digits: int) -> str:
+    """Write a number with a true minus sign; what is not known is n/a."""
+    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}") if math.isfinite(value) else "n/a"
+
+
+def percent(value: float) -> str:
+    """Write a share as a percentage."""
+    return f"{value:.1%}".replace("-", "\N{MINUS SIGN}") if math.isfinite(value) else "n/a"
+
+
+def _card(card: Card) -> str:
+    note = f"<small>{html.escape(card.note)}</small>" if card.note else ""
+    return (
+        f'<article class="card{" lead" if card.lead else ""}"><h2>{html.escape(card.name)}</h2>'
+        f'<div class="value">{html.escape(card.value)}{note}</div><p>{html.escape(card.means)}</p></article>'
+    )
+
+
+def _drawing(drawing: Drawing) -> str:
+    name, means = html.escape(drawing.name), html.escape(drawing.means)
+    return (
+        f"<figure{' class=wide' if drawing.wide else ''}><figcaption><h2>{name}</h2><p>{means}</p></figcaption>"
+        f'<div class="drawing" role="img" aria-label="{name}">{svg(drawing.draw())}</div></figure>'
+    )
+
+
+def _about(page: Page) -> str:
+    items = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in page.inputs.items())
+    return f"<p>{html.escape(page.rules)}</p><dl>{items}</dl>"
