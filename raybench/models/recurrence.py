@@ -1,40 +1,63 @@
-"""The part that all recurrent networks share: from windows to the last hidden state.
+"""The part that all recurrent networks share: from windows to hidden states.
 
-Shapes: N samples, W rows of lookback, F features, H hidden.
+Shapes: N samples, W rows of lookback, F features, H hidden, D directions (2 if bidirectional, else 1).
+
+With ``chunks`` > 1, training keeps only the states between that many stretches of time and computes each
+stretch again in the backward pass: less memory for more arithmetic, and the same numbers up to rounding. A
+bidirectional network has no such stretches: each of its layers needs both ends of the window.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-State = Tensor | tuple[Tensor, Tensor]
+from raybench.models.regularisation import RegularisedRNN, State
 
 
-def last_hidden(rnn: nn.GRU | nn.LSTM, x_NWF: Tensor, chunks: int = 1) -> Tensor:
-    """Run a batch-first recurrent network over time -> the top layer's last hidden state [N, H].
+def last_hidden(rnn: nn.RNNBase, x_NWF: Tensor, chunks: int = 1) -> Tensor:
+    """Run a batch-first recurrent network over time -> the top layer's last hidden state [N, D*H].
 
-    With ``chunks`` > 1, training keeps only the states between that many stretches of time and
-    computes each stretch again in the backward pass: less memory for more arithmetic, and the same
-    numbers up to rounding.
+    Of a bidirectional network, the state of each direction where it ends: the one at the newest row, then the
+    other at the oldest.
     """
-    if chunks <= 1 or not torch.is_grad_enabled():
+    if not _in_stretches(chunks):
         state: State = rnn(x_NWF)[1]
     else:
-        state = _checkpointed(rnn, x_NWF, chunks)
+        state = [reached for _, reached in _checkpointed(rnn, x_NWF, chunks)][-1]
     h_LNH = state[0] if isinstance(state, tuple) else state
-    return h_LNH[-1]
+    return torch.cat([h_LNH[-2], h_LNH[-1]], dim=1) if rnn.bidirectional else h_LNH[-1]
 
 
-def _checkpointed(rnn: nn.GRU | nn.LSTM, x_NWF: Tensor, chunks: int) -> State:
-    def advance(part_NWF: Tensor, *state: Tensor) -> State:
-        carried = None if not state else state if isinstance(rnn, nn.LSTM) else state[0]
-        final: State = rnn(part_NWF, carried)[1]
-        return final
+def all_hidden(rnn: nn.RNNBase, x_NWF: Tensor, chunks: int = 1) -> Tensor:
+    """Run a batch-first recurrent network over time -> the top layer's hidden states [N, W, D*H]."""
+    if not _in_stretches(chunks):
+        out_NWH: Tensor = rnn(x_NWF)[0]
+        return out_NWH
+    return torch.cat([part_NWH for part_NWH, _ in _checkpointed(rnn, x_NWF, chunks)], dim=1)
+
+
+def _in_stretches(chunks: int) -> bool:
+    return chunks > 1 and torch.is_grad_enabled()
+
+
+def _checkpointed(rnn: nn.RNNBase, x_NWF: Tensor, chunks: int) -> Iterator[tuple[Tensor, State]]:
+    """Give the hidden states of each stretch of time and the state that it ends in."""
+    assert not rnn.bidirectional, "refused where chunks are set"
+    # what is to be constant over time is drawn before time is cut
+    noise = (rnn.draw(x_NWF),) if isinstance(rnn, RegularisedRNN) else ()
+    lstm = rnn.mode == "LSTM"
+
+    def advance(part_NWF: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        carried = None if not state else state if lstm else state[0]
+        out_NWH, final = rnn(part_NWF, carried, *noise)
+        return (out_NWH, *final) if lstm else (out_NWH, final)
 
     state: tuple[Tensor, ...] = ()
     for part_NWF in x_NWF.chunk(chunks, dim=1):
-        final: State = checkpoint(advance, part_NWF, *state, use_reentrant=False)
-        state = final if isinstance(final, tuple) else (final,)
-    return (state[0], state[1]) if isinstance(rnn, nn.LSTM) else state[0]
+        out_NWH, *found = checkpoint(advance, part_NWF, *state, use_reentrant=False)
+        state = tuple(found)
+        yield out_NWH, (state[0], state[1]) if lstm else state[0]

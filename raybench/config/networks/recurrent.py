@@ -9,26 +9,52 @@ from raybench.config.strict import Count, Share
 
 
 class _Recurrent(ModelConfig):
-    """Stacked recurrent layers, the last step through a linear head."""
+    """Stacked recurrent layers, the last step through a linear head; the keys from ``pooling`` on are not Qlib's."""
 
     gates: ClassVar[int]
+    cell_norms: ClassVar[int]  # values per hidden unit that layer_norm adds beside the gates' gains
+    floats_kept: ClassVar[tuple[int, int, int]]  # per unit and step on a CPU: torch's kernel, written out, with norms
 
     hidden_size: Count = 64
     num_layers: Count = 2
     dropout: Share = 0.0
+    pooling: Literal["last", "attention"] = "last"
+    variational_dropout: Share = 0.0
+    recurrent_dropconnect: Share = 0.0
+    zoneout: Share = 0.0
+    layer_norm: bool = False
+    bidirectional: bool = False
+
+    @property
+    def _directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    def _widths(self, num_features: int) -> list[int]:
+        """Width of each layer's input."""
+        return [num_features] + [self.hidden_size * self._directions] * (self.num_layers - 1)
 
     def parameter_count(self, num_features: int, step_len: int) -> int:
-        return recurrent(self.gates, num_features, self.hidden_size, self.num_layers) + linear(self.hidden_size, 1)
+        top = self.hidden_size * self._directions
+        norms = self.hidden_size * (2 * self.gates + self.cell_norms) if self.layer_norm else 0
+        layers = sum(recurrent(self.gates, width, self.hidden_size, 1) + norms for width in self._widths(num_features))
+        pool = linear(top, top) + top if self.pooling == "attention" else 0
+        return self._directions * layers + pool + linear(top, 1)
 
     def floats_per_sample(self, num_features: int, step_len: int) -> int:
-        # each step keeps its input projection, its gates and its state
-        return step_len * self.num_layers * self.hidden_size * (2 * self.gates + 1)
+        kernel, written_out, normed = self.floats_kept
+        cell = normed if self.layer_norm else written_out if self.zoneout else kernel
+        top = self.hidden_size * self._directions
+        pool = 3 * top if self.pooling == "attention" else 0
+        masked = sum(self._widths(num_features)) if self.variational_dropout else 0
+        return step_len * (self.num_layers * top * cell + pool + masked)
 
 
 class GRU(_Recurrent):
     """Gated recurrent unit (Cho et al. 2014)."""
 
     gates: ClassVar[int] = 3
+    cell_norms: ClassVar[int] = 0
+    floats_kept: ClassVar[tuple[int, int, int]] = (8, 9, 21)
 
     type: Literal["gru"] = "gru"
 
@@ -37,5 +63,7 @@ class LSTM(_Recurrent):
     """Long short-term memory (Hochreiter and Schmidhuber 1997)."""
 
     gates: ClassVar[int] = 4
+    cell_norms: ClassVar[int] = 2
+    floats_kept: ClassVar[tuple[int, int, int]] = (18, 8, 24)
 
     type: Literal["lstm"] = "lstm"

@@ -1,0 +1,122 @@
+"""What ``gru`` and ``lstm`` are: recurrent layers over the window, a summary of their states, one score.
+
+Shapes: N samples, W rows of lookback, F features, H hidden, D directions. Parameters are named as in Qlib
+(rnn.*, fc_out.*); options add to them.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from raybench.errors import ConfigError
+from raybench.models.cells import Mode
+from raybench.models.layout import as_windows
+from raybench.models.pooling import AttentionPooling
+from raybench.models.recurrence import all_hidden, last_hidden
+from raybench.models.regularisation import RegularisedRNN
+
+
+class RecurrentNetwork(nn.Module):
+    """Score windows [N, W, F] (or Alpha360's flat rows [N, F*W]) -> [N].
+
+    ``pooling``: the head is given the last hidden state, or the mean of all weighted by attention, see
+    ``AttentionPooling``. ``bidirectional``: a second set of layers reads the window from its newest row to its
+    oldest; nothing after the window is seen. The other options are those of ``RegularisedRNN``. With all of them
+    off this is Qlib's network, run by torch's own nn.GRU or nn.LSTM.
+
+    ``checkpoint_chunks`` > 1 trades memory for arithmetic in training, see ``recurrence``; not if bidirectional.
+    """
+
+    mode: ClassVar[Mode]
+
+    def __init__(
+        self,
+        num_features: int,
+        hidden_size: int = 64,
+        num_layers: int = 2,
+        dropout: float = 0.0,
+        pooling: Literal["last", "attention"] = "last",
+        variational_dropout: float = 0.0,
+        recurrent_dropconnect: float = 0.0,
+        zoneout: float = 0.0,
+        layer_norm: bool = False,
+        bidirectional: bool = False,
+    ) -> None:
+        super().__init__()
+        self.rnn = make_rnn(
+            self.mode,
+            num_features,
+            hidden_size,
+            num_layers,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            variational_dropout=variational_dropout,
+            recurrent_dropconnect=recurrent_dropconnect,
+            zoneout=zoneout,
+            layer_norm=layer_norm,
+        )
+        width = hidden_size * (2 if bidirectional else 1)
+        self.fc_out = nn.Linear(width, 1)
+        self.pool = AttentionPooling(width) if pooling == "attention" else None
+        self._checkpoint_chunks = 1
+
+    @property
+    def checkpoint_chunks(self) -> int:
+        """Stretches of time that training computes again in the backward pass; 1: nothing is computed again."""
+        return self._checkpoint_chunks
+
+    @checkpoint_chunks.setter
+    def checkpoint_chunks(self, chunks: int) -> None:
+        if chunks > 1 and self.rnn.bidirectional:
+            raise ConfigError(
+                "train.activation_checkpoint cuts the window into stretches of time, which model.bidirectional reads "
+                "from both ends; set one of the two to false"
+            )
+        self._checkpoint_chunks = chunks
+
+    def forward(self, x: Tensor) -> Tensor:
+        x_NWF = as_windows(x, self.rnn.input_size)
+        if self.pool is None:
+            h_NH = last_hidden(self.rnn, x_NWF, self.checkpoint_chunks)
+        else:
+            h_NH = self.pool(all_hidden(self.rnn, x_NWF, self.checkpoint_chunks))
+        score_N1: Tensor = self.fc_out(h_NH)
+        return score_N1[:, 0]
+
+
+def make_rnn(
+    mode: Mode,
+    num_features: int,
+    hidden_size: int,
+    num_layers: int,
+    *,
+    dropout: float = 0.0,
+    bidirectional: bool = False,
+    variational_dropout: float = 0.0,
+    recurrent_dropconnect: float = 0.0,
+    zoneout: float = 0.0,
+    layer_norm: bool = False,
+) -> nn.RNNBase:
+    """Make batch-first recurrent layers: torch's own as long as they can do what is asked."""
+    if variational_dropout or recurrent_dropconnect or zoneout or layer_norm:
+        return RegularisedRNN(
+            mode,
+            num_features,
+            hidden_size,
+            num_layers,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            variational_dropout=variational_dropout,
+            recurrent_dropconnect=recurrent_dropconnect,
+            zoneout=zoneout,
+            layer_norm=layer_norm,
+        )
+    if mode == "GRU":
+        return nn.GRU(
+            num_features, hidden_size, num_layers, batch_first=True, dropout=dropout, bidirectional=bidirectional
+        )
+    return nn.LSTM(
+        num_features, hidden_size, num_layers, batch_first=True, dropout=dropout, bidirectional=bidirectional
+    )
