@@ -38,7 +38,7 @@ def check(out: Output, config: ConfigArgument, overrides: OverridesArgument = No
 
 def describe(config: Config) -> dict[str, Any]:
     """Say what a configuration would run, as far as it can be known without its data."""
-    data, train, stop = config.data, config.train, config.train.early_stop
+    data, train = config.data, config.train
     features = data.num_features
     return {
         "model": config.model.type,
@@ -58,16 +58,29 @@ def describe(config: Config) -> dict[str, Any]:
             "infer": [spec.name for spec in data.processors.infer],
             "learn": [spec.name for spec in data.processors.learn],
         },
-        "training": (
-            f"{train.optimizer}, lr {train.lr:g} {train.lr_schedule.type}, loss {train.loss}, at most "
-            f"{train.max_epochs} epochs, stops {stop.patience} after its best {stop.metric}"
-        ),
+        "training": _training(config),
         "precision": train.precision,
         "seed": train.seed,
-        "workers": config.cluster.num_workers or "one per GPU, else one with all free cores",
+        "workers": config.cluster.num_workers or _workers(config),
         "recipe": config.recipe,
         "quirks": list(quirks(config)),
     }
+
+
+def _training(config: Config) -> str:
+    train, stop = config.train, config.train.early_stop
+    if config.model.fitting == "direct":
+        return "at once, without gradient steps: epochs, lr and optimizer have no effect"
+    return (
+        f"{train.optimizer}, lr {train.lr:g} {train.lr_schedule.type}, loss {train.loss}, at most "
+        f"{train.max_epochs} epochs, stops {stop.patience} after its best {stop.metric}"
+    )
+
+
+def _workers(config: Config) -> str:
+    if config.model.one_process:
+        return "one with all free cores"
+    return "one per GPU, else one with all free cores"
 
 
 def _batch_megabytes(config: Config) -> float | None:

@@ -22,3 +22,8 @@ def unflatten_alpha360(x_NK: Tensor, num_fields: int = len(ALPHA360_FIELDS)) -> 
 def as_windows(x: Tensor, num_features: int) -> Tensor:
     """Take windows [N, W, F] as they are and flat feature-major rows [N, F*W] as windows."""
     return unflatten_alpha360(x, num_features) if x.dim() == 2 else x
+
+
+def as_flat_rows(x: Tensor) -> Tensor:
+    """Take flat feature-major rows [N, F*W] as they are and windows [N, W, F] as such rows."""
+    return x if x.dim() == 2 else x.transpose(1, 2).flatten(1)

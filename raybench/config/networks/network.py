@@ -6,21 +6,30 @@ the feature count, with Qlib's defaults), an entry in ``NETWORKS``, and one modu
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
+from raybench.config.data import DataConfig
 from raybench.config.strict import Part
 
 Batches = Literal["windows", "dates"]
+Fitting = Literal["gradient", "direct"]
+Misfit = tuple[tuple[str | int, ...], str, object]  # key, what is wrong, what was given
 
 
 class ModelConfig(Part):
     """A network by name, with its own keys.
 
     ``batches``: it is trained on random windows, or on whole dates (each with every instrument of that date).
-    ``needs``: what it is given, in words for ``raybench models``.
+    ``fitting``: in epochs of gradient steps, or at once (``raybench.models.direct``). ``one_process``: it cannot be
+    fitted by several workers. ``traceable``: torch can export it, and so ONNX. ``needs``: what it is given, in words
+    for ``raybench models``.
     """
 
     batches: ClassVar[Batches] = "windows"
+    fitting: ClassVar[Fitting] = "gradient"
+    one_process: ClassVar[bool] = False
+    traceable: ClassVar[bool] = True
     needs: ClassVar[str] = "windows; batches of random rows"
 
     type: str
@@ -37,6 +46,12 @@ class ModelConfig(Part):
     def floats_per_sample(self, num_features: int, step_len: int) -> int | None:
         """Estimate the floats a sample keeps from forward to backward pass, its window excluded."""
         return None
+
+    def misfits(self, data: DataConfig, num_workers: int | None) -> Iterator[Misfit]:
+        """Name the keys of other parts of a configuration that this network cannot work with."""
+        if self.one_process and (num_workers or 1) > 1:
+            text = f"{self.type} is fitted by one process; want 1 or null, got {num_workers}"
+            yield ("cluster", "num_workers"), text, num_workers
 
     def quirks(self, feature_set: str) -> tuple[str, ...]:
         """Name what ``recipe: qlib`` makes this network do differently, a line each.
