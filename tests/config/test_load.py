@@ -157,24 +157,85 @@ def test_overrides_that_cannot_be(override: str, says: str) -> None:
     assert says in message
 
 
+LR_AND_PATIENCE = {  # on Alpha158, then on Alpha360; where Qlib has no such benchmark, as on the other
+    "gru": ((2e-4, 10), (1e-3, 20)),
+    "lstm": ((1e-3, 10), (1e-3, 20)),
+    "alstm": ((1e-3, 10), (1e-3, 20)),
+    "transformer": ((1e-4, 5), (1e-4, 5)),
+    "localformer": ((1e-4, 5), (1e-4, 5)),
+    "tcn": ((1e-4, 20), (1e-3, 20)),
+    "krnn": ((1e-3, 20), (1e-3, 20)),
+    "gats": ((1e-4, 10), (1e-4, 20)),
+    "hist": ((1e-4, 20), (1e-4, 20)),
+    "tra": ((1e-3, 20), (1e-3, 20)),
+    "tabnet": ((1e-2, 20), (1e-2, 20)),
+    "sandwich": ((1e-3, 20), (1e-3, 20)),
+    "mlp": ((2e-3, 16), (2e-3, 8)),  # 1000 steps in epochs
+}
+OTHER_WINDOWS = {  # than 20 rows of 20 columns, and 60 of 6
+    "tra_alpha158": (60, 20),
+    "tabnet_alpha158": (1, 158),
+    "mlp_alpha158": (1, 157),
+    "linear_alpha158": (1, 158),
+    "lightgbm_alpha158": (1, 158),
+    "persistence_alpha158": (1, 1),
+}
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_configurations_that_are_shipped(path: Path) -> None:
-    """The hyper-parameters of Qlib's benchmark, and every key there is."""
+    """Every key there is, and windows as long as the feature set has them."""
     config = load_config(path)
     network, features = path.stem.split("_")
-    lr, patience = {"gru_alpha158": (2e-4, 10), "lstm_alpha158": (1e-3, 10)}.get(path.stem, (1e-3, 20))
     assert (config.model.type, config.data.feature_set.type) == (network, features)
-    assert (config.train.lr, config.train.early_stop.patience) == (lr, patience)
-    assert config.data.step_len == {"alpha158": 20, "alpha360": 60}[features]
-    assert config.data.num_features == {"alpha158": 20, "alpha360": 6}[features]
+    assert (config.data.step_len, config.data.num_features) in {
+        "alpha158": [(20, 20), (1, 158)],  # a sequence of Qlib's 20 columns, or one row of all
+        "alpha360": [(60, 6)],
+    }[features]
     given, resolved = parse_yaml(path.read_text(), path.name).tree, parse_yaml(dump_config(config), "dump").tree
     assert {part: set(given[part]) for part in given if isinstance(given[part], dict)} == {
         part: set(resolved[part]) for part in resolved if isinstance(resolved[part], dict)
     }
 
 
+QLIBS: dict[str, tuple[int, int, int | None, float, float, int]] = {
+    # parameters that are not dead, epochs, batch (None: a date), learning rate, weight decay, patience
+    "gru_alpha158": (41_537, 200, 800, 2e-4, 0.0, 10),
+    "gru_alpha360": (38_849, 200, 800, 1e-3, 0.0, 20),
+    "lstm_alpha158": (55_361, 200, 800, 1e-3, 0.0, 10),
+    "lstm_alpha360": (51_777, 200, 800, 1e-3, 0.0, 20),
+    "alstm_alpha158": (53_505, 200, 800, 1e-3, 0.0, 10),
+    "alstm_alpha360": (52_609, 200, 800, 1e-3, 0.0, 20),
+    "transformer_alpha158": (563_713, 100, 8192, 1e-4, 1e-3, 5),
+    "transformer_alpha360": (562_817, 100, 2048, 1e-4, 1e-3, 5),
+    "localformer_alpha158": (638_337, 100, 8192, 1e-4, 1e-3, 5),
+    "localformer_alpha360": (637_441, 100, 2048, 1e-4, 1e-3, 5),
+    "tcn_alpha158": (70_337, 200, 2000, 1e-4, 0.0, 20),
+    "tcn_alpha360": (448_257, 200, 2000, 1e-3, 0.0, 20),
+    "krnn_alpha360": (1_889, 200, 2000, 1e-3, 0.0, 20),
+    "gats_alpha158": (63_809, 200, None, 1e-4, 0.0, 10),
+    "gats_alpha360": (60_225, 200, None, 1e-4, 0.0, 20),
+    "hist_alpha360": (80_897, 200, None, 1e-4, 0.0, 20),
+    "sandwich_alpha360": (4_937, 200, 2000, 1e-3, 0.0, 20),
+}
+
+
+@pytest.mark.parametrize("name", QLIBS)
+def test_hyper_parameters_are_qlibs(name: str) -> None:
+    parameters, epochs, batch, *rates, patience = QLIBS[name]
+    config = load_config(Path(__file__).parents[2] / "configs" / f"{name}.yaml")
+    features, train = config.data.num_features, config.train
+    assert features is not None
+    assert config.model.parameter_count(features, config.data.step_len) == parameters
+    assert (train.max_epochs, train.early_stop.patience, [train.lr, train.weight_decay]) == (epochs, patience, rates)
+    assert config.model.batches == ("dates" if batch is None else "windows")
+    assert (train.dates_per_batch if batch is None else train.batch_size) == (batch or 1)
+    assert (train.optimizer, train.grad_clip_value) == ("adam", 3.0)
+    assert train.early_stop.metric == ("ic" if name.startswith("hist") else "loss")
+
+
 def test_the_shipped_configurations_are_there() -> None:
-    assert len(CONFIGS) >= 4
+    assert {path.stem for path in CONFIGS} >= set(QLIBS)
 
 
 CONTRACT = """\
