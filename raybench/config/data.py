@@ -108,6 +108,7 @@ class DataConfig(Part):
 
     bars: Name | None = None
     features: Name | None = None
+    concepts: Name | None = None
     universe: Name = "all"
     feature_set: FeatureSet = FeatureSet()
     label: Name = DEFAULT_LABEL

@@ -12,12 +12,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from raybench.config.networks import NETWORKS
 from raybench.config.schema import Config, with_value
 from raybench.config.strict import Part, describe
 from raybench.config.yaml_text import MAX_DEPTH, Document, dump_yaml, parse_yaml
 from raybench.errors import ConfigError
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | Config
+
+PATHS = ("bars", "features", "concepts")  # of the keys of data
 
 
 def load_config(source: Source, overrides: Sequence[str] = ()) -> Config:
@@ -157,9 +160,12 @@ def _plain(value: Any) -> Any:
 
 def with_absolute_paths(config: Config) -> Config:
     """Make its paths absolute, so that it means the same from anywhere; URIs stay as they are."""
-    data = config.data
-    changed = data.model_copy(update={"bars": _absolute(data.bars), "features": _absolute(data.features)})
-    return config.model_copy(update={"data": changed})
+    data, model = config.data, config.model
+    changed: dict[str, Part] = {"data": data.model_copy(update={key: _absolute(getattr(data, key)) for key in PATHS})}
+    # a network of one's own may call something else pretrained
+    if model.type in NETWORKS and (base := getattr(model, "pretrained", None)) is not None:
+        changed["model"] = model.model_copy(update={"pretrained": _absolute(base)})
+    return config.model_copy(update=changed)
 
 
 def _absolute(path: str | None) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pickle import UnpicklingError
 
 import safetensors.torch
@@ -16,10 +16,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from raybench.data import storage
+from raybench.data.processors import FittedProcessors
 from raybench.data.storage import read_bytes
-from raybench.errors import RunError
+from raybench.errors import DataError, RunError
 
 NAMES_SHOWN = 3
+BASE = ("rnn.", "fc_out.")  # what a network built on a GRU or LSTM has in common with one
 
 
 def read_weights(uri: str) -> dict[str, Tensor]:
@@ -49,21 +52,50 @@ def load_qlib_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     """
     dead: tuple[str, ...] = getattr(module, "qlib_dead_layers", ())
     given = {name: value for name, value in state.items() if not name.startswith(dead)}
-    wanted = module.state_dict()
-    kind = type(module).__name__
-    if missing := sorted(wanted.keys() - given.keys()):
-        raise RunError(f"weights do not fit {kind}: {_listed(missing)} missing; {_HINT}")
-    if extra := sorted(given.keys() - wanted.keys()):
-        raise RunError(f"weights do not fit {kind}: {_listed(extra)} unexpected; {_HINT}")
-    for name, value in wanted.items():
-        if given[name].shape != value.shape:
-            raise RunError(
-                f"weights do not fit {kind}: {name} is {list(given[name].shape)}, wanted {list(value.shape)}; {_HINT}"
-            )
+    hint = "model.* and data.feature_set must be those that the weights were trained with"
+    _check_fit(given, module.state_dict(), f"weights do not fit {type(module).__name__}", hint)
     module.load_state_dict(given)
 
 
-_HINT = "model.* and data.feature_set must be those that the weights were trained with"
+def load_base(module: nn.Module, uri: str, columns: Sequence[str] | None = None) -> None:
+    """Start a network built on a GRU or LSTM from a trained one: copy ``rnn.*`` and, as Qlib does, ``fc_out.*``.
+
+    ``uri`` is a run directory, or a weights file as ``read_weights`` reads it. ``columns`` are the features that
+    the network will see: a run that was trained on others is refused. Raises RunError, naming model.pretrained.
+    """
+    try:
+        state = _read_run(uri, columns) if storage.is_folder(uri) else read_weights(uri)
+    except (DataError, RunError) as error:
+        raise RunError(f"model.pretrained: {error}") from None
+    wanted = {name: value for name, value in module.state_dict().items() if name.startswith(BASE)}
+    given = {name: value for name, value in state.items() if name.startswith(BASE)}
+    hint = "want a gru or lstm as model.base_model says, of the same model.hidden_size, num_layers and features"
+    _check_fit(given, wanted, f"model.pretrained: {uri} does not fit", hint)
+    module.load_state_dict(given, strict=False)
+
+
+def _read_run(uri: str, columns: Sequence[str] | None) -> dict[str, Tensor]:
+    """Read the weights of a finished run."""
+    if not storage.exists(storage.join(uri, "manifest.json")):
+        raise RunError(f"{uri} is not a finished run: it has no manifest.json; want the --out of a `raybench train`")
+    processors = FittedProcessors.from_json(read_bytes(storage.join(uri, "processors.json")).decode())
+    if columns is not None and tuple(columns) != tuple(processors.columns):
+        differing = sorted(set(columns) ^ set(processors.columns))
+        what = _listed(differing) if differing else "their order"
+        raise RunError(f"{uri} was trained on other features than data.feature_set names (different: {what})")
+    return read_weights(storage.join(uri, "model.safetensors"))
+
+
+def _check_fit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: str, hint: str) -> None:
+    """Refuse weights unless they are those wanted, by name and shape."""
+    if missing := sorted(wanted.keys() - given.keys()):
+        raise RunError(f"{what}: {_listed(missing)} missing; {hint}")
+    if extra := sorted(given.keys() - wanted.keys()):
+        raise RunError(f"{what}: {_listed(extra)} unexpected; {hint}")
+    for name, value in wanted.items():
+        if given[name].shape != value.shape:
+            sizes = f"{list(given[name].shape)}, wanted {list(value.shape)}"
+            raise RunError(f"{what}: {name} is {sizes}; {hint}")
 
 
 def _listed(names: list[str]) -> str:

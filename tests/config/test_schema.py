@@ -196,7 +196,7 @@ def test_labels_across_a_border_are_a_warning(tree: Tree, train_end: str, embarg
 def test_ones_own_network_passes_its_keys_through(tree: Tree) -> None:
     config = load_config(tree, ["model={type: 'my.net:Net', width: 3, act: relu}"])
     assert config.model.kwargs == {"width": 3, "act": "relu"}
-    assert config.model.parameter_count(20) is None
+    assert config.model.parameter_count(20, 20) is None
     assert "unknown network" in refused(tree, "model={type: 'my.net'}")
 
 
@@ -210,7 +210,7 @@ def test_default_search_space_fits_the_network(tree: Tree) -> None:
     [("gru", 20, 41_537), ("gru", 6, 38_849), ("lstm", 20, 55_361), ("lstm", 6, 51_777)],
 )
 def test_parameter_counts_are_those_of_qlib(tree: Tree, model: str, features: int, parameters: int) -> None:
-    assert load_config(tree, [f"model.type={model}"]).model.parameter_count(features) == parameters
+    assert load_config(tree, [f"model.type={model}"]).model.parameter_count(features, 20) == parameters
 
 
 def test_names_of_the_feature_sets() -> None:

@@ -32,16 +32,16 @@ _DATE_FORMS = (
 )
 
 
-def names(column: Any, *, where: str, first_row: int = 0) -> Any:
-    """Instruments as an Arrow string column without nulls."""
+def names(column: Any, *, where: str, first_row: int = 0, name: str = "instrument") -> Any:
+    """Instruments (or whatever column ``name`` holds the names of) as an Arrow string column without nulls."""
     if not _is_text(column.type) and not pa.types.is_integer(column.type):
-        raise DataError(f"{where}: column instrument is of type {column.type}; want text")
+        raise DataError(f"{where}: column {name} is of type {column.type}; want text")
     texts = _flat(column).cast(pa.string())
     texts = pc.utf8_trim_whitespace(texts)
     empty = pc.fill_null(pc.equal(texts, ""), True)
     if pc.any(empty).as_py():
         row = first_row + pc.index(empty, True).as_py() + 1
-        raise DataError(f"{where}: row {row} has no instrument")
+        raise DataError(f"{where}: row {row} has no {name}")
     return texts
 
 
