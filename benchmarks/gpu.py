@@ -85,7 +85,7 @@ def training_seconds(config: Config, panel: Panel, feed: TrainingFeed) -> float:
     torch.cuda.synchronize()
     began = time.perf_counter()
     for batch in feed.epoch(1):
-        torch.nn.functional.mse_loss(model(batch.x_BWF), batch.label_B).backward()
+        torch.nn.functional.mse_loss(batch.inputs.call(model), batch.label_B).backward()
         torch.nn.utils.clip_grad_value_(model.parameters(), 3.0)
         optimizer.step()
         optimizer.zero_grad()

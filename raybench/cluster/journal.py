@@ -1,21 +1,21 @@
 """What workers tell the driver while they run: progress of a step count, finished epochs, a fatal cause.
 
 Ray Train's own reports reach its controller only, which lives in another process than the command line; a
-small actor carries them to the driver, which looks every ``POLL_SECONDS``.
+small actor carries them to the driver, which looks every ``POLL_SECONDS``. It runs in a process of its own, so
+neither this module nor an event may need torch, which alone would be most of that process.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import ray
 
 from raybench.progress import Advance, Progress
-from raybench.train.state import EpochRecord
 
 POLL_SECONDS = 0.3
 
@@ -116,8 +116,8 @@ class EpochBars:
         """Take one event of :class:`Journal`."""
         if kind == "step":
             self._step(*value)
-        elif kind == "epoch" and value.epoch > self._last_epoch:  # a restarted worker may say it again
-            self._last_epoch = value.epoch
+        elif kind == "epoch" and value["epoch"] > self._last_epoch:  # a restarted worker may say it again
+            self._last_epoch = value["epoch"]
             if self._advance is not None:
                 self._advance(0, text=epoch_line(value, self._max_epochs))
             self._close()
@@ -140,11 +140,11 @@ class EpochBars:
         self._bar = self._advance = None
 
 
-def epoch_line(record: EpochRecord, max_epochs: int) -> str:
-    """Say in a line what an epoch brought and how long the rest takes at most."""
-    left = record.seconds * (max_epochs - record.epoch)
+def epoch_line(record: Mapping[str, float], max_epochs: int) -> str:
+    """Say in a line what an epoch brought and how long the rest takes at most; ``record``: of ``EpochRecord``."""
+    left = record["seconds"] * (max_epochs - record["epoch"])
     return (
-        f"{record.samples_per_second:,.0f} samples/s, train loss {record.train_loss:.5f}, "
-        f"valid loss {record.valid_loss:.5f}, IC {record.valid_ic:.4f}, Rank IC {record.valid_rank_ic:.4f}, "
+        f"{record['samples_per_second']:,.0f} samples/s, train loss {record['train_loss']:.5f}, "
+        f"valid loss {record['valid_loss']:.5f}, IC {record['valid_ic']:.4f}, Rank IC {record['valid_rank_ic']:.4f}, "
         f"at most {left / 60:.1f} min left"
     )

@@ -19,6 +19,7 @@ from raybench.data.feature_table import FeatureTable, open_features
 from raybench.data.panel import build_panel
 from raybench.data.processors import FittedProcessors
 from raybench.data.streaming import plan_stream
+from raybench.errors import ConfigError
 from raybench.progress import SILENT, Progress
 
 
@@ -33,10 +34,19 @@ class Prepared:
     fingerprint: str
 
 
-def prepare(config: Config, *, progress: Progress = SILENT) -> Prepared:
-    """Read, fit and place the rows that ``config`` trains on; groups of instruments and columns are Ray tasks."""
-    bars, features = open_data(config)
-    if residency(config, bars, features) == "streaming":
+def prepare(
+    config: Config,
+    bars: Bars | None,
+    features: FeatureTable | None,
+    kind: str,
+    *,
+    progress: Progress = SILENT,
+) -> Prepared:
+    """Read, fit and place the rows that ``config`` trains on; groups of instruments and columns are Ray tasks.
+
+    ``kind``: resident or streaming, see :func:`residency`.
+    """
+    if kind == "streaming":
         plan = plan_stream(config, bars, features, run=on_ray, progress=progress)
         progress.note(f"streaming {len(plan.groups)} blocks")
         return Prepared(
@@ -56,8 +66,18 @@ def prepare(config: Config, *, progress: Progress = SILENT) -> Prepared:
     )
 
 
-def residency(config: Config, bars: Bars | None, features: FeatureTable | None) -> str:
-    """Say how the rows will lie, ``data.residency`` auto being decided by the room in the object store."""
+def residency(config: Config, bars: Bars | None, features: FeatureTable | None, *, dates: bool = False) -> str:
+    """Say how the rows will lie, ``data.residency`` auto being decided by the room in the object store.
+
+    Streamed blocks are of whole instruments, so a network that takes whole ``dates`` needs resident rows.
+    """
+    if dates:
+        if config.data.residency == "streaming":
+            raise ConfigError(
+                f"data.residency is streaming, which has blocks of instruments, but model.type {config.model.type} "
+                "takes whole dates; set data.residency to resident"
+            )
+        return "resident"
     width = config.data.num_features or (len(features.columns) if features is not None else 0)
     rows = 0
     if features is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -23,6 +23,7 @@ from raybench.data.panel import Panel, Segment, pack, unpack
 from raybench.data.streaming import StreamPlan, StreamView
 from raybench.models import num_features
 from raybench.train.batches import ResidentEvaluation, ResidentFeed
+from raybench.train.dates import DateEvaluation, DateFeed, groups_of, qlib_cuts
 from raybench.train.loop import Feeds
 from raybench.train.streaming import StreamingEvaluation, StreamingFeed
 from raybench.train.world import World
@@ -44,16 +45,18 @@ class Resident:
         spec, arrays = pack(panel)
         return cls(spec=spec, arrays={name: ray.put(value) for name, value in arrays.items()})
 
-    def feeds(self, config: Config, world: World, device: torch.device) -> Feeds:
-        """Make the loop's feeds in a worker."""
+    def feeds(self, config: Config, world: World, device: torch.device, *, dates: bool) -> Feeds:
+        """Make the loop's feeds in a worker; ``dates``: the network takes whole dates."""
         panel = unpack(self.spec, {name: ray.get(reference) for name, reference in self.arrays.items()})
-        return resident_feeds(config, panel, world, device)
+        return resident_feeds(config, panel, world, device, dates=dates)
 
 
-def resident_feeds(config: Config, panel: Panel, world: World, device: torch.device) -> Feeds:
-    """Make the loop's feeds over a panel in this process."""
+def resident_feeds(config: Config, panel: Panel, world: World, device: torch.device, *, dates: bool = False) -> Feeds:
+    """Make the loop's feeds over a panel in this process; ``dates``: the network takes whole dates."""
     options = config.train
     train, valid = moved([panel.segments[TRAIN], panel.segments[VALID]], device)
+    if dates:
+        return _date_feeds(config, train, valid, world, device)
     size = options.eval_batch_size or options.batch_size
     again = ResidentEvaluation(train, batch_size=size, world=world, device=device)
     return Feeds(
@@ -70,10 +73,29 @@ def resident_feeds(config: Config, panel: Panel, world: World, device: torch.dev
     )
 
 
+def _date_feeds(config: Config, train: Segment, valid: Segment, world: World, device: torch.device) -> Feeds:
+    options = config.train
+    cuts = qlib_cuts(config.recipe, config.data.feature_set.type)
+    train_groups, valid_groups = (groups_of(segment, qlib_cuts=cuts) for segment in (train, valid))
+    again = DateEvaluation(train, train_groups, world=world, device=device)
+    return Feeds(
+        train=DateFeed(
+            train,
+            train_groups,
+            dates_per_batch=options.dates_per_batch,
+            seed=options.seed,
+            world=world,
+            device=device,
+        ),
+        valid=DateEvaluation(valid, valid_groups, world=world, device=device),
+        train_again=again if options.extra_train_pass else None,
+    )
+
+
 def moved(segments: Sequence[Segment], device: torch.device) -> list[Segment]:
     """Bring the sources of segments to a device, one that they share only once."""
     there = {id(segment.source): segment.source.to(device) for segment in segments}
-    return [Segment(source=there[id(segment.source)], samples=segment.samples) for segment in segments]
+    return [replace(segment, source=there[id(segment.source)]) for segment in segments]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +104,9 @@ class Streamed:
 
     view: StreamView
 
-    def feeds(self, config: Config, world: World, device: torch.device) -> Feeds:
-        """Make the loop's feeds in a Ray Train worker."""
+    def feeds(self, config: Config, world: World, device: torch.device, *, dates: bool) -> Feeds:
+        """Make the loop's feeds in a Ray Train worker; blocks of instruments have no whole dates."""
+        assert not dates, "refused before the workers were started"
         options, data = config.train, config.data
         qlib, table_rows = config.recipe == "qlib", data.feature_set.type != "alpha360"
         size = options.eval_batch_size or options.batch_size

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import ray
 
 from raybench.cluster.session import cluster_cpus, cluster_gpus
-from raybench.config import ClusterConfig
+from raybench.config import ClusterConfig, Config
 from raybench.errors import ResourceError
 
 
@@ -70,6 +70,25 @@ def plan_workers(wanted: ClusterConfig, there: Capacity, *, streaming: bool) -> 
             "lower cluster.num_workers or cluster.cpus_per_worker"
         )
     return Workers(number=number, cpus=cpus, gpu=gpu)
+
+
+def suited(config: Config) -> ClusterConfig:
+    """Return the workers that a configuration asks for: one, without a GPU unless told, where only one can fit."""
+    wanted = config.cluster
+    if not config.model.one_process:
+        return wanted
+    gpu = False if wanted.use_gpu == "auto" else wanted.use_gpu
+    return wanted.model_copy(update={"num_workers": 1, "use_gpu": gpu})
+
+
+def check_dates(config: Config, workers: Workers) -> None:
+    """Refuse more workers than there are dates in a batch: some would never have anything to do."""
+    if workers.number > config.train.dates_per_batch:
+        raise ResourceError(
+            f"model.type {config.model.type} takes whole dates, and {workers.number} workers would share batches of "
+            f"train.dates_per_batch = {config.train.dates_per_batch}; raise train.dates_per_batch to at least "
+            f"{workers.number} or set cluster.num_workers to {config.train.dates_per_batch}"
+        )
 
 
 def _share_of_cores(number: int, there: Capacity, *, streaming: bool) -> int:

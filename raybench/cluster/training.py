@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
+import ray
 import ray.train
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
@@ -17,13 +18,15 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from raybench.cluster.journal import EpochBars, Journal
 from raybench.cluster.preparation import Prepared, open_data, prepare, residency
 from raybench.cluster.residency import WholeBlocks
-from raybench.cluster.resources import Workers, capacity, plan_workers
+from raybench.cluster.resources import Workers, capacity, check_dates, plan_workers, suited
 from raybench.cluster.session import session
-from raybench.cluster.worker import WorkerTask, build_model, last_state, work
+from raybench.cluster.worker import WorkerTask, fresh_model, last_state, work
 from raybench.config import Config, dump_config, load_config, with_absolute_paths
 from raybench.config.load import Source
 from raybench.data import storage
+from raybench.data.panel.build import chain_of
 from raybench.errors import RaybenchError, RunError, TrainingError
+from raybench.models import takes_dates
 from raybench.progress import SILENT, Progress
 from raybench.train import artifact
 from raybench.train.events import require_tensorboard, write_events
@@ -65,17 +68,21 @@ def _train_all(configs: Mapping[str, Config], *, resume: bool, progress: Progres
     if missing:
         with session(progress=progress):
             first = next(iter(missing.values()))
-            streaming = residency(first, *open_data(first)) == "streaming"
-            workers = plan_workers(first.cluster, capacity(), streaming=streaming)
-            data = prepare(first, progress=progress)
-            build_model(first, data.processors.columns)  # what it refuses is told here, once, and not by each worker
+            bars, features = open_data(first)
+            # what the network refuses is told here, once, before any work, and not by each worker
+            dates = takes_dates(fresh_model(first, chain_of(first, features, None).columns))
+            kind = residency(first, bars, features, dates=dates)
+            workers = plan_workers(suited(first), capacity(), streaming=kind == "streaming")
+            if dates:
+                check_dates(first, workers)
+            data = prepare(first, bars, features, kind, progress=progress)
             for out, config in missing.items():
                 _train_one(config, data, workers, out, progress)
     return [_trained(out) for out in configs]
 
 
 def _trained(out: str) -> artifact.Run:
-    run = artifact.load_run(out)
+    run = artifact.load_run(out, trust=True)  # its configuration is the one that was given
     if "adopted_from" in run.manifest:
         raise RunError(f"{out} holds weights that were adopted, not trained here; choose another --out")
     return run
@@ -98,7 +105,7 @@ def _train_one(config: Config, data: Prepared, workers: Workers, out: str, progr
         facts={
             "data_fingerprint": data.fingerprint,
             "model": config.model.type,
-            "parameters": sum(value.numel() for value in state.best_weights.values()),
+            "parameters": sum(value.numel() for value in state.best_weights.values() if value.is_floating_point()),
             "samples": dict(data.counts),
             "workers": asdict(workers),
         },
@@ -131,7 +138,8 @@ def _fit_on_workers(config: Config, data: Prepared, workers: Workers, out: str, 
     location = storage.open_location(out)
     trainer = TorchTrainer(
         work,
-        train_loop_config={"task": task},
+        # By reference: Ray Train's controller unpacks what is here, and would load all of raybench with it.
+        train_loop_config={"task": ray.put(task)},
         datasets=dict(data.datasets),
         # Ray Train unpacks this in a process of its own, which then loads all of raybench: only where it is needed.
         dataset_config=WholeBlocks() if data.datasets else None,
@@ -152,7 +160,8 @@ def _fit_on_workers(config: Config, data: Prepared, workers: Workers, out: str, 
             ),
         ),
     )
-    with EpochBars(progress, config.train.max_epochs) as listener, journal.listening(listener.hear):
+    epochs = 1 if config.model.fitting == "direct" else config.train.max_epochs
+    with EpochBars(progress, epochs) as listener, journal.listening(listener.hear):
         try:
             result = trainer.fit()
         except ray.train.TrainingFailedError as error:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
 import ray.train
 import torch
 from ray.train import Checkpoint
@@ -19,6 +20,9 @@ from raybench.cluster.journal import Journal, WorkerProgress
 from raybench.cluster.residency import Resident, Streamed
 from raybench.config import Config
 from raybench.errors import ConfigError, TrainingError
+from raybench.models.direct import FitsDirectly
+from raybench.models.weights import load_base
+from raybench.train.direct import feeding, fit_at_once
 from raybench.train.loop import fit
 from raybench.train.state import TrainState, from_bytes, to_bytes
 from raybench.train.world import ProcessGroup, World
@@ -39,7 +43,7 @@ class WorkerTask:
 
 def work(loop_config: dict[str, Any]) -> None:
     """Train as one rank of the group; the last checkpoint, if there is one, is gone on from."""
-    task: WorkerTask = loop_config["task"]
+    task: WorkerTask = ray.get(loop_config["task"])
     torch.set_num_threads(task.threads)
     config = task.config
     device = get_device()
@@ -48,23 +52,40 @@ def work(loop_config: dict[str, Any]) -> None:
     if state is not None and state.finished:
         _report(state, world, task.journal)
         return
-    model = build_model(config, task.columns).to(device)
-    progress = WorkerProgress(task.journal, speaks=world.rank == 0)
+    # the weights of a checkpoint take the place of those of a pretrained base, which may be gone by now
+    make = fresh_model if state is None else build_model
+    model = make(config, task.columns).to(device)
     try:
-        fit(
-            model,
-            task.rows.feeds(config, world, device),
-            config.train,
-            recipe=config.recipe,
-            world=world,
-            state=state,
-            on_epoch=lambda reached: _report(reached, world, task.journal),
-            progress=progress,
-        )
+        _fit(model, task, world, device, state)
     except TrainingError as error:
         # All ranks stop at the same step. To raise would have Ray Train try the same thing again.
         if world.rank == 0:
             task.journal.add("fatal", str(error))
+
+
+def _fit(
+    model: torch.nn.Module, task: WorkerTask, world: World, device: torch.device, state: TrainState | None
+) -> None:
+    config = task.config
+    progress = WorkerProgress(task.journal, speaks=world.rank == 0)
+
+    def report(reached: TrainState) -> None:
+        _report(reached, world, task.journal)
+
+    if isinstance(model, FitsDirectly):
+        feeds = task.rows.feeds(feeding(config), world, device, dates=False)
+        fit_at_once(model, feeds, config.train, world=world, on_epoch=report, progress=progress)
+        return
+    fit(
+        model,
+        task.rows.feeds(config, world, device, dates=models.takes_dates(model)),
+        config.train,
+        recipe=config.recipe,
+        world=world,
+        state=state,
+        on_epoch=report,
+        progress=progress,
+    )
 
 
 def build_model(config: Config, columns: Sequence[str]) -> torch.nn.Module:
@@ -84,6 +105,15 @@ def build_model(config: Config, columns: Sequence[str]) -> torch.nn.Module:
     return model.double() if config.train.precision == "fp64" else model
 
 
+def fresh_model(config: Config, columns: Sequence[str]) -> torch.nn.Module:
+    """Return the network that a training begins with: its base is loaded where ``model.pretrained`` names one."""
+    model = build_model(config, columns)
+    pretrained = getattr(config.model, "pretrained", None)
+    if pretrained is not None:
+        load_base(model, pretrained, columns=columns)
+    return model
+
+
 def last_state(checkpoint: Checkpoint | None) -> TrainState | None:
     """Read the state out of a checkpoint."""
     if checkpoint is None:
@@ -99,7 +129,7 @@ def _report(state: TrainState, world: World, journal: Journal) -> None:
     if world.rank != 0:
         ray.train.report(metrics)
         return
-    journal.add("epoch", record)
+    journal.add("epoch", metrics)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / STATE).write_bytes(to_bytes(state))
         ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))

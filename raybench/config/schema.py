@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
 from raybench.config.data import DataConfig
-from raybench.config.networks import AnyNetwork
+from raybench.config.networks import NETWORKS, AnyNetwork
 from raybench.config.strict import (
     Count,
     Name,
@@ -83,11 +83,14 @@ AnyWeight = Annotated[SerializeAsAny[ColumnWeight | TimeDecayWeight], BeforeVali
 
 
 class TrainConfig(Part):
-    """How a network is trained. ``batch_size`` is global, whatever the number of workers."""
+    """How a network is trained. ``batch_size`` is global, whatever the number of workers, as is ``dates_per_batch``,
+    which takes its place for networks that are given whole dates.
+    """
 
     max_epochs: Count = 200
     batch_size: Count = 800
     eval_batch_size: Count | None = None
+    dates_per_batch: Count = 1
     lr: Positive = 2e-4
     lr_schedule: AnySchedule = ConstantLR()
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
@@ -197,6 +200,32 @@ class Config(Part):
             raise problems_at(wrong)
         return self
 
+    @model_validator(mode="after")
+    def _network_fits(self) -> Config:
+        wrong = list(self.model.misfits(self.data, self.cluster.num_workers))
+        if wrong:
+            raise problems_at(wrong)
+        return self
+
+    @model_validator(mode="after")
+    def _dates_fit(self) -> Config:
+        """What whole dates exclude; a network of one's own is checked when it is built."""
+        if self.model.batches == "windows":
+            if self.train.dates_per_batch != 1 and self.model.type in NETWORKS:
+                text = f"is for networks that take whole dates; {self.model.type} takes train.batch_size windows"
+                raise problem_at("train", "dates_per_batch", text=text, given=self.train.dates_per_batch)
+            return self
+        if self.data.residency == "streaming":
+            text = f"streaming has blocks of instruments, but {self.model.type} takes whole dates; want resident"
+            raise problem_at("data", "residency", text=text, given="streaming")
+        if (self.cluster.num_workers or 1) > self.train.dates_per_batch:
+            text = (
+                f"{self.train.dates_per_batch} dates cannot be shared by cluster.num_workers = "
+                f"{self.cluster.num_workers}; want at least as many dates as workers"
+            )
+            raise problem_at("train", "dates_per_batch", text=text, given=self.train.dates_per_batch)
+        return self
+
     @property
     def search_space(self) -> dict[str, Choice | Uniform | LogUniform | RandInt]:
         """What ``tune`` searches: the space given, else the default as far as the network has its keys."""
@@ -207,7 +236,7 @@ class Config(Part):
 
     def warnings(self) -> tuple[str, ...]:
         """Say what is allowed but probably not meant."""
-        return (*_crossings(self.data), *_short_fits(self.data))
+        return (*_crossings(self.data), *_short_fits(self.data), *_idle_concepts(self))
 
 
 def _problem_of(tree: Mapping[str, Any], key: str, value: object) -> str:
@@ -271,6 +300,14 @@ def _short_fits(data: DataConfig) -> list[str]:
                 f"set data.start to {fit[0]}"
             )
     return found
+
+
+def _idle_concepts(config: Config) -> list[str]:
+    """Concepts that the network does not look at; one's own may."""
+    model = config.model
+    if config.data.concepts is None or model.type not in NETWORKS or getattr(model, "uses_concepts", False):
+        return []
+    return [f"data.concepts is not used: {model.type} does not look at concepts"]
 
 
 def _weekdays_between(end: int, start: int) -> int:

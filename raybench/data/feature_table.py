@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -30,6 +31,8 @@ from raybench.errors import DataError
 
 SCHEMA_VERSION = 1
 KEYS = ("instrument", "datetime")
+
+PANDAS_INDEX = re.compile(r"__index_level_\d+__")  # pandas stores an index without a name so; it is no feature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +189,8 @@ def _open_foreign(uri: str) -> FeatureTable:
     if missing:
         has = ", ".join(schema.names[:8])
         raise DataError(f"{uri}: a feature table needs the column {missing[0]}; it has {has}")
-    numeric = [field.name for field in schema if _is_number(field.type) and field.name not in KEYS]
+    names = [name for name in schema.names if name not in KEYS and not PANDAS_INDEX.fullmatch(name)]
+    numeric = [name for name in names if _is_number(schema.field(name).type)]
     columns = tuple(name for name in numeric if name != LABEL_COLUMN)
     if not columns:
         keys = f"{', '.join(KEYS)} and {LABEL_COLUMN}"

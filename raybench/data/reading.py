@@ -175,7 +175,8 @@ def _weight_column(config: Config) -> str | None:
 def _nothing(reader: Reader) -> str:
     where = reader.bars.uri if isinstance(reader, BarRows) else reader.table.uri
     name = "all" if reader.universe is None else reader.universe.name
-    return f"{where}: universe {name} has no rows from {reader.start} to {reader.end}; change data.segments"
+    dates = f"from {reader.start} to {reader.end}"
+    return f"{where}: universe {name} has no rows {dates}; change data.segments (to score: --start and --end)"
 
 
 def day(value: object) -> Day:

@@ -185,11 +185,19 @@ def publish_file(uri: Uri, write: Callable[[BinaryIO], None], *, staging: str | 
 
     ``staging`` is the local folder to write aside in, on the same file system and not among the data;
     by default ``<folder of the target>.staging``. It goes away when it is empty. S3 has no use for it.
+    DataError if the disk is full or may not be written; what was there before stays.
     """
     place = open_location(uri)
     if place.local:
         beside = sibling(os.path.dirname(place.path), ".staging")
-        _publish_local(place, write, beside if staging is None else open_location(staging).path)
+        try:
+            _publish_local(place, write, beside if staging is None else open_location(staging).path)
+        except OSError as error:
+            if error.errno is None:  # not the system's
+                raise
+            raise DataError(
+                f"{place.uri}: cannot be written: {error.strerror}; make room or choose another place"
+            ) from error
         return
     buffer = io.BytesIO()
     write(buffer)  # whole in memory first: closing an S3 stream early would publish half a file

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from raybench import models
 from raybench.config import Config
 from raybench.data.panel import Panel
+from raybench.models.reader import SampleReader
 
 LARGEST_BATCH = 8192  # instruments per forward pass
 THREADS = 1  # per scoring process: fixed, since sums in another order differ in the last bit
@@ -47,8 +48,7 @@ class Predictor:
         segment = panel.segments["score"]
         samples = segment.samples
         order_S = np.lexsort((samples.instrument_S, samples.date_S))
-        self._source = segment.source.to(device)
-        self._row_S = torch.as_tensor(samples.row_S[order_S], device=device)
+        self._reader = SampleReader(replace(segment, samples=samples.take(order_S)), device)
         self._instrument_S = samples.instrument_S[order_S]
         self._bounds_T = np.searchsorted(samples.date_S[order_S], np.arange(len(panel.dates) + 1))
         self._names = np.asarray(panel.instruments, dtype=np.str_)
@@ -63,13 +63,16 @@ class Predictor:
                 yield MomentScores(
                     moment=self._dates[date],
                     instrument_N=self._names[self._instrument_S[part]],
-                    score_N=self.score_rows(self._row_S[part]),
+                    score_N=self.score_samples(part),
                 )
 
     @torch.inference_mode()
-    def score_rows(self, row_N: torch.Tensor) -> NDArray[np.float32]:
-        """Score the windows that end at rows ``row_N`` of the source -> [N]."""
-        parts = [self._model(self._source.gather(part)) for part in row_N.split(LARGEST_BATCH)]
+    def score_samples(self, part: slice) -> NDArray[np.float32]:
+        """Score the samples at these positions, in the order of (date, instrument) -> [N]."""
+        # a network that compares the instruments of a date is given all of them
+        size = part.stop - part.start if models.takes_dates(self._model) else LARGEST_BATCH
+        starts = range(part.start, part.stop, size)
+        parts = [self._reader.read(slice(at, min(at + size, part.stop))).call(self._model) for at in starts]
         scores: NDArray[np.float32] = torch.cat(parts).float().cpu().numpy()
         return scores
 

@@ -30,6 +30,7 @@ from torch import Tensor
 
 import raybench
 from raybench.config import Config, dump_config, parse_config
+from raybench.config.networks import CustomNetwork
 from raybench.data import parquet, storage
 from raybench.data.processors import FittedProcessors
 from raybench.errors import RunError
@@ -127,11 +128,14 @@ def write_run(
     }
     manifest["run_id"] = hashlib.sha256(_json(manifest) + contents[WEIGHTS]).hexdigest()[:16]
     storage.publish_bytes(storage.join(uri, MANIFEST), _json(manifest))
-    return load_run(uri)
+    return load_run(uri, trust=True)
 
 
-def load_run(uri: str) -> Run:
-    """Open a finished run and verify its files against the manifest; RunError says what is wrong."""
+def load_run(uri: str, *, trust: bool = False) -> Run:
+    """Open a finished run and verify its files against the manifest; RunError says what is wrong.
+
+    A network of the trainer's own is code that scoring would import: such a run is opened only with ``trust``.
+    """
     if not is_finished(uri):
         raise RunError(
             f"{uri} is not a finished run: it has no {MANIFEST}; wanted the --out of a `raybench train` that ended "
@@ -143,9 +147,14 @@ def load_run(uri: str) -> Run:
         contents[name] = storage.read_bytes(storage.join(uri, name))
         if hashlib.sha256(contents[name]).hexdigest() != digest:
             raise RunError(f"{uri}: {name} differs from what {MANIFEST} names; restore it or train again")
+    config = parse_config(contents[CONFIG].decode(), name=storage.join(uri, CONFIG))
+    if isinstance(config.model, CustomNetwork) and not trust:
+        raise RunError(
+            f"{uri} asks for its own code {config.model.type}; add --trust (trust=True) if you trust whoever made it"
+        )
     return Run(
         uri=uri,
-        config=parse_config(contents[CONFIG].decode(), name=storage.join(uri, CONFIG)),
+        config=config,
         processors=FittedProcessors.from_json(contents[PROCESSORS].decode()),
         weights=safetensors.torch.load(contents[WEIGHTS]),
         manifest=manifest,

@@ -1,17 +1,18 @@
-"""Which samples make a batch, and which part of it this worker computes.
+"""Batches of random windows: which samples make one, and which part of it this worker computes.
 
 Resident data: the composition of a global batch depends on (seed, epoch) alone, so any number of workers
 walks through the same batches; each rank takes its contiguous slice. A rank whose slice is empty (a tail
 smaller than the group) computes one sample with weight zero, since every rank must take part in the
-gradient exchange.
+gradient exchange. Batches of whole dates are in ``train.dates``.
 
 Shapes: B batch, W window, F features, S samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Protocol
 
 import numpy as np
@@ -20,20 +21,50 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from raybench.data.panel import Samples, Segment
-from raybench.data.windows import WindowSource, as_tensor
-from raybench.train.world import World
+from raybench.data.windows import as_tensor
+from raybench.models.inputs import Inputs
+from raybench.models.reader import SampleReader
+from raybench.train.world import SOLO, World
 
 Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """This worker's part of one global batch; ``count`` is the number of samples of the whole of it."""
+    """This worker's part of one global batch.
 
-    x_BWF: Tensor
+    The loss is the sum over all workers of weight x squared error, divided by ``count``: the samples of the
+    whole batch, or its dates where the weights are one over the samples of a date. ``samples``: those of the
+    whole batch in either case, None if that is ``count``. For a network's own loss: ``step`` counts the steps
+    of the epoch before, ``group_sum`` adds up over all workers, without a gradient.
+    """
+
+    inputs: Inputs
     label_B: Tensor
     weight_B: Tensor | None
     count: float
+    samples: int | None = None
+    step: int = 0
+    group_sum: Callable[[Tensor], Tensor] = SOLO.sum
+
+    def parts(self, number: int) -> Iterator[Batch]:
+        """Cut into at most ``number`` parts, between dates if the network takes whole dates."""
+        sizes = self.inputs.sizes
+        units = len(self.inputs) if sizes is None else len(sizes)
+        number = min(number, units)
+        if number <= 1:
+            yield self
+            return
+        bounds = range(units + 1) if sizes is None else list(accumulate(sizes, initial=0))
+        for part in range(number):
+            chosen = rank_slice(units, part, number)
+            rows = slice(bounds[chosen.start], bounds[chosen.stop])
+            yield replace(
+                self,
+                inputs=self.inputs.take(rows, None if sizes is None else sizes[chosen]),
+                label_B=self.label_B[rows],
+                weight_B=None if self.weight_B is None else self.weight_B[rows],
+            )
 
 
 class TrainingFeed(Protocol):
@@ -51,19 +82,23 @@ class TrainingFeed(Protocol):
 class EvaluationFeed(Protocol):
     """Where the loop gets validation samples: windows in order, with date and labels beside them."""
 
-    def batches(self) -> Iterator[tuple[Tensor, EvaluationRows]]:
-        """Yield windows [B, W, F] and what belongs to them; ranks may yield different numbers."""
+    def batches(self) -> Iterator[tuple[Inputs, EvaluationRows]]:
+        """Yield what the network is given and what belongs to it; ranks may yield different numbers."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationRows:
-    """Position in evaluation order, date code, processed label and raw label of each window of a batch."""
+    """Position in evaluation order, date code, processed label and raw label of each window of a batch.
+
+    ``group_B``: the date as far as the network is concerned, None where that is ``date_B``.
+    """
 
     position_B: Tensor
     date_B: Tensor
     label_B: Tensor
     raw_label_B: Tensor
+    group_B: Tensor | None = None
 
 
 def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
@@ -104,8 +139,7 @@ class ResidentFeed:
         drop_last: bool,
     ) -> None:
         samples = segment.samples
-        self._source: WindowSource = segment.source.to(device)
-        self._row_S = as_tensor(samples.row_S).to(device)
+        self._reader = SampleReader(segment, device)
         label_S, weight_S, self._labelled_S = masked(samples)
         self._label_S = as_tensor(label_S).to(device)
         self._weight_S = None if weight_S is None else as_tensor(weight_S).to(device)
@@ -116,7 +150,7 @@ class ResidentFeed:
         return -(-self._used // self._batch_size)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        order = epoch_order(len(self._row_S), self._seed, epoch)[: self._used]
+        order = epoch_order(len(self._reader), self._seed, epoch)[: self._used]
         order_S = torch.from_numpy(order).to(self._device)
         for start in range(0, self._used, self._batch_size):
             whole_B = order_S[start : start + self._batch_size]
@@ -132,7 +166,7 @@ class ResidentFeed:
             weight_B = torch.zeros_like(label_B)
         count = len(whole_B) if self._labelled_S is None else int(self._labelled_S[whole_B.cpu().numpy()].sum())
         return Batch(
-            x_BWF=self._source.gather(self._row_S[take_B]),
+            inputs=self._reader.read(take_B),
             label_B=label_B,
             weight_B=weight_B,
             count=float(max(count, 1)),
@@ -144,15 +178,14 @@ class ResidentEvaluation:
 
     def __init__(self, segment: Segment, *, batch_size: int, world: World, device: torch.device) -> None:
         samples = segment.samples
-        self._source: WindowSource = segment.source.to(device)
-        self._device, self._batch_size = device, batch_size
+        self._reader = SampleReader(segment, device)
+        self._batch_size = batch_size
         self._mine = rank_slice(len(samples.row_S), world.rank, world.size)
-        self._row_S = as_tensor(samples.row_S).to(device)
         self._date_S = as_tensor(samples.date_S)
         self._label_S = as_tensor(samples.label_S)
         self._raw_label_S = as_tensor(samples.raw_label_S)
 
-    def batches(self) -> Iterator[tuple[Tensor, EvaluationRows]]:
+    def batches(self) -> Iterator[tuple[Inputs, EvaluationRows]]:
         for start in range(self._mine.start, self._mine.stop, self._batch_size):
             part = slice(start, min(start + self._batch_size, self._mine.stop))
             rows = EvaluationRows(
@@ -161,4 +194,4 @@ class ResidentEvaluation:
                 label_B=self._label_S[part],
                 raw_label_B=self._raw_label_S[part],
             )
-            yield self._source.gather(self._row_S[part]), rows
+            yield self._reader.read(part), rows

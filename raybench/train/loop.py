@@ -1,13 +1,17 @@
 """The training loop, on one screen. It runs in a plain process or in every worker of a group.
 
     state = resumed or fresh
-    for each epoch that is left:
-        seed dropout from (seed, epoch, rank)
-        train one pass over the batches of this epoch
-        validate on the whole segment, gathered from all workers
-        keep the weights if the early-stopping metric improved
-        report (and so checkpoint) the state
-        stop after ``patience`` epochs without improvement
+    for each phase (a pretraining, where the network has one, then the network itself):
+        for each epoch that is left:
+            seed dropout from (seed, epoch, rank)
+            train one pass over the batches of this epoch
+            validate on the whole segment, gathered from all workers
+            keep the weights if the early-stopping metric improved
+            report (and so checkpoint) the state
+            stop after ``patience`` epochs without improvement
+
+The loss is the sum over all samples of weight x squared error, divided by the global count (see ``Batch``), or what
+a network's own ``loss`` makes of it (see ``models.objective``).
 
 Shapes: x [B, W, F] windows, score and label [B]. Labels and windows hold no NaN; a loss that is not
 finite stops the training at once with its cause.
@@ -19,7 +23,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,12 +31,13 @@ from torch import Tensor, nn
 
 from raybench.config import TrainConfig
 from raybench.errors import TrainingError
+from raybench.models import takes_dates
 from raybench.progress import SILENT, Progress
-from raybench.train.batches import Batch, EvaluationFeed, TrainingFeed, rank_slice
+from raybench.train.batches import Batch, EvaluationFeed, TrainingFeed
 from raybench.train.early_stopping import goodness, improves, should_stop
 from raybench.train.optimization import Schedule, clip_and_measure, make_optimizer, squared_error
 from raybench.train.state import EpochRecord, TrainState
-from raybench.train.validation import Validation, forward, validate
+from raybench.train.validation import QlibBatch, Validation, forward, selects_by_loss, validate
 from raybench.train.world import SOLO, World
 
 CHECK_EVERY = 20  # steps between looks at the loss: each look makes a GPU wait
@@ -64,33 +69,61 @@ def fit(
     Raises TrainingError, on all workers at the same step, when the loss is no longer finite.
     """
     state = state or TrainState()
-    optimizer = make_optimizer(model, options)
-    schedule = Schedule(optimizer, options)
-    if state.epoch:
-        model.load_state_dict(state.weights)
-        optimizer.load_state_dict(state.optimizer)
-        schedule.load_state_dict(state.schedule)
+    phases = [*pretraining_of(model), model]
     if options.compile:
         model.compile()
+    while not state.finished:
+        phase = phases[state.phase]
+        following = phases[state.phase + 1] if state.phase + 1 < len(phases) else None
+        _fit_phase(phase, following, feeds, options, recipe, world, state, on_epoch, progress)
+    return state
+
+
+def pretraining_of(model: nn.Module) -> list[nn.Module]:
+    """Return what is trained before ``model``: a module that shares layers with it, or nothing."""
+    phase: nn.Module | None = model.pretraining() if hasattr(model, "pretraining") else None
+    return [] if phase is None else [phase]
+
+
+def _fit_phase(
+    model: nn.Module,
+    following: nn.Module | None,
+    feeds: Feeds,
+    options: TrainConfig,
+    recipe: str,
+    world: World,
+    state: TrainState,
+    on_epoch: Callable[[TrainState], None],
+    progress: Progress,
+) -> None:
+    """Train one phase to its end: the state is then finished, or stands before the first epoch of ``following``."""
+    optimizer = make_optimizer(model, options)
+    schedule = Schedule(optimizer, options)
+    if state.weights:
+        model.load_state_dict(state.weights)
+    if state.optimizer:
+        optimizer.load_state_dict(state.optimizer)
+        schedule.load_state_dict(state.schedule)
     wrapped = world.wrap(model)
     autocast = _autocast(model, options)
-    qlib_batch = options.batch_size if recipe == "qlib" else None
+    qlib_batch = _qlib_batch(model, options) if recipe == "qlib" else None
 
-    while not state.finished:
+    phase = state.phase
+    while state.phase == phase and not state.finished:
         epoch, began = state.epoch + 1, time.monotonic()
         torch.manual_seed(epoch_seed(options.seed, epoch, world.rank))
         train = _train_epoch(wrapped, model, feeds.train, optimizer, options, world, autocast, epoch, progress)
+        average_statistics(model, world)
         if feeds.train_again is not None:
             again = validate(model, feeds.train_again, world, autocast=autocast, qlib_batch=qlib_batch)
             train = EpochSums(samples=train.samples, loss=again.loss, grad_norm=train.grad_norm)
         valid = validate(model, feeds.valid, world, autocast=autocast, qlib_batch=qlib_batch)
         _check_validation(valid, epoch, options)
         record = _record(epoch, time.monotonic() - began, train, valid, optimizer)
-        _advance(state, record, model, options)
-        schedule.step(_goodness(record, options))
+        schedule.step(_goodness(record, options, model))
         state.optimizer, state.schedule = optimizer.state_dict(), schedule.state_dict()
+        _advance(state, record, model, following, options)
         on_epoch(state)
-    return state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,19 +147,20 @@ def _train_epoch(
     progress: Progress,
 ) -> EpochSums:
     wrapped.train()
-    samples, steps, unchecked = 0.0, 0, 0
+    count, samples, steps, unchecked = 0.0, 0.0, 0, 0
     device = next(model.parameters()).device
     loss_sum = torch.zeros((), dtype=torch.float64, device=device)
     norm_sum = torch.zeros((), dtype=torch.float64, device=device)
     with progress.track(f"epoch {epoch}", feed.steps()) as advance:
         for batch in feed.epoch(epoch):
-            loss = _backward(wrapped, batch, options, world, autocast)
+            loss = _backward(wrapped, model, replace(batch, step=steps, group_sum=world.sum), options, world, autocast)
             norm = clip_and_measure(model, options)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             loss_sum += loss
             norm_sum += norm
-            samples, steps, unchecked = samples + batch.count, steps + 1, unchecked + 1
+            count, samples = count + batch.count, samples + (batch.samples or batch.count)
+            steps, unchecked = steps + 1, unchecked + 1
             # The norm is of the gradient averaged over the group: all ranks see it break at the same step.
             if unchecked == CHECK_EVERY or device.type == "cpu":
                 _check_step(norm_sum, batch, world, f"epoch {epoch}, step {steps}", options)
@@ -138,11 +172,16 @@ def _train_epoch(
             f"{options.batch_size} and recipe qlib drops incomplete batches; lower train.batch_size"
         )
     total = float(world.sum(loss_sum))
-    return EpochSums(samples=samples, loss=total / samples, grad_norm=float(norm_sum) / steps)
+    return EpochSums(samples=samples, loss=total / count, grad_norm=float(norm_sum) / steps)
 
 
 def _backward(
-    wrapped: nn.Module, batch: Batch, options: TrainConfig, world: World, autocast: torch.autocast | None
+    wrapped: nn.Module,
+    model: nn.Module,
+    batch: Batch,
+    options: TrainConfig,
+    world: World,
+    autocast: torch.autocast | None,
 ) -> Tensor:
     """Accumulate the gradient of this worker's part of one global batch; return its summed loss.
 
@@ -150,16 +189,22 @@ def _backward(
     all samples divided by the global count, however unevenly the samples are spread.
     """
     total = torch.zeros((), dtype=torch.float64, device=batch.label_B.device)
-    chunks = min(options.accumulate_steps, len(batch.label_B))
-    for number in range(chunks):
-        rows = rank_slice(len(batch.label_B), number, chunks)
-        weight_B = None if batch.weight_B is None else batch.weight_B[rows]
-        with _exchange(wrapped, last=number == chunks - 1):
-            score_B = forward(wrapped, batch.x_BWF[rows], autocast)
-            loss = squared_error(score_B, batch.label_B[rows], weight_B)
+    parts = list(batch.parts(options.accumulate_steps))
+    for number, part in enumerate(parts, 1):
+        with _exchange(wrapped, last=number == len(parts)):
+            made = forward(wrapped, part.inputs, autocast)
+            loss = objective(model, made, part)
             (loss * (world.size / batch.count)).backward()
         total += loss.detach()
     return total
+
+
+def objective(model: nn.Module, made: Tensor, part: Batch) -> Tensor:
+    """Return the loss summed over the samples of ``part``, the network's own where it has one."""
+    if hasattr(model, "loss"):
+        own: Tensor = model.loss(made, part)
+        return own
+    return squared_error(made, part.label_B, part.weight_B)
 
 
 def _exchange(wrapped: nn.Module, *, last: bool) -> AbstractContextManager[None]:
@@ -174,6 +219,10 @@ def epoch_seed(seed: int, epoch: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1, np.uint64)[0])
 
 
+def _qlib_batch(model: nn.Module, options: TrainConfig) -> QlibBatch:
+    return "dates" if takes_dates(model) else options.batch_size
+
+
 def _autocast(model: nn.Module, options: TrainConfig) -> torch.autocast | None:
     if options.precision != "bf16":
         return None
@@ -184,7 +233,7 @@ def _check_step(norm_sum: Tensor, batch: Batch, world: World, where: str, option
     if math.isfinite(float(norm_sum)):
         return
     # Every rank stands here at the same step, so all can agree on a cause that only one of them saw.
-    broken = [~torch.isfinite(values).all() for values in (batch.x_BWF, batch.label_B)]
+    broken = [~torch.isfinite(values).all() for values in (batch.inputs.x_BWF, batch.label_B)]
     features, labels = world.sum(torch.stack(broken).double().cpu()).tolist()
     if features:
         cause = "features hold NaN or inf; add ProcessInf and Fillna to data.processors.infer"
@@ -219,22 +268,46 @@ def _record(
     )
 
 
-def _goodness(record: EpochRecord, options: TrainConfig) -> float:
-    return goodness(options.early_stop.metric, loss=record.valid_loss, ic=record.valid_ic, rank_ic=record.valid_rank_ic)
+def _goodness(record: EpochRecord, options: TrainConfig, model: nn.Module) -> float:
+    metric = "loss" if selects_by_loss(model) else options.early_stop.metric
+    return goodness(metric, loss=record.valid_loss, ic=record.valid_ic, rank_ic=record.valid_rank_ic)
 
 
-def _advance(state: TrainState, record: EpochRecord, model: nn.Module, options: TrainConfig) -> None:
-    """Enter one epoch into the state and decide whether it was the last."""
+def _advance(
+    state: TrainState, record: EpochRecord, model: nn.Module, following: nn.Module | None, options: TrainConfig
+) -> None:
+    """Enter one epoch into the state and decide whether it was the last, of the phase or of all."""
     state.epoch = record.epoch
     state.history.append(record)
-    state.weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-    value = _goodness(record, options)
+    state.weights = copy_of_weights(model)
+    value = _goodness(record, options, model)
     if improves(value, state.best):
         state.best, state.best_epoch, state.best_weights = value, record.epoch, state.weights
-    stop = should_stop(record.epoch, state.best_epoch, options.early_stop.patience)
-    state.finished = stop or record.epoch >= options.max_epochs
-    if state.finished and not state.best_epoch:
+    stop = should_stop(record.epoch, max(state.best_epoch, state.phase_began), options.early_stop.patience)
+    epochs = getattr(model, "epochs", None) or options.max_epochs
+    if not stop and record.epoch < state.phase_began + epochs:
+        return
+    if not state.best_epoch:
         raise TrainingError(
             f"train.early_stop.metric {options.early_stop.metric} was NaN in all {record.epoch} epochs: the scores "
             "or the labels of the validation segment are constant on every date; use metric loss or check data.label"
         )
+    if following is None:
+        state.finished = True
+        return
+    model.load_state_dict(state.best_weights)  # and so the layers that it shares with the next
+    state.next_phase(copy_of_weights(following))
+
+
+def copy_of_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return the state of a network as it is now, on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+
+
+def average_statistics(model: nn.Module, world: World) -> None:
+    """Give all workers the mean of their batch-norm statistics, so that they validate and store the same."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            for buffer in (module.running_mean, module.running_var):
+                if buffer is not None:
+                    buffer.copy_(world.sum(buffer) / world.size)

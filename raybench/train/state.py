@@ -16,7 +16,7 @@ from torch import Tensor
 
 from raybench.errors import RunError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +36,14 @@ class EpochRecord:
 
 @dataclass(slots=True, kw_only=True)
 class TrainState:
-    """Progress of one training; ``weights`` are the last epoch's, ``best_weights`` what is kept at the end."""
+    """Progress of one training; ``weights`` are the last epoch's, ``best_weights`` what is kept at the end.
 
+    Epochs are counted through all phases (a pretraining, the network); ``phase_began`` is the last epoch of the
+    phase before. The best epoch, weights and optimizer are those of the phase at hand.
+    """
+
+    phase: int = 0
+    phase_began: int = 0
     epoch: int = 0
     best_epoch: int = 0
     best: float = -math.inf
@@ -47,6 +53,12 @@ class TrainState:
     optimizer: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
     history: list[EpochRecord] = field(default_factory=list)
+
+    def next_phase(self, weights: dict[str, Tensor]) -> None:
+        """Stand before the first epoch of the next phase, which begins with ``weights``."""
+        self.phase, self.phase_began = self.phase + 1, self.epoch
+        self.best_epoch, self.best, self.best_weights = 0, -math.inf, {}
+        self.weights, self.optimizer, self.schedule = weights, {}, {}
 
     def best_record(self) -> EpochRecord:
         """Return the history row of the best epoch."""

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from raybench.data.panel import Segment
 from raybench.data.windows import as_tensor
+from raybench.models.inputs import Inputs
 from raybench.train.batches import Batch, EvaluationRows, rank_slice
 from raybench.train.world import World
 
@@ -61,7 +62,7 @@ class StreamingFeed:
             if count < self._least:
                 continue
             x_BWF, label_B, weight_B = batch or self._idle()
-            yield Batch(x_BWF=x_BWF, label_B=label_B, weight_B=weight_B, count=count)
+            yield Batch(inputs=Inputs(x_BWF=x_BWF), label_B=label_B, weight_B=weight_B, count=count)
 
     def _idle(self) -> tuple[Tensor, Tensor, Tensor]:
         nothing = torch.zeros(1, device=self._device)
@@ -154,7 +155,7 @@ class StreamingEvaluation:
     def __init__(self, blocks: Blocks, *, batch_size: int, device: torch.device, by_date: bool = True) -> None:
         self._blocks, self._batch_size, self._device, self._by_date = blocks, batch_size, device, by_date
 
-    def batches(self) -> Iterator[tuple[Tensor, EvaluationRows]]:
+    def batches(self) -> Iterator[tuple[Inputs, EvaluationRows]]:
         for segment in self._blocks():
             samples, source = segment.samples, segment.source.to(self._device)
             row_S = as_tensor(samples.row_S).to(self._device)
@@ -166,4 +167,4 @@ class StreamingEvaluation:
                 part = slice(start, start + self._batch_size)
                 date_B, label_B, raw_B = (column[part] for column in columns)
                 rows = EvaluationRows(position_B=position_S[part], date_B=date_B, label_B=label_B, raw_label_B=raw_B)
-                yield source.gather(row_S[part]), rows
+                yield Inputs(x_BWF=source.gather(row_S[part])), rows

@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from raybench.evaluate.signal import correlations, rank_correlations
-from raybench.train.batches import EvaluationFeed
+from raybench.models.inputs import Inputs
+from raybench.train.batches import Batch, EvaluationFeed
 from raybench.train.world import World
+
+QlibBatch = int | Literal["dates"] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,32 +35,61 @@ def validate(
     world: World,
     *,
     autocast: torch.autocast | None,
-    qlib_batch: int | None,
+    qlib_batch: QlibBatch,
 ) -> Validation:
     """Score every sample of ``feed`` in evaluation mode and summarise over the whole group.
 
     ``qlib_batch``: average the loss as Qlib does, the unweighted mean over batches of that size with the
-    incomplete last one dropped; None averages over all samples.
+    incomplete last one dropped, or over dates; None averages over all samples.
     """
     model.eval()
+    if selects_by_loss(model):
+        return Validation(loss=_own_loss(model, feed, world, autocast), ic=math.nan, rank_ic=math.nan)
     parts: list[tuple[Tensor, ...]] = []
-    for x_BWF, rows in feed.batches():
-        score_B = forward(model, x_BWF, autocast).double().cpu()
-        parts.append((score_B, rows.label_B.double(), rows.raw_label_B.double(), rows.date_B, rows.position_B))
+    for inputs, rows in feed.batches():
+        score_B = forward(model, inputs, autocast).double().cpu()
+        group_B = rows.date_B if rows.group_B is None else rows.group_B
+        parts.append((score_B, rows.label_B.double(), rows.raw_label_B.double(), rows.date_B, group_B, rows.position_B))
     columns = [torch.cat(column) for column in zip(*parts, strict=True)] if parts else _no_samples()
-    score_S, label_S, raw_S, date_S, position_S = (world.gather(column).numpy() for column in columns)
+    score_S, label_S, raw_S, date_S, group_S, position_S = (world.gather(column).numpy() for column in columns)
     order = np.argsort(position_S, kind="stable")
-    score_S, label_S, raw_S, date_S = score_S[order], label_S[order], raw_S[order], date_S[order]
+    score_S, label_S, raw_S, date_S, group_S = (a[order] for a in (score_S, label_S, raw_S, date_S, group_S))
     ic, rank_ic = mean_ic(score_S, raw_S, date_S)
-    return Validation(loss=mean_squared_error(score_S, label_S, qlib_batch), ic=ic, rank_ic=rank_ic)
+    if qlib_batch == "dates":
+        loss = mean_of_means(np.square(score_S - label_S), group_S)
+    else:
+        loss = mean_squared_error(score_S, label_S, qlib_batch)
+    return Validation(loss=loss, ic=ic, rank_ic=rank_ic)
 
 
-def forward(model: nn.Module, x_BWF: Tensor, autocast: torch.autocast | None) -> Tensor:
-    """Return the scores [B] of a batch of windows in the model's precision, or mixed if asked for."""
-    x_BWF = x_BWF.to(next(model.parameters()).dtype)
+def selects_by_loss(model: nn.Module) -> bool:
+    """Say whether a phase is judged by its own loss on the validation segment: it gives no scores."""
+    return getattr(model, "selects_by", "score") == "loss"
+
+
+def _own_loss(model: nn.Module, feed: EvaluationFeed, world: World, autocast: torch.autocast | None) -> float:
+    sums = torch.zeros(2, dtype=torch.float64)
+    for inputs, rows in feed.batches():
+        label_B = rows.label_B.to(inputs.x_BWF.device)
+        batch = Batch(inputs=inputs, label_B=label_B, weight_B=None, count=float(len(inputs)))
+        sums += torch.tensor([float(model.loss(forward(model, inputs, autocast), batch)), batch.count])
+    total, count = world.sum(sums).tolist()
+    return total / count if count else math.nan
+
+
+def forward(model: nn.Module, inputs: Inputs, autocast: torch.autocast | None) -> Tensor:
+    """Return the scores [B] of a batch in the model's precision, or mixed if asked for."""
+    parameter = next(model.parameters(), None)
     with autocast or nullcontext():
-        score_B: Tensor = model(x_BWF)
-    return score_B
+        return inputs.call(model, None if parameter is None else parameter.dtype)
+
+
+def mean_of_means(error_S: np.ndarray, group_S: np.ndarray) -> float:
+    """Return the unweighted mean over groups of the mean error of each; NaN errors (no label) take no part."""
+    error_TN = by_date(error_S, group_S)
+    known_T = np.isfinite(error_TN).sum(axis=1)
+    sums_T = np.nansum(error_TN, axis=1)[known_T > 0]
+    return float((sums_T / known_T[known_T > 0]).mean()) if len(sums_T) else math.nan
 
 
 def mean_squared_error(score_S: np.ndarray, label_S: np.ndarray, qlib_batch: int | None) -> float:
@@ -99,6 +132,7 @@ def by_date(values_S: np.ndarray, date_S: np.ndarray) -> np.ndarray:
 
 def _no_samples() -> list[Tensor]:
     return [torch.empty(0, dtype=torch.float64) for _ in range(3)] + [
+        torch.empty(0, dtype=torch.int32),
         torch.empty(0, dtype=torch.int32),
         torch.empty(0, dtype=torch.int64),
     ]

@@ -61,11 +61,16 @@ class ProcessGroup:
         self._device = device
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """Wrap in DistributedDataParallel; a group of one needs none."""
-        if self.size == 1:
+        """Wrap in DistributedDataParallel; a group of one needs none.
+
+        Every worker keeps its own batch-norm statistics for an epoch; the loop averages them at its end.
+        """
+        if self.size == 1 or not any(parameter.requires_grad for parameter in model.parameters()):
             return model
         ids = [self._device.index or 0] if self._device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(model, device_ids=ids)
+        return nn.parallel.DistributedDataParallel(
+            model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
 
     def sum(self, value: Tensor) -> Tensor:
         """Add up on the group's device and return it where ``value`` was."""

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import raybench
-from raybench.data import storage
+from raybench.data import parquet, storage
 from raybench.data.alpha158 import NAMES
 from raybench.data.bars import Bars, open_bars
 from raybench.data.feature_table import FeatureTable, open_features
@@ -240,6 +240,12 @@ def test_a_broken_table_is_refused(tmp_path: Path, case: str) -> None:
     change(foreign()).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(DataError, match=message):
         open_features(tmp_path / "t.parquet").read()
+
+
+def test_an_index_that_pandas_stored_is_no_feature(tmp_path: Path) -> None:
+    foreign().sort_values("alpha").to_parquet(tmp_path / "t.parquet", index=True)
+    assert "__index_level_0__" in parquet.read_schema(str(tmp_path / "t.parquet")).names
+    assert open_features(tmp_path / "t.parquet").columns == ("alpha", "count")
 
 
 def test_text_is_no_feature(tmp_path: Path) -> None:

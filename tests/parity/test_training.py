@@ -13,6 +13,7 @@ from torch import Tensor
 
 from raybench.config import TrainConfig
 from raybench.models import build, unflatten_alpha360
+from raybench.models.inputs import Inputs
 from raybench.train.batches import Batch, EvaluationRows
 from raybench.train.loop import Feeds, fit
 from tests.parity.conftest import RunQlib
@@ -37,14 +38,15 @@ class InOrder:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         for start in range(0, self.steps() * BATCH, BATCH):
             part = slice(start, start + BATCH)
-            yield Batch(x_BWF=self.x_SWF[part], label_B=self.label_S[part], weight_B=None, count=float(BATCH))
+            inputs = Inputs(x_BWF=self.x_SWF[part])
+            yield Batch(inputs=inputs, label_B=self.label_S[part], weight_B=None, count=float(BATCH))
 
-    def batches(self) -> Iterator[tuple[Tensor, EvaluationRows]]:
+    def batches(self) -> Iterator[tuple[Inputs, EvaluationRows]]:
         for start in range(0, len(self.label_S), BATCH):
             position_B = torch.arange(start, min(start + BATCH, len(self.label_S)))
             label_B = self.label_S[position_B]
             rows = EvaluationRows(position_B=position_B, date_B=position_B // 20, label_B=label_B, raw_label_B=label_B)
-            yield self.x_SWF[position_B], rows
+            yield Inputs(x_BWF=self.x_SWF[position_B]), rows
 
 
 @pytest.mark.parametrize(("kind", "step_len", "num_features"), CASES)

@@ -11,6 +11,7 @@ from raybench.data.panel import Samples, Segment
 from raybench.data.windows import RowWindows, window_grid
 from raybench.models.gru import GRU
 from raybench.train.batches import ResidentEvaluation, ResidentFeed
+from raybench.train.dates import DateEvaluation, DateFeed, groups_of
 from raybench.train.loop import Feeds
 from raybench.train.world import SOLO, World
 
@@ -58,4 +59,34 @@ def feeds(train: Segment, valid: Segment, wanted: TrainConfig, world: World = SO
             train, batch_size=wanted.batch_size, seed=wanted.seed, world=world, device=CPU, drop_last=qlib
         ),
         valid=ResidentEvaluation(valid, batch_size=wanted.eval_batch_size or 64, world=world, device=CPU),
+    )
+
+
+class Centred(nn.Module):
+    """A line through the last row, less its mean over the date: every score depends on its whole date."""
+
+    batches = "dates"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight_F = nn.Parameter(torch.tensor([0.1, 0.2, -0.3]))
+
+    def forward(self, x_NWF: torch.Tensor, sizes: tuple[int, ...] | None = None) -> torch.Tensor:
+        score_N = x_NWF[:, -1] @ self.weight_F
+        return torch.cat([part - part.mean() for part in score_N.split(sizes or (len(score_N),))])
+
+
+def date_feeds(train: Segment, valid: Segment, wanted: TrainConfig, world: World = SOLO) -> Feeds:
+    """Return feeds of whole dates on the CPU."""
+    groups = [groups_of(each, qlib_cuts=False) for each in (train, valid)]
+    return Feeds(
+        train=DateFeed(
+            train,
+            groups[0],
+            dates_per_batch=wanted.dates_per_batch,
+            seed=wanted.seed,
+            world=world,
+            device=CPU,
+        ),
+        valid=DateEvaluation(valid, groups[1], world=world, device=CPU),
     )

@@ -7,20 +7,39 @@ import torch
 import torch.distributed as dist
 
 from raybench.train.loop import fit
+from raybench.train.state import TrainState
 from raybench.train.world import ProcessGroup
-from tests.train.learnable import CPU, feeds, network, options, segment
+from tests.train.learnable import CPU, Centred, date_feeds, feeds, network, options, segment
 
 
 def member(rank: int, size: int, rendezvous: str, precision: str, out: str) -> None:
-    """Train as ``rank`` of ``size`` gloo processes and save what the history says."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=size)
+    """Train on windows as ``rank`` of ``size`` gloo processes and save what the history says."""
     wanted = options(precision=precision, batch_size=65)
-    world = ProcessGroup(CPU)
     # 195 training samples or so: the last batch is smaller than the group for some sizes
     train, valid = segment(seed=0), segment(seed=1)
     train = type(train)(source=train.source, samples=train.samples.take(slice(0, 131)))
-    state = fit(network(precision), feeds(train, valid, wanted, world), wanted, world=world)
+    world = joined(rank, size, rendezvous)
+    save(fit(network(precision), feeds(train, valid, wanted, world), wanted, world=world), f"{out}/{rank}.npy")
+
+
+def date_member(rank: int, size: int, rendezvous: str, precision: str, out: str) -> None:
+    """Train on whole dates as ``rank`` of ``size`` gloo processes and save what the history says."""
+    wanted = options(precision=precision, dates_per_batch=4)
+    world = joined(rank, size, rendezvous)
+    model = Centred().double() if precision == "fp64" else Centred()
+    given = date_feeds(segment(seed=0), segment(seed=1), wanted, world)
+    save(fit(model, given, wanted, world=world), f"{out}/{rank}.npy")
+
+
+def joined(rank: int, size: int, rendezvous: str) -> ProcessGroup:
+    """Join the group."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=size)
+    return ProcessGroup(CPU)
+
+
+def save(state: TrainState, path: str) -> None:
+    """Save the history and leave the group."""
     rows = [(r.train_loss, r.valid_loss, r.valid_ic, r.valid_rank_ic, r.grad_norm) for r in state.history]
-    np.save(f"{out}/{rank}.npy", np.array(rows))
+    np.save(path, np.array(rows))
     dist.destroy_process_group()

@@ -40,7 +40,7 @@ def feed(number: int = 19, batch_size: int = 37) -> StreamingFeed:
 
 def content(batches: list[Batch]) -> np.ndarray:
     """Return every window with its label, sorted: a set that two feeds can be compared by."""
-    rows = [torch.cat([b.x_BWF.flatten(1), b.label_B[:, None]], dim=1).numpy() for b in batches]
+    rows = [torch.cat([b.inputs.x_BWF.flatten(1), b.label_B[:, None]], dim=1).numpy() for b in batches]
     together = np.concatenate(rows)
     return together[np.lexsort(together.T)]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from raybench.config import Config
 from raybench.data.bars import Bars
+from raybench.data.concepts import Concepts, open_concepts
 from raybench.data.feature_table import FeatureTable
 from raybench.data.frame import Frame, Run
 from raybench.data.frame_parts import Day
@@ -132,23 +134,30 @@ def _panel(
     bars: Bars | None,
     features: FeatureTable | None,
 ) -> Panel:
+    concepts = None if config.data.concepts is None else open_concepts(config.data.concepts)
+    if concepts is not None:
+        memberships = concepts.memberships(frame.instruments, frame.dates)
+        segments = {name: replace(segment, memberships=memberships) for name, segment in segments.items()}
     return Panel(
         instruments=frame.instruments,
         dates=frame.dates,
         segments=segments,
         columns=fitted.columns,
         processors=fitted,
-        fingerprint=fingerprint(config, bars, features),
+        fingerprint=fingerprint(config, bars, features, concepts),
     )
 
 
-def fingerprint(config: Config, bars: Bars | None, features: FeatureTable | None) -> str:
+def fingerprint(
+    config: Config, bars: Bars | None, features: FeatureTable | None, concepts: Concepts | None = None
+) -> str:
     """A hash of what the data are and of every setting that shapes them, not of where they lie."""
-    data = config.data.model_dump(mode="json", by_alias=True, exclude={"bars", "features", "residency"})
+    data = config.data.model_dump(mode="json", by_alias=True, exclude={"bars", "features", "concepts", "residency"})
     weight = config.train.sample_weight
     facts = {
         "bars": None if bars is None else bars.fingerprint,
         "features": None if features is None else features.fingerprint,
+        "concepts": None if concepts is None else concepts.fingerprint,
         "data": data,
         "sample_weight": None if weight is None else weight.model_dump(mode="json"),
         "recipe": config.recipe,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from raybench.data.concepts import Memberships
 from raybench.data.panel.types import Panel, Samples, Segment
 from raybench.data.processors import FittedProcessors
 from raybench.data.windows import Arrays, Spec, from_arrays
@@ -25,6 +26,7 @@ def pack(panel: Panel) -> tuple[Spec, Arrays]:
             "source": segment.source.spec(),
             "source_arrays": share(segment.source.arrays()),
             "samples": share(segment.samples.arrays()),
+            "memberships": None if segment.memberships is None else share(segment.memberships.arrays()),
         }
         for name, segment in panel.segments.items()
     }
@@ -62,6 +64,9 @@ def unpack(spec: Spec, arrays: Arrays) -> Panel:
             name: Segment(
                 source=from_arrays(part["source"], fetch(part["source_arrays"])),
                 samples=Samples(**fetch(part["samples"])),
+                memberships=None
+                if part["memberships"] is None
+                else Memberships.from_arrays(fetch(part["memberships"])),
             )
             for name, part in spec["segments"].items()
         },

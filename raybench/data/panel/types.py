@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
+from raybench.data.concepts import Memberships
 from raybench.data.processors import FittedProcessors
 from raybench.data.windows import Arrays, WindowSource
 
@@ -50,10 +51,11 @@ class Samples:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A window source and the samples to take from it."""
+    """A window source and the samples to take from it; ``memberships``: the concepts of instruments by date."""
 
     source: WindowSource
     samples: Samples
+    memberships: Memberships | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,7 @@ class Panel:
         """Bytes of all arrays, each buffer counted once."""
         parts = [segment.source.arrays() for segment in self.segments.values()]
         parts += [segment.samples.arrays() for segment in self.segments.values()]
+        parts += [s.memberships.arrays() for s in self.segments.values() if s.memberships is not None]
         parts.append({"dates": self.dates})
         buffers = {a.__array_interface__["data"][0]: a.nbytes for part in parts for a in part.values()}
         return sum(buffers.values())

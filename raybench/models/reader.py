@@ -1,0 +1,33 @@
+"""From the samples of a segment to what a network is called with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from raybench.data.panel import Segment
+from raybench.data.windows import as_tensor
+from raybench.models.inputs import Inputs
+
+
+class SampleReader:
+    """Reads samples of a segment, by their positions, on the device where the segment's rows lie."""
+
+    def __init__(self, segment: Segment, device: torch.device | str) -> None:
+        samples = segment.samples
+        self._source = segment.source.to(device)
+        self._row_S = as_tensor(samples.row_S).to(device)
+        self._memberships = None if segment.memberships is None else segment.memberships.to(device)
+        if self._memberships is not None:
+            self._instrument_S = as_tensor(samples.instrument_S).to(device)
+            self._date_S = as_tensor(samples.date_S).to(device)
+
+    def __len__(self) -> int:
+        return len(self._row_S)
+
+    def read(self, take_B: Tensor | slice, sizes: tuple[int, ...] | None = None) -> Inputs:
+        """Gather the samples at ``take_B``; ``sizes`` says that they are whole dates, see ``Inputs``."""
+        named = {}
+        if self._memberships is not None:
+            named["concepts"] = self._memberships.rows(self._instrument_S[take_B], self._date_S[take_B])
+        return Inputs(x_BWF=self._source.gather(self._row_S[take_B]), sizes=sizes, named=named)
