@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,7 +82,8 @@ def fit(
 
 def pretraining_of(model: nn.Module) -> list[nn.Module]:
     """Return what is trained before ``model``: a module that shares layers with it, or nothing."""
-    phase: nn.Module | None = model.pretraining() if hasattr(model, "pretraining") else None
+    make: Any = getattr(model, "pretraining", None)
+    phase: nn.Module | None = None if make is None else make()
     return [] if phase is None else [phase]
 
 
@@ -201,9 +203,10 @@ def _backward(
 
 def objective(model: nn.Module, made: Tensor, part: Batch) -> Tensor:
     """Return the loss summed over the samples of ``part``, the network's own where it has one."""
-    if hasattr(model, "loss"):
-        own: Tensor = model.loss(made, part)
-        return own
+    own: Any = getattr(model, "loss", None)
+    if own is not None:
+        loss: Tensor = own(made, part)
+        return loss
     return squared_error(made, part.label_B, part.weight_B)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -68,11 +68,12 @@ def selects_by_loss(model: nn.Module) -> bool:
 
 
 def _own_loss(model: nn.Module, feed: EvaluationFeed, world: World, autocast: torch.autocast | None) -> float:
+    loss: Any = model.loss
     sums = torch.zeros(2, dtype=torch.float64)
     for inputs, rows in feed.batches():
         label_B = rows.label_B.to(inputs.x_BWF.device)
         batch = Batch(inputs=inputs, label_B=label_B, weight_B=None, count=float(len(inputs)))
-        sums += torch.tensor([float(model.loss(forward(model, inputs, autocast), batch)), batch.count])
+        sums += torch.tensor([float(loss(forward(model, inputs, autocast), batch)), batch.count])
     total, count = world.sum(sums).tolist()
     return total / count if count else math.nan
 
