@@ -21,6 +21,8 @@ from raybench.models import build, load_qlib_state
 
 TWENTY: Mapping[str, Any] = {"type": "alpha158", "columns": [f"COLUMN{i}" for i in range(20)]}
 ALPHA360: Mapping[str, Any] = {"type": "alpha360"}
+ALSTM_OF_LSTM = {"type": "alstm", "hidden_size": 32, "num_layers": 1, "rnn_type": "LSTM"}
+PROTOTYPE = 281_152  # an encoder layer that Qlib copies, stores and never uses
 
 
 @dataclass(frozen=True)
@@ -39,19 +41,38 @@ class Case:
     recipe: str = "raybench"
 
     def network(self) -> nn.Module:
-        asked = {"feature_set": self.feature_set, "step_len": self.step_len, "recipe": self.recipe}
-        return build(self.model, **asked).eval()
+        built = build(self.model, feature_set=self.feature_set, step_len=self.step_len, recipe=self.recipe)
+        return built.eval()
 
     @property
     def num_features(self) -> int:
         return 6 if self.feature_set is ALPHA360 else 20
 
 
+TCN_158 = {"type": "tcn", "n_chans": 32, "kernel_size": 7}
+TCN_360 = {"type": "tcn", "n_chans": 128, "kernel_size": 3}
+KRNN = {"type": "krnn", "cnn_dim": 8, "rnn_dim": 8, "rnn_dups": 2}
+SANDWICH = {"type": "sandwich", "cnn_dim_1": 16, "cnn_dim_2": 16, "rnn_dim_1": 8, "rnn_dim_2": 8, "rnn_dups": 2}
+GATS = {"type": "gats", "dropout": 0.7}
 CASES = [
     Case("gru_alpha158", {"type": "gru"}, TWENTY, 20, 41_537),
     Case("gru_alpha360", {"type": "gru"}, ALPHA360, 60, 38_849),
     Case("lstm_alpha158", {"type": "lstm"}, TWENTY, 20, 55_361),
     Case("lstm_alpha360", {"type": "lstm"}, ALPHA360, 60, 51_777),
+    Case("alstm_alpha158", {"type": "alstm"}, TWENTY, 20, 53_505),
+    Case("alstm_alpha360", {"type": "alstm"}, ALPHA360, 60, 52_609),
+    Case("alstm_lstm_alpha158", ALSTM_OF_LSTM, TWENTY, 20, 9_729),
+    Case("transformer_alpha158", {"type": "transformer"}, TWENTY, 20, 844_865, PROTOTYPE),
+    Case("transformer_alpha360", {"type": "transformer"}, ALPHA360, 60, 843_969, PROTOTYPE),
+    Case("localformer_alpha158", {"type": "localformer"}, TWENTY, 20, 919_489, PROTOTYPE),
+    Case("localformer_alpha360", {"type": "localformer"}, ALPHA360, 60, 918_593, PROTOTYPE),
+    Case("tcn_alpha158", TCN_158, TWENTY, 20, 70_337, recipe="qlib"),
+    Case("tcn_alpha360", TCN_360, ALPHA360, 60, 448_257),
+    Case("krnn_alpha360", KRNN, ALPHA360, 60, 1_889, recipe="qlib"),
+    Case("gats_alpha158", {**GATS, "base_model": "LSTM"}, TWENTY, 20, 63_809),
+    Case("gats_alpha360", {**GATS, "base_model": "LSTM"}, ALPHA360, 60, 60_225),
+    Case("gats_gru_alpha158", {**GATS, "base_model": "GRU"}, TWENTY, 20, 49_985),
+    Case("sandwich_alpha360", SANDWICH, ALPHA360, 60, 4_937, recipe="qlib"),
 ]
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 

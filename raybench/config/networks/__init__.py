@@ -8,6 +8,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny
 
+from raybench.config.networks.attention import ALSTM, Localformer, Transformer
+from raybench.config.networks.baselines import LightGBM, Linear, Persistence
+from raybench.config.networks.convolution import KRNN, TCN, Sandwich
+from raybench.config.networks.cross_section import HIST, GATs
+from raybench.config.networks.mlp import MLP
 from raybench.config.networks.network import Batches, ModelConfig
 from raybench.config.networks.recurrent import GRU, LSTM
 from raybench.config.strict import nearest, problem, problem_at, show
@@ -19,6 +24,18 @@ CUSTOM_TYPE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 NETWORKS: Mapping[str, type[ModelConfig]] = {
     "gru": GRU,
     "lstm": LSTM,
+    "alstm": ALSTM,
+    "transformer": Transformer,
+    "localformer": Localformer,
+    "tcn": TCN,
+    "krnn": KRNN,
+    "gats": GATs,
+    "hist": HIST,
+    "sandwich": Sandwich,
+    "mlp": MLP,
+    "linear": Linear,
+    "lightgbm": LightGBM,
+    "persistence": Persistence,
 }
 """Networks by the name a configuration gives them."""
 

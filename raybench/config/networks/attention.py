@@ -1,0 +1,106 @@
+"""Networks that attend to the steps of a window: alstm, transformer, localformer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from raybench.config.networks.network import ModelConfig, linear, recurrent
+from raybench.config.strict import Count, Share, problem_at
+
+FEED_FORWARD = 2048  # width between the two layers of an encoder's feed-forward part, fixed in Qlib
+LOCAL_KERNEL = 3  # steps that a convolution of localformer sees
+GATES = {"GRU": 3, "LSTM": 4}
+KEPT = {"GRU": 8, "LSTM": 17}  # floats per hidden unit and step, by a layer for its backward pass (on a CPU)
+
+
+class ALSTM(ModelConfig):
+    """Recurrent layers whose states are averaged with learnt weights over time (Feng et al. 2019)."""
+
+    type: Literal["alstm"] = "alstm"
+    hidden_size: Annotated[int, Field(ge=2)] = 64
+    num_layers: Count = 2
+    dropout: Share = 0.0
+    rnn_type: Literal["GRU", "LSTM"] = "GRU"
+
+    def parameter_count(self, num_features: int, step_len: int) -> int:
+        hidden = self.hidden_size
+        attention = linear(hidden, hidden // 2) + hidden // 2
+        stacked = recurrent(GATES[self.rnn_type], hidden, hidden, self.num_layers)
+        return linear(num_features, hidden) + stacked + attention + linear(2 * hidden, 1)
+
+    def floats_per_sample(self, num_features: int, step_len: int) -> int:
+        # a step keeps its projection, what each layer keeps, its state twice, and half as much to weigh it by
+        return step_len * self.hidden_size * (7 + 2 * self.num_layers * KEPT[self.rnn_type]) // 2
+
+    def quirks(self, feature_set: str) -> tuple[str, ...]:
+        if self.rnn_type == "GRU":
+            return ()
+        return (f"rnn_type {self.rnn_type} is ignored: the recurrent layers are a GRU",)
+
+
+class _Encoding(ModelConfig):
+    """Layers of self-attention over the steps of a window."""
+
+    d_model: Count = 64
+    nhead: Count = 2
+    num_layers: Count = 2
+    dropout: Share = 0.0
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> _Encoding:
+        if self.d_model % 2:
+            raise problem_at("d_model", text=f"want an even number (a sine and a cosine each), got {self.d_model}")
+        if self.d_model % self.nhead:
+            raise problem_at("nhead", text=f"want a divisor of d_model {self.d_model}, got {self.nhead}")
+        return self
+
+    def parameter_count(self, num_features: int, step_len: int) -> int:
+        width = self.d_model
+        attention = linear(width, 3 * width) + linear(width, width)
+        feed_forward = linear(width, FEED_FORWARD) + linear(FEED_FORWARD, width)
+        layer = attention + feed_forward + 2 * 2 * width  # two normalisations, each with scale and shift
+        return linear(num_features, width) + self.num_layers * layer + linear(width, 1)
+
+    def quirks(self, feature_set: str) -> tuple[str, ...]:
+        if self.num_layers == 1:
+            return ()
+        return (f"the {self.num_layers} encoder layers start from the same random weights",)
+
+    def _floats_per_layer(self, queries: int, step_len: int) -> int:
+        # a step keeps: the layer's input, query, key, value, attended values, two normalised sums, and the
+        # hidden units; dropout adds a mask and a product to each, and to the weights, which it has made one by one
+        kept = 8 * self.d_model + FEED_FORWARD
+        if self.dropout:
+            kept += 4 * self.d_model + 2 * FEED_FORWARD + 3 * self.nhead * step_len
+        return queries * kept
+
+
+class Transformer(_Encoding):
+    """Encoder of a transformer (Vaswani et al. 2017), the last step through a linear head."""
+
+    type: Literal["transformer"] = "transformer"
+
+    def floats_per_sample(self, num_features: int, step_len: int) -> int:
+        # of the last layer only the last step matters, whose keys and values are those of every step
+        before = (self.num_layers - 1) * self._floats_per_layer(step_len, step_len)
+        return before + step_len * 4 * self.d_model + self._floats_per_layer(1, step_len)
+
+
+class Localformer(_Encoding):
+    """Encoder with a convolution over neighbouring steps before each layer, then a GRU (Qlib's)."""
+
+    type: Literal["localformer"] = "localformer"
+
+    def parameter_count(self, num_features: int, step_len: int) -> int:
+        width = self.d_model
+        local = self.num_layers * linear(LOCAL_KERNEL * width, width)
+        return super().parameter_count(num_features, step_len) + local + recurrent(3, width, width, self.num_layers)
+
+    def quirks(self, feature_set: str) -> tuple[str, ...]:
+        return tuple(f"{line}, and so do their convolutions" for line in super().quirks(feature_set))
+
+    def floats_per_sample(self, num_features: int, step_len: int) -> int:
+        layers = self.num_layers * self._floats_per_layer(step_len, step_len)
+        return layers + step_len * self.num_layers * self.d_model * (1 + KEPT["GRU"])  # 1: the convolution
