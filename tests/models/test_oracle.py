@@ -105,6 +105,12 @@ def test_equals_qlib(shared: Path, case: Case) -> None:
 
 
 @pytest.mark.shared
+def test_no_stored_result_is_left_out(shared: Path) -> None:
+    stored = {path.stem for path in (shared / "oracle" / "models").glob("*.safetensors")}
+    assert {case.name for case in CASES} == stored
+
+
+@pytest.mark.shared
 @every_case
 def test_size_in_the_table_is_what_qlib_counted(shared: Path, case: Case) -> None:
     counted = json.loads((shared / "oracle" / "models" / "meta.json").read_text(encoding="utf-8"))
