@@ -23,8 +23,9 @@ class TCN(nn.Module):
     """Score windows [N, W, F] (or Alpha360's flat rows [N, F*W]) -> [N], features as channels.
 
     The score sees the last 1 + 2 (kernel_size - 1) (2^num_layers - 1) rows. Recipe "qlib" takes the rows of a
-    window for channels and its features for time, as Qlib's ``predict`` does with windows (its flat Alpha360 is
-    read rightly); ConfigError where there are not as many of these as of those.
+    window for channels and its features for time, as Qlib 0.9.7 does with windows when it predicts; older ones
+    do so in training too, as this does. ConfigError where there are not as many rows as features. Alpha360,
+    which Qlib gives as flat rows, it reads rightly.
     """
 
     def __init__(
