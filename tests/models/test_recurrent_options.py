@@ -147,6 +147,18 @@ def test_layer_by_layer_equals_torch(kind: str, written_out: bool, bidirectional
         torch.testing.assert_close(again[1], wanted[1], atol=1e-6, rtol=1e-5)
 
 
+@each_kind
+def test_dropout_between_layers_is_torchs(kind: str) -> None:
+    """Of one sample, values are dropped in the same order."""
+    torch.manual_seed(4)
+    torchs = {"gru": nn.GRU, "lstm": nn.LSTM}[kind](F, H, 3, batch_first=True, dropout=0.5)
+    ours = RegularisedRNN("GRU" if kind == "gru" else "LSTM", F, H, 3, dropout=0.5)
+    ours.load_state_dict(torchs.state_dict())
+    found, wanted = (seeded(rnn, windows(1))[0] for rnn in (ours, torchs))
+    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-5)
+    assert not torch.allclose(ours.eval()(windows(1))[0], wanted, atol=1e-3)
+
+
 @pytest.mark.parametrize("option", [name for name in OPTIONS if name not in ("bidirectional", "all")])
 @each_kind
 def test_stretches_of_time_change_no_number(kind: str, option: str) -> None:
@@ -349,7 +361,8 @@ def test_layer_norm_follows_its_equations(kind: str) -> None:
         c_NH_next = torch.sigmoid(forget) * c_NH + torch.sigmoid(enter) * torch.tanh(cell)
         seen = normal(c_NH_next) * p["norm_c_l0"] + p["norm_c_bias_l0"]
         wanted = torch.sigmoid(leave) * torch.tanh(seen)
-        found = rnn(x_NF[:, None], (h_NH[None], c_NH[None]))[1][0][0]
+        found, found_c = (value[0] for value in rnn(x_NF[:, None], (h_NH[None], c_NH[None]))[1])
+        torch.testing.assert_close(found_c, c_NH_next, atol=1e-12, rtol=1e-10)
     torch.testing.assert_close(found, wanted, atol=1e-12, rtol=1e-10)
 
 
