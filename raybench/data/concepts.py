@@ -147,12 +147,19 @@ def open_concepts(uri: storage.Uri) -> Concepts:
         parts = list(_parts(place))
         if not sum(len(part[0]) for part in parts):
             raise DataError(f"{place}: has no rows; want instrument, concept, start, end")
-        return _sorted(place, *(np.concatenate(column) for column in zip(*parts, strict=True)))
+        instruments, concepts, starts, lasts = zip(*parts, strict=True)
+        return _sorted(
+            place,
+            pa.chunked_array(instruments),
+            pa.chunked_array(concepts),
+            np.concatenate(starts),
+            np.concatenate(lasts),
+        )
     except DataError as error:
         raise DataError(f"data.concepts: {error}") from None
 
 
-Part = tuple[NDArray[np.str_], NDArray[np.str_], Moments, Moments]
+Part = tuple[Any, Any, Moments, Moments]  # instrument and concept are Arrow's text
 
 
 def _parts(place: str) -> Iterator[Part]:
@@ -178,8 +185,7 @@ def _check_columns(file: str, names: Sequence[str]) -> None:
 def _part(table: Any, file: str, first_row: int = 0) -> Part:
     """Rows as arrays, each span checked."""
     instrument_R, concept_R = (
-        np.asarray(typed.names(table.column(name), name=name, where=file, first_row=first_row), dtype=np.str_)
-        for name in COLUMNS[:2]
+        typed.names(table.column(name), name=name, where=file, first_row=first_row) for name in COLUMNS[:2]
     )
     start_R = typed.datetimes(table.column("start"), where=file, first_row=first_row)
     end_R = _ends(table.column("end"), file, first_row)
@@ -207,21 +213,27 @@ def _ends(column: Any, file: str, first_row: int) -> Moments:
     return np.where(open_R, FOREVER, end_R)
 
 
-def _sorted(
-    uri: str, instrument_R: NDArray[np.str_], concept_R: NDArray[np.str_], start_R: Moments, last_R: Moments
-) -> Concepts:
-    instruments, instrument_S = np.unique(instrument_R, return_inverse=True)
-    names, concept_S = np.unique(concept_R, return_inverse=True)
+def _sorted(uri: str, instrument_R: Any, concept_R: Any, start_R: Moments, last_R: Moments) -> Concepts:
+    instruments, instrument_S = _numbered(instrument_R)
+    names, concept_S = _numbered(concept_R)
     order = np.lexsort((last_R, start_R, concept_S, instrument_S))
     return Concepts(
         uri=uri,
-        names=tuple(names.tolist()),
-        instruments=tuple(instruments.tolist()),
-        instrument_S=instrument_S[order].astype(np.int64),
-        concept_S=concept_S[order].astype(np.int64),
+        names=names,
+        instruments=instruments,
+        instrument_S=instrument_S[order],
+        concept_S=concept_S[order],
         start_S=start_R[order],
         last_S=last_R[order],
     )
+
+
+def _numbered(texts: Any) -> tuple[tuple[str, ...], Int64]:
+    """Each text that occurs, sorted, and which of them each row has."""
+    encoded = texts.combine_chunks().dictionary_encode()
+    found = encoded.dictionary.to_pylist()
+    names = sorted(found)
+    return tuple(names), _codes(found, names)[encoded.indices.to_numpy()]
 
 
 def _codes(names: Sequence[str], wanted: Sequence[str]) -> Int64:
