@@ -1,0 +1,69 @@
+"""Every shipped configuration trains for two epochs, as a user would have it do, on the small market."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from raybench.cli import app
+from raybench.data.synthetic import UNIVERSE
+from raybench.train.artifact import load_run
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+SHORT = [
+    f"data.universe={UNIVERSE}",
+    "data.segments.train=[2014-09-01, 2015-03-31]",
+    "data.segments.valid=[2015-04-01, 2015-05-29]",
+    "data.segments.test=[2015-06-01, 2015-12-31]",
+    "train.max_epochs=2",
+    "train.batch_size=500",
+    "cluster.cpus_per_worker=1",
+]
+ON_TWO_WORKERS = {"alstm_alpha158": [], "gats_alpha158": ["train.dates_per_batch=2"]}
+"""One network that is given random windows, and one that is given whole dates."""
+
+
+@pytest.fixture(scope="session")
+def concepts(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Every instrument has one of five concepts, and every third another one for some months."""
+    rows = [(f"SYN{i:04d}", f"sector {i % 5}", "2014-01-01", "2016-12-31") for i in range(30)]
+    rows += [(f"SYN{i:04d}", "theme", "2014-12-01", "2015-04-30") for i in range(0, 30, 3)]
+    path = tmp_path_factory.mktemp("concepts") / "concepts.csv"
+    pd.DataFrame(rows, columns=["instrument", "concept", "start", "end"]).to_csv(path, index=False)
+    return str(path)
+
+
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_two_epochs(
+    config: Path, market_bars: str, concepts: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workers = 2 if config.stem in ON_TWO_WORKERS else 1
+    overrides = [
+        *SHORT,
+        *ON_TWO_WORKERS.get(config.stem, []),
+        f"data.bars={market_bars}",
+        f"cluster.num_workers={workers}",
+    ]
+    if config.stem.startswith("hist"):
+        overrides.append(f"data.concepts={concepts}")
+    code = app.run(["train", str(config), *overrides, "--out", str(tmp_path / "run"), "--json", "--quiet"])
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    summary = json.loads(printed.out.splitlines()[-1])
+    history = load_run(str(tmp_path / "run")).history
+    assert 1 <= len(history) <= 2
+    assert np.isfinite(history["train_loss"]).all()
+    assert math.isfinite(summary["valid_rank_ic"]) or history["valid_rank_ic"].isna().all()
+
+
+def test_two_workers_are_used_for_either_kind_of_batch() -> None:
+    stems = {path.stem for path in CONFIGS}
+    assert set(ON_TWO_WORKERS) <= stems
