@@ -3,10 +3,11 @@
 Shapes: N samples, W rows of lookback (oldest first), F features. Networks expect finite inputs:
 the processors have filled what was missing.
 
-A constructor takes the number of features, then its keys by name; ``step_len`` and ``recipe`` are passed to
-those that have such an argument. A network with the class attribute ``batches = "dates"`` compares the
-instruments of a date: it is called as network(x, sizes), where the N samples are one date after the other,
-``sizes`` long; without ``sizes`` all N are one date.
+A constructor takes the number of features, then its keys by name; ``step_len``, ``recipe`` and ``columns`` (the
+names of the features in a row of a window) are passed to those that have such an argument. A network with the
+class attribute ``batches = "dates"`` compares the instruments of a date: it is called as network(x, sizes), where
+the N samples are one date after the other, ``sizes`` long; without ``sizes`` all N are one date. A network with
+the method ``fit_directly`` takes no gradient steps (see ``models.direct``).
 
     network = build({"type": "gru"}, feature_set={"type": "alpha360"}, step_len=60)
     load_qlib_state(network, read_weights("csi300_gru.pkl"))
@@ -23,21 +24,46 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from raybench.config.alpha_names import ALPHA158_NAMES, ALPHA360_FIELDS
-from raybench.config.networks import AnyNetwork, ModelConfig
+from raybench.config.networks import AnyNetwork, CustomNetwork, ModelConfig
 from raybench.errors import ConfigError
+from raybench.models.alstm import ALSTM
+from raybench.models.custom import build_custom
+from raybench.models.gats import GATs
 from raybench.models.gru import GRU
+from raybench.models.hist import HIST
+from raybench.models.krnn import KRNN
 from raybench.models.layout import unflatten_alpha360
+from raybench.models.lightgbm import LightGBM
+from raybench.models.linear import Linear
+from raybench.models.localformer import Localformer
 from raybench.models.lstm import LSTM
+from raybench.models.mlp import MLP
+from raybench.models.persistence import Persistence
+from raybench.models.sandwich import Sandwich
+from raybench.models.tcn import TCN
+from raybench.models.transformer import Transformer
 from raybench.models.weights import load_qlib_state, read_weights
 
 __all__ = ["MODELS", "build", "load_qlib_state", "num_features", "read_weights", "takes_dates", "unflatten_alpha360"]
 
 RECIPES = ("raybench", "qlib")
-GIVEN = ("step_len", "recipe")
+GIVEN = ("step_len", "recipe", "columns")
 
 MODELS: Mapping[str, type[nn.Module]] = {
     "gru": GRU,
     "lstm": LSTM,
+    "alstm": ALSTM,
+    "transformer": Transformer,
+    "localformer": Localformer,
+    "tcn": TCN,
+    "krnn": KRNN,
+    "gats": GATs,
+    "hist": HIST,
+    "sandwich": Sandwich,
+    "mlp": MLP,
+    "linear": Linear,
+    "lightgbm": LightGBM,
+    "persistence": Persistence,
 }
 """Networks by name; ``config.networks`` has their keys."""
 
@@ -48,18 +74,21 @@ def build(
     """Make the network that a configuration's ``model`` asks for, with fresh weights.
 
     It maps windows [N, step_len, F] to scores [N], where F follows from ``feature_set``. ``recipe`` is for
-    networks that Qlib gets wrong: "qlib" is then wrong in the same way.
+    networks that Qlib gets wrong: "qlib" is then wrong in the same way. A type ``module.path:Class`` is imported.
     """
     if step_len < 1:
         raise ConfigError(f"data.step_len: want at least 1 row per window, got {step_len}")
     if recipe not in RECIPES:
         raise ConfigError(f"recipe: want {' or '.join(RECIPES)}, got {recipe!r}")
     keys = _validated(model)
+    offered = dict(zip(GIVEN, (step_len, recipe, feature_names(feature_set)), strict=True))
+    if isinstance(keys, CustomNetwork):
+        return build_custom(keys.type, keys.kwargs, num_features(feature_set), step_len=step_len, offered=offered)
     if keys.type not in MODELS:
         raise ConfigError(f"model.type: want one of {', '.join(MODELS)}, got {keys.type!r}")
     network = MODELS[keys.type]
     wanted = inspect.signature(network.__init__).parameters
-    given = {name: value for name, value in zip(GIVEN, (step_len, recipe), strict=True) if name in wanted}
+    given = {name: value for name, value in offered.items() if name in wanted}
     return network(num_features(feature_set), **keys.kwargs, **given)
 
 
@@ -70,13 +99,18 @@ def takes_dates(network: nn.Module) -> bool:
 
 def num_features(feature_set: Mapping[str, Any]) -> int:
     """Count the features per row of a window, F: the columns chosen, or all that the set has."""
+    return len(feature_names(feature_set))
+
+
+def feature_names(feature_set: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the features of a row [F] in their order; those of Alpha360 are its six fields."""
     kind, columns = feature_set.get("type"), feature_set.get("columns")
     if kind == "alpha360":
-        return len(ALPHA360_FIELDS)
+        return ALPHA360_FIELDS
     if columns:
-        return len(columns)
+        return tuple(columns)
     if kind == "alpha158":
-        return len(ALPHA158_NAMES)
+        return ALPHA158_NAMES
     raise ConfigError(f"data.feature_set: columns are needed to size a network for {kind!r}")
 
 
