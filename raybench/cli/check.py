@@ -46,7 +46,7 @@ def describe(config: Config) -> dict[str, Any]:
         "feature_set": data.feature_set.type,
         "num_features": features,
         "step_len": data.step_len,
-        "batch": [train.batch_size, data.step_len, features],
+        "batch": [_batch(config), data.step_len, features],
         "batch_mb_estimated": _batch_megabytes(config),
         "source": data.features or data.bars,
         "universe": data.universe,
@@ -83,10 +83,20 @@ def _workers(config: Config) -> str:
     return "one per GPU, else one with all free cores"
 
 
+def _batch(config: Config) -> int | str:
+    """Say what a step is given: a number of windows, or of whole dates."""
+    if config.model.batches == "dates":
+        return f"{config.train.dates_per_batch} dates"
+    return config.train.batch_size
+
+
 def _batch_megabytes(config: Config) -> float | None:
-    """Estimate windows and activations of one global batch (windows alone for a network of one's own)."""
+    """Estimate windows and activations of one global batch (windows alone for a network of one's own).
+
+    Nothing is said of a batch of whole dates, whose size is that of the universe.
+    """
     features, data = config.data.num_features, config.data
-    if features is None:
+    if features is None or config.model.batches == "dates":
         return None
     kept = config.model.floats_per_sample(features, data.step_len)
     window = data.step_len * features
@@ -96,7 +106,13 @@ def _batch_megabytes(config: Config) -> float | None:
 
 def missing_paths(config: Config) -> Iterator[str]:
     """Warn of sources that are not there (from here: a cluster may see other paths)."""
-    for key, uri in (("data.bars", config.data.bars), ("data.features", config.data.features)):
+    named = {
+        "data.bars": config.data.bars,
+        "data.features": config.data.features,
+        "data.concepts": config.data.concepts,
+        "model.pretrained": getattr(config.model, "pretrained", None),
+    }
+    for key, uri in named.items():
         if uri is None:
             continue
         try:
