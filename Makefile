@@ -39,7 +39,7 @@ setup: $(VENV)/.stamp
 $(VENV)/.stamp: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "raybench needs Python 3.11 or newer with venv on the PATH (or make PYTHON=...)"; exit 2; }
 	"$(PYTHON)" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,tensorboard]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,lightgbm,onnx,tensorboard]"
 	@touch $@
 
 $(QLIB)/.stamp: constraints-qlib.txt
