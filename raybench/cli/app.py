@@ -26,7 +26,9 @@ COMMANDS: Mapping[str, str] = {
     "train": "train",
     "score": "score",
     "evaluate": "evaluate",
+    "explain": "explain",
     "adopt": "adopt",
+    "export": "export",
     "models": "models",
 }
 """Module under ``raybench.cli`` of each command; a module registers its command with ``register(app)``."""

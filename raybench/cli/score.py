@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from raybench.cli.output import Output, command
+from raybench.cli.run_argument import TrustOption
 from raybench.errors import DataError
 
 
@@ -35,6 +36,7 @@ def score(
     ] = 0.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Score dates again that are there.")] = False,
     local: Annotated[bool, typer.Option("--local", help="Use this process alone, without Ray.")] = False,
+    trust: TrustOption = False,
 ) -> None:
     """Score every instrument of the universe, one table for each date."""
     from raybench.cluster import scoring
@@ -50,6 +52,7 @@ def score(
         min_coverage=min_coverage,
         overwrite=overwrite,
         local=local,
+        trust=trust,
         progress=out.progress,
     )
     if done.from_other_runs:

@@ -66,7 +66,7 @@ def adopt(config: Source, *, weights: str, out: str, progress: Progress = SILENT
 
 def _adopted_before(out: str, weights: str, digest: str) -> artifact.Run:
     """Return the run at ``out`` if it was made of these very weights."""
-    run = artifact.load_run(out)
+    run = artifact.load_run(out, trust=True)  # its configuration is the one that was given
     origin = run.manifest.get("adopted_from")
     if origin is None:
         raise RunError(f"{out} holds a run that was trained here; choose another --out")

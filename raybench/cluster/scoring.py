@@ -99,6 +99,7 @@ def score(
     min_coverage: float = 0.0,
     overwrite: bool = False,
     local: bool = False,
+    trust: bool = False,
     progress: Progress = SILENT,
 ) -> Scored:
     """Score every instrument of the universe on every date of a range; several runs are combined into one.
@@ -106,11 +107,12 @@ def score(
     The default range runs from the start of the first run's test segment to the last bar. Only dates that
     ``to`` lacks are done, unless ``overwrite``. A date on which fewer than ``min_coverage`` of the universe's
     members can be scored is left out and named. ``local`` uses this process alone, with equal results.
+    ``trust`` lets the runs import networks of their own.
     """
     began = time.monotonic()
-    runs = [load_run(uri) for uri in ([models] if isinstance(models, str) else models)]
+    runs = [load_run(uri, trust=trust) for uri in ([models] if isinstance(models, str) else models)]
     inputs = Inputs.open(bars, features)
-    universe = _checked_universe(runs, inputs, min_coverage)
+    universe = checked_universe(runs, inputs, min_coverage)
     to = storage.open_location(to).uri
     plan = plan_dates(
         inputs.calendar,
@@ -135,7 +137,7 @@ def score(
     return _summary(plan, target, results, time.monotonic() - began)
 
 
-def _checked_universe(runs: Sequence[Run], inputs: Inputs, min_coverage: float) -> str:
+def checked_universe(runs: Sequence[Run], inputs: Inputs, min_coverage: float) -> str:
     """Name the universe that all runs score; DataError if they differ or the inputs lack what they need."""
     names = list(dict.fromkeys(run.config.data.universe for run in runs))
     if len(names) > 1:

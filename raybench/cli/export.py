@@ -1,0 +1,47 @@
+"""``raybench export``: a run in a form that other programs read."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from raybench.cli.output import Output, command
+from raybench.cli.run_argument import TrustOption
+
+
+class Format(StrEnum):
+    """What can be written."""
+
+    ONNX = "onnx"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("export")(command(export))
+
+
+def export(
+    out: Output,
+    model: Annotated[str, typer.Option("--model", metavar="RUN", help="Run whose network is written.")],
+    to: Annotated[str, typer.Option("--to", metavar="FILE", help="File to write, local or s3://.")],
+    format: Annotated[Format, typer.Option("--format", help="onnx: the network, checked with onnxruntime.")],
+    trust: TrustOption = False,
+) -> None:
+    """Write the network of a run for programs without raybench."""
+    from raybench.score.onnx import export_onnx
+
+    assert format is Format.ONNX
+    done = export_onnx(model, to=to, trust=trust)
+    out.summary(
+        {
+            "file": to,
+            "format": format.value,
+            "run_id": done.run_id,
+            "inputs": {name: list(axes) for name, axes in done.inputs.items()},
+            "difference_to_torch": done.difference,
+            "bytes": done.bytes,
+        },
+        title=f"exported to {to}",
+    )
