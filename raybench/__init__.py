@@ -5,8 +5,8 @@
     raybench.train(raybench.config.load_config("config.yaml"), out="run")
     result = raybench.evaluate(scores_df, bars_df)
 
-Each verb is loaded when it is first used. ``train``, ``score`` and ``evaluate`` are packages too, so there
-the package itself is what is called.
+Each verb is loaded when it is first used. ``train``, ``score``, ``evaluate`` and ``explain`` are packages too,
+so there the package itself is what is called.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from raybench.cluster.adoption import adopt as adopt
+    from raybench.cluster.explaining import explain as explain
     from raybench.cluster.scoring import score as score
     from raybench.cluster.training import train as train
     from raybench.data.features import features as features
@@ -29,13 +30,14 @@ __version__ = "0.1.0"
 _VERBS: Mapping[str, str] = {
     "adopt": "raybench.cluster.adoption",
     "evaluate": "raybench.evaluate.evaluation",
+    "explain": "raybench.cluster.explaining",
     "features": "raybench.data.features",
     "score": "raybench.cluster.scoring",
     "train": "raybench.cluster.training",
 }
 """Module that defines the function of the same name."""
 
-_PACKAGES = ("evaluate", "score", "train")
+_PACKAGES = ("evaluate", "explain", "score", "train")
 
 
 class _CallablePackage(ModuleType):

@@ -16,7 +16,7 @@ def test_a_verb_is_its_function() -> None:
     assert "features" in dir(raybench)
 
 
-@pytest.mark.parametrize("name", ["train", "score", "evaluate"])
+@pytest.mark.parametrize("name", ["train", "score", "evaluate", "explain"])
 def test_a_package_can_be_called(name: str) -> None:
     package = getattr(raybench, name)
     assert callable(package)

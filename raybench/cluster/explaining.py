@@ -1,0 +1,164 @@
+"""Explaining a run: hidden states, gates, attention and gradients of one date in this process, importance on Ray.
+
+A feature or a lag is one Ray task of one CPU; network and panel lie in the object store once. Everything is
+computed on CPUs: a date is small, and cuDNN does not differentiate recurrent layers in evaluation mode.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import raybench
+from raybench.cluster.preparation import on_ray
+from raybench.cluster.scoring import Inputs, checked_universe
+from raybench.cluster.session import session
+from raybench.data import storage
+from raybench.data.frame import Run as Mapper
+from raybench.data.panel import scoring_panel
+from raybench.errors import DataError
+from raybench.explain.explanation import Explanation, explain_section
+from raybench.explain.importance import Importance, measure_importance
+from raybench.explain.job import REPORT, Origin, publish
+from raybench.explain.subject import CrossSection, Subject
+from raybench.progress import SILENT, Progress
+from raybench.score.planning import parse_day
+from raybench.train.artifact import Run, load_run
+
+REPEATS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """An explanation and where it lies; ``summary`` is the content of explain.json."""
+
+    explanation: Explanation
+    summary: Mapping[str, Any]
+    out: str
+    seconds: float
+
+    @property
+    def report(self) -> str:
+        """Address of the page."""
+        return storage.join(self.out, REPORT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Dates:
+    """The day that is explained, and the first and last of those of the importance."""
+
+    day: np.datetime64
+    first: np.datetime64
+    last: np.datetime64
+
+    @classmethod
+    def parse(cls, date: str, start: str | None, end: str | None, calendar: np.ndarray[Any, Any]) -> _Dates:
+        """Read them; DataError where the data have none of them."""
+        day = np.datetime64(parse_day("--date", date))
+        first = day if start is None else np.datetime64(parse_day("--start", start))
+        last = day if end is None else np.datetime64(parse_day("--end", end))
+        days = calendar.astype("datetime64[D]")
+        there = f"the data run from {days.min()} to {days.max()}"
+        if day not in days:
+            raise DataError(f"--date is {day}, a date without data; {there}")
+        if not ((first <= days) & (days <= last)).any():
+            raise DataError(f"no date from --start {first} to --end {last}; {there}")
+        return cls(day=day, first=first, last=last)
+
+
+def explain(
+    model: str,
+    *,
+    bars: str | None = None,
+    features: str | None = None,
+    date: str,
+    out: str,
+    start: str | None = None,
+    end: str | None = None,
+    instruments: Sequence[str] = (),
+    repeats: int = REPEATS,
+    seed: int = 0,
+    local: bool = False,
+    trust: bool = False,
+    progress: Progress = SILENT,
+) -> Explained:
+    """Explain what the run ``model`` does on ``date``, and publish tables and a report in ``out``.
+
+    Of several datetimes in a day the last is explained. Permutation importance is measured from ``start`` to
+    ``end``, each ``date`` unless given, with ``repeats`` permutations. ``instruments`` restricts tables with a row
+    per instrument to those named. ``local`` uses this process alone, with equal results. ``trust`` lets the run
+    import a network of its own.
+    """
+    began = time.monotonic()
+    if repeats < 1:
+        raise DataError(f"--repeats is {repeats}; want at least 1")
+    run = load_run(model, trust=trust)
+    inputs = Inputs.open(bars, features)
+    checked_universe([run], inputs, 0.0)
+    dates = _Dates.parse(date, start, end, inputs.calendar)
+    with nullcontext() if local else session(progress=progress):
+        mapper: Mapper = map if local else on_ray
+        subject = _subject(run, inputs, dates, mapper, progress)
+        section = _last_section(subject, dates.day, run)
+        importance = _importance(subject, dates, repeats, seed, mapper, progress)
+    progress.note(f"explaining {len(section)} instruments")
+    explanation = explain_section(subject, section, importance)
+    summary = publish(out, explanation, _origin(run, inputs, dates, seed), instruments)
+    return Explained(explanation=explanation, summary=summary, out=out, seconds=time.monotonic() - began)
+
+
+def _subject(run: Run, inputs: Inputs, dates: _Dates, mapper: Mapper, progress: Progress) -> Subject:
+    """Read everything from the first date that is asked for to the last."""
+    panel = scoring_panel(
+        run.config,
+        inputs.bars,
+        inputs.features,
+        run.processors,
+        min(dates.day, dates.first),
+        max(dates.day, dates.last),
+        run=mapper,
+        progress=progress,
+    )
+    return Subject(run.config, {name: value.numpy() for name, value in run.weights.items()}, panel)
+
+
+def _last_section(subject: Subject, day: np.datetime64, run: Run) -> CrossSection:
+    sections = list(subject.cross_sections(day, day + 1))
+    if not sections:
+        raise DataError(
+            f"--date is {day}, on which no member of universe {run.config.data.universe} has a row; choose another"
+        )
+    return sections[-1]
+
+
+def _importance(
+    subject: Subject, dates: _Dates, repeats: int, seed: int, mapper: Mapper, progress: Progress
+) -> Importance:
+    return measure_importance(
+        subject, dates.first, dates.last + 1, repeats=repeats, seed=seed, run=mapper, progress=progress
+    )
+
+
+def _origin(run: Run, inputs: Inputs, dates: _Dates, seed: int) -> Origin:
+    data = run.config.data
+    bars = {} if inputs.bars is None else {"Bars": f"{inputs.bars.uri} (fingerprint {inputs.bars.fingerprint[:16]})"}
+    features = {} if inputs.features is None else {"Features": inputs.features.uri}
+    return Origin(
+        model=run.uri,
+        run_id=run.run_id,
+        network=f"{run.config.model.type.upper()} on {data.feature_set.type}, universe {data.universe}",
+        inputs={
+            "Run": f"{run.uri} ({run.run_id})",
+            **bars,
+            **features,
+            "Made by": f"raybench {raybench.__version__}",
+        },
+        first=str(dates.first),
+        last=str(dates.last),
+        seed=seed,
+    )
