@@ -39,10 +39,10 @@ def check(out: Output, config: ConfigArgument, overrides: OverridesArgument = No
 def describe(config: Config) -> dict[str, Any]:
     """Say what a configuration would run, as far as it can be known without its data."""
     data, train = config.data, config.train
-    features = data.num_features
+    features, model = data.num_features, config.model.under(config.recipe)
     return {
-        "model": config.model.type,
-        "parameters": None if features is None else config.model.parameter_count(features, data.step_len),
+        "model": model.type,
+        "parameters": None if features is None else model.parameter_count(features, data.step_len),
         "feature_set": data.feature_set.type,
         "num_features": features,
         "step_len": data.step_len,
@@ -98,7 +98,7 @@ def _batch_megabytes(config: Config) -> float | None:
     features, data = config.data.num_features, config.data
     if features is None or config.model.batches == "dates":
         return None
-    kept = config.model.floats_per_sample(features, data.step_len)
+    kept = config.model.under(config.recipe).floats_per_sample(features, data.step_len)
     window = data.step_len * features
     total = config.train.batch_size * (window + (kept or 0)) * BYTES[config.train.precision]
     return round(total / 1e6, 1)

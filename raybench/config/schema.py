@@ -202,7 +202,7 @@ class Config(Part):
 
     @model_validator(mode="after")
     def _network_fits(self) -> Config:
-        wrong = list(self.model.misfits(self.data, self.cluster.num_workers))
+        wrong = list(self.model.misfits(self.data, self.cluster.num_workers, self.recipe))
         if wrong:
             raise problems_at(wrong)
         return self

@@ -7,6 +7,7 @@ A constructor takes the number of features, then its keys by name; ``step_len``,
 names of the features in a row of a window) are passed to those that have such an argument. A network with the
 class attribute ``batches = "dates"`` compares the instruments of a date: it is called as network(x, sizes), where
 the N samples are one date after the other, ``sizes`` long; without ``sizes`` all N are one date. A network with
+the attribute ``fitting`` finds it True while it is trained and validated, and False when it scores. A network with
 the method ``fit_directly`` takes no gradient steps (see ``models.direct``).
 
     network = build({"type": "gru"}, feature_set={"type": "alpha360"}, step_len=60)
@@ -40,6 +41,7 @@ from raybench.models.lstm import LSTM
 from raybench.models.mlp import MLP
 from raybench.models.persistence import Persistence
 from raybench.models.sandwich import Sandwich
+from raybench.models.tabnet import TabNet
 from raybench.models.tcn import TCN
 from raybench.models.transformer import Transformer
 from raybench.models.weights import load_qlib_state, read_weights
@@ -59,6 +61,7 @@ MODELS: Mapping[str, type[nn.Module]] = {
     "krnn": KRNN,
     "gats": GATs,
     "hist": HIST,
+    "tabnet": TabNet,
     "sandwich": Sandwich,
     "mlp": MLP,
     "linear": Linear,

@@ -22,11 +22,13 @@ from raybench.models.layout import as_windows
 class TCN(nn.Module):
     """Score windows [N, W, F] (or Alpha360's flat rows [N, F*W]) -> [N], features as channels.
 
-    The score sees the last 1 + 2 (kernel_size - 1) (2^num_layers - 1) rows. Recipe "qlib" takes the rows of a
-    window for channels and its features for time, as Qlib 0.9.7 does with windows when it predicts; older ones
-    do so in training too, as this does. ConfigError where there are not as many rows as features. Alpha360,
-    which Qlib gives as flat rows, it reads rightly.
+    The score sees the last 1 + 2 (kernel_size - 1) (2^num_layers - 1) rows. With recipe "qlib" it scores as
+    Qlib 0.9.7 predicts from windows: it takes their rows for channels and their features for time, although it
+    was trained and validated (``fitting``) the right way round. ConfigError where there are not as many rows as
+    features. Alpha360, which Qlib gives as flat rows, it reads rightly.
     """
+
+    fitting = False
 
     def __init__(
         self,
@@ -42,8 +44,8 @@ class TCN(nn.Module):
         super().__init__()
         # Alpha360 is known by its shape, so that a table with its columns counts as well.
         alpha360 = (num_features, step_len) == (len(ALPHA360_FIELDS), ALPHA360_STEPS)
-        self.num_features, self.rows_are_channels = num_features, recipe == "qlib" and not alpha360
-        if self.rows_are_channels and step_len != num_features:
+        self.num_features, self.scores_rows_as_channels = num_features, recipe == "qlib" and not alpha360
+        if self.scores_rows_as_channels and step_len != num_features:
             raise ConfigError(
                 f"data.step_len: tcn of recipe qlib takes rows for channels and needs as many as features, got "
                 f"{step_len} rows of {num_features}; set data.step_len to {num_features} or recipe to raybench"
@@ -55,7 +57,8 @@ class TCN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x_NWF = as_windows(x, self.num_features)
-        last_NC = self.tcn(x_NWF if self.rows_are_channels else x_NWF.transpose(1, 2))
+        rows_are_channels = self.scores_rows_as_channels and not self.fitting
+        last_NC = self.tcn(x_NWF if rows_are_channels else x_NWF.transpose(1, 2))
         score_N1: Tensor = self.linear(last_NC)
         return score_N1[:, 0]
 

@@ -21,9 +21,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -73,11 +74,23 @@ def fit(
     phases = [*pretraining_of(model), model]
     if options.compile:
         model.compile()
-    while not state.finished:
-        phase = phases[state.phase]
-        following = phases[state.phase + 1] if state.phase + 1 < len(phases) else None
-        _fit_phase(phase, following, feeds, options, recipe, world, state, on_epoch, progress)
+    with _told(model):
+        while not state.finished:
+            phase = phases[state.phase]
+            following = phases[state.phase + 1] if state.phase + 1 < len(phases) else None
+            _fit_phase(phase, following, feeds, options, recipe, world, state, on_epoch, progress)
     return state
+
+
+@contextmanager
+def _told(model: nn.Module) -> Iterator[None]:
+    """Tell a network that asks for it that it is being trained, or validated, not used."""
+    asks: Any = model if hasattr(model, "fitting") else SimpleNamespace()
+    asks.fitting = True
+    try:
+        yield
+    finally:
+        asks.fitting = False
 
 
 def pretraining_of(model: nn.Module) -> list[nn.Module]:

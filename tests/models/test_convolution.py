@@ -115,6 +115,15 @@ def test_tcn_of_qlib_takes_rows_for_channels() -> None:
     assert not torch.allclose(wrong(x_NWF), right(x_NWF), atol=1e-3)
 
 
+def test_tcn_of_qlib_is_trained_the_right_way_round() -> None:
+    right, wrong = make("tcn", features=20, step_len=20), make("tcn", features=20, step_len=20, recipe="qlib")
+    wrong.load_state_dict(right.state_dict())
+    x_NWF = windows(20, 20)
+    assert not torch.allclose(wrong(x_NWF), right(x_NWF))
+    wrong.fitting = True
+    assert torch.equal(wrong(x_NWF), right(x_NWF))
+
+
 def test_tcn_of_qlib_reads_alpha360_rightly() -> None:
     x_NWF = windows(60, 6)
     assert torch.equal(make("tcn", recipe="qlib")(x_NWF), make("tcn")(x_NWF))

@@ -12,9 +12,10 @@ import torch
 
 from raybench.data.panel import Segment
 from raybench.errors import TrainingError
+from raybench.models.gru import GRU
 from raybench.train.loop import fit
 from raybench.train.state import TrainState, from_bytes, to_bytes
-from tests.train.learnable import feeds, network, options, segment
+from tests.train.learnable import FEATURES, feeds, network, options, segment
 
 TRAIN, VALID = segment(seed=0), segment(seed=1)
 
@@ -49,6 +50,22 @@ def test_resumed_equals_unbroken_exactly(schedule: dict[str, object], optimizer:
     assert without_time(resumed) == without_time(whole)
     for name, value in whole.best_weights.items():
         assert torch.equal(value, resumed.best_weights[name])
+
+
+def test_a_network_that_asks_is_told_when_it_is_trained() -> None:
+    class Asks(GRU):
+        fitting = False
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            told.append(self.fitting)
+            return super().forward(x)
+
+    told: list[bool] = []
+    model, wanted = Asks(FEATURES, hidden_size=4, num_layers=1), options(max_epochs=1)
+    fit(model, feeds(TRAIN, VALID, wanted), wanted)
+    assert told
+    assert all(told)
+    assert not model.fitting
 
 
 def test_early_stop_keeps_the_best_weights_and_needs_strict_improvement() -> None:

@@ -24,6 +24,9 @@ class ALSTM(ModelConfig):
     dropout: Share = 0.0
     rnn_type: Literal["GRU", "LSTM"] = "GRU"
 
+    def under(self, recipe: str) -> ModelConfig:
+        return self.model_copy(update={"rnn_type": "GRU"}) if recipe == "qlib" else self
+
     def parameter_count(self, num_features: int, step_len: int) -> int:
         hidden = self.hidden_size
         attention = linear(hidden, hidden // 2) + hidden // 2

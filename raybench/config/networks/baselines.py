@@ -104,7 +104,7 @@ class Persistence(ModelConfig):
     def floats_per_sample(self, num_features: int, step_len: int) -> int:
         return 0
 
-    def misfits(self, data: DataConfig, num_workers: int | None) -> Iterator[Misfit]:
+    def misfits(self, data: DataConfig, num_workers: int | None, recipe: str) -> Iterator[Misfit]:
         kind, names = data.feature_set.type, data.feature_set.names
         if self.column is not None and kind != "table" and not re.fullmatch(r"CLOSE[1-9]\d*|ROC\d+", self.column):
             text = f"want a past close over today's, such as {'CLOSE1' if kind == 'alpha360' else 'ROC5'}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from raybench.config.networks.network import ModelConfig, linear, recurrent
+from raybench.config.data import DataConfig
+from raybench.config.networks.network import Misfit, ModelConfig, linear, recurrent
 from raybench.config.strict import Count, Share, problem
 
 FLATTENED = (
@@ -53,10 +55,21 @@ class TCN(ModelConfig):
             steps, width = (steps + 1) // 2, self.n_chans
         return total
 
+    def misfits(self, data: DataConfig, num_workers: int | None, recipe: str) -> Iterator[Misfit]:
+        yield from super().misfits(data, num_workers, recipe)
+        features = data.num_features
+        wrong = recipe == "qlib" and data.feature_set.type != "alpha360" and features != data.step_len
+        if wrong and features is not None:
+            text = f"tcn of recipe qlib scores rows as channels and needs as many as features ({features})"
+            yield ("data", "step_len"), f"{text}, got {data.step_len}; or set recipe to raybench", data.step_len
+
     def quirks(self, feature_set: str) -> tuple[str, ...]:
         if feature_set == "alpha360":
             return ()
-        return ("the network takes the rows of a window for channels and convolves over its features",)
+        return (
+            "scores take the rows of a window for channels and convolve over its features, although the network is "
+            "trained and validated the right way round",
+        )
 
 
 class KRNN(ModelConfig):

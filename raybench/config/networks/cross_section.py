@@ -58,8 +58,8 @@ class HIST(_CrossSection):
 
     type: Literal["hist"] = "hist"
 
-    def misfits(self, data: DataConfig, num_workers: int | None) -> Iterator[Misfit]:
-        yield from super().misfits(data, num_workers)
+    def misfits(self, data: DataConfig, num_workers: int | None, recipe: str) -> Iterator[Misfit]:
+        yield from super().misfits(data, num_workers, recipe)
         if data.concepts is None:
             text = "is required by hist: a table of instrument, concept, start, end (Parquet or CSV)"
             yield ("data", "concepts"), text, None

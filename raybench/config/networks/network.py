@@ -39,6 +39,10 @@ class ModelConfig(Part):
         """The network's own arguments, without ``type``."""
         return self.model_dump(exclude={"type"})
 
+    def under(self, recipe: str) -> ModelConfig:
+        """Return what a recipe makes of the keys: under qlib some have no effect."""
+        return self
+
     def parameter_count(self, num_features: int, step_len: int) -> int | None:
         """Count trainable parameters for windows of ``step_len`` x ``num_features``; None if not known here."""
         return None
@@ -47,7 +51,7 @@ class ModelConfig(Part):
         """Estimate the floats a sample keeps from forward to backward pass, its window excluded."""
         return None
 
-    def misfits(self, data: DataConfig, num_workers: int | None) -> Iterator[Misfit]:
+    def misfits(self, data: DataConfig, num_workers: int | None, recipe: str) -> Iterator[Misfit]:
         """Name the keys of other parts of a configuration that this network cannot work with."""
         if self.one_process and (num_workers or 1) > 1:
             text = f"{self.type} is fitted by one process; want 1 or null, got {num_workers}"
