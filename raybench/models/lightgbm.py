@@ -81,6 +81,11 @@ class LightGBM(nn.Module):
             )
         except lightgbm.basic.LightGBMError as error:
             raise TrainingError(f"lightgbm: {next(iter(str(error).splitlines()), error)}; check model.*") from error
+        if not booster.feature_importance().any():
+            raise TrainingError(
+                "lightgbm: no split was worth making, so all scores would be equal; lower model.lambda_l1, "
+                "model.lambda_l2 or model.min_child_samples, which suit many more samples"
+            )
         text = booster.model_to_string(num_iteration=booster.best_iteration)
         self.booster = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).clone()
         self._opened = None

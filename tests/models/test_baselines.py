@@ -241,6 +241,12 @@ def test_trees_take_missing_features_and_leave_out_what_weighs_nothing() -> None
         fitted(TREES, x_SWF, label_S, torch.zeros(SAMPLES))
 
 
+def test_trees_without_a_split_are_refused() -> None:
+    pytest.importorskip("lightgbm")
+    with pytest.raises(TrainingError, match=r"lower model\.lambda_l1"):
+        fitted({**TREES, "lambda_l1": 1e6}, *(part.float() for part in drawn()))
+
+
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raybench.models.lightgbm.find_spec", lambda name: None)
     with pytest.raises(RunError, match=r"pip install 'raybench\[lightgbm\]'"):
