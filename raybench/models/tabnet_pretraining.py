@@ -3,9 +3,10 @@
 Shapes: N samples, K inputs (flat rows). Of every sample a random part S of the inputs (1 hidden, 0 not) is set to 0
 and kept from the masks; encoder and decoder are to give it back. The loss of a batch is
 
-    sum over samples and inputs of (S (given back - x) / s)^2 / N, s^2 the variance of the input in the batch
+    sum over samples and inputs of (S (given back - x) / s)^2 / N, s^2 the variance of the input
 
-so that every input counts the same, however far it varies. An input that is constant in the batch does not count.
+so that every input counts the same, however far it varies. The variance is that of this worker's part of the batch, as
+in batch normalisation; an input that is constant there does not count.
 The decoder serves only here.
 """
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from raybench.models.layout import as_flat_rows
-from raybench.models.objective import GroupSum, LossBatch
+from raybench.models.objective import LossBatch
 from raybench.models.tabnet_layers import Decoder, Encoder
 
 CONSTANT = 1e-10  # variance of what differs by rounding alone: inputs are of the order of 1
@@ -47,29 +48,16 @@ class MaskedReconstruction(nn.Module):
         return self.decoder(found), hidden_NK, x_NK
 
     def loss(self, outputs: Reconstructed, batch: LossBatch) -> Tensor:
-        """Sum over the samples of this worker; the variances are those of the whole batch."""
+        """Sum over the samples of this worker that weigh anything."""
         back_NK, hidden_NK, x_NK = outputs
-        weight_N = torch.ones_like(batch.label_B) if batch.weight_B is None else batch.weight_B
-        taking_part_N = (weight_N > 0).to(x_NK.dtype)
-        if self._qlib_loss:
-            variance_K = back_NK.var(dim=0, correction=0)
-        else:
-            variance_K = _variance(x_NK.detach(), taking_part_N, batch.group_sum)
+        variance_K = (back_NK if self._qlib_loss else x_NK).var(dim=0, correction=0)
         varies_K = variance_K > CONSTANT
         precision_K = torch.where(varies_K, 1.0 / torch.where(varies_K, variance_K, 1.0), 0.0)
-        error_NK = (hidden_NK * (back_NK - x_NK)).square() * precision_K
-        return (taking_part_N * error_NK.sum(dim=1)).sum()
+        error_N = ((hidden_NK * (back_NK - x_NK)).square() * precision_K).sum(dim=1)
+        return error_N.sum() if batch.weight_B is None else (error_N * (batch.weight_B > 0)).sum()
 
     def _mask(self, x_NK: Tensor) -> Tensor:
         if self.training:
             return torch.rand_like(x_NK).lt(self._ps).to(x_NK.dtype)
         fixed = torch.Generator().manual_seed(MASK_SEED)
         return torch.rand(x_NK.shape, generator=fixed).lt(self._ps).to(x_NK)
-
-
-def _variance(x_NK: Tensor, taking_part_N: Tensor, group_sum: GroupSum) -> Tensor:
-    """Return the variance [K] of each input over the samples of the whole batch that take part."""
-    count = group_sum(taking_part_N.sum()[None])
-    part_N1 = taking_part_N[:, None]
-    mean_K = group_sum((part_N1 * x_NK).sum(dim=0)) / count
-    return group_sum((part_N1 * (x_NK - mean_K).square()).sum(dim=0)) / count

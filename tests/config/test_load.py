@@ -217,6 +217,8 @@ QLIBS: dict[str, tuple[int, int, int | None, float]] = {
     "gats_alpha158": (63_809, 200, None, 0.0),
     "gats_alpha360": (60_225, 200, None, 0.0),
     "hist_alpha360": (80_897, 200, None, 0.0),
+    "tabnet_alpha158": (461_093, 100, 4096, 0.0),
+    "tabnet_alpha360": (567_345, 100, 4096, 0.0),
     "sandwich_alpha360": (4_937, 200, 2000, 0.0),
 }
 

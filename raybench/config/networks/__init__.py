@@ -15,6 +15,7 @@ from raybench.config.networks.cross_section import HIST, GATs
 from raybench.config.networks.mlp import MLP
 from raybench.config.networks.network import Batches, ModelConfig
 from raybench.config.networks.recurrent import GRU, LSTM
+from raybench.config.networks.tabnet import TabNet
 from raybench.config.strict import nearest, problem, problem_at, show
 
 __all__ = ["CUSTOM_TYPE", "NETWORKS", "AnyNetwork", "Batches", "CustomNetwork", "ModelConfig", "parse_network"]
@@ -31,6 +32,7 @@ NETWORKS: Mapping[str, type[ModelConfig]] = {
     "krnn": KRNN,
     "gats": GATs,
     "hist": HIST,
+    "tabnet": TabNet,
     "sandwich": Sandwich,
     "mlp": MLP,
     "linear": Linear,
