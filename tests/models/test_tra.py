@@ -291,5 +291,5 @@ def test_data_must_fit_the_memory(changes: dict[str, Any], key: str | None) -> N
     years = {name: [f"{year}-01-01", f"{year}-12-31"] for name, year in (("train", 10), ("valid", 11), ("test", 12))}
     segments = {name: [f"20{day}" for day in days] for name, days in years.items()}
     data = DataConfig.model_validate({"bars": "bars", "segments": segments, **changes})
-    found = [".".join(map(str, loc)) for loc, _, _ in keys().misfits(data, None)]
+    found = [".".join(map(str, loc)) for loc, _, _ in keys().misfits(data, None, "raybench")]
     assert found == ([] if key is None else [key])

@@ -63,9 +63,9 @@ class TRA(ModelConfig):
             raise problem_at("model_config", "num_heads", text=f"{heads} heads do not divide hidden_size {width}")
         return self
 
-    def misfits(self, data: DataConfig, num_workers: int | None) -> Iterator[Misfit]:
+    def misfits(self, data: DataConfig, num_workers: int | None, recipe: str) -> Iterator[Misfit]:
         """A loss must not be remembered before it is known, and some dates of a window must be known."""
-        yield from super().misfits(data, num_workers)
+        yield from super().misfits(data, num_workers, recipe)
         if data.horizon is not None and self.horizon < data.horizon:
             text = f"{self.horizon} is too early: data.label is known {data.horizon} dates later; want {data.horizon}"
             yield ("model", "horizon"), text, self.horizon
