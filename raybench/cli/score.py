@@ -25,6 +25,10 @@ def score(
     features: Annotated[
         str | None, typer.Option("--features", metavar="FEATURES", help="Feature table to score from.")
     ] = None,
+    concepts: Annotated[
+        str | None,
+        typer.Option("--concepts", metavar="FILE", help="Concept table (default: the one the run was trained with)."),
+    ] = None,
     start: Annotated[
         str | None, typer.Option("--start", metavar="DATE", help="First date (default: of the test segment).")
     ] = None,
@@ -45,6 +49,7 @@ def score(
         model,
         bars=bars,
         features=features,
+        concepts=concepts,
         to=to,
         start=start,
         end=end,

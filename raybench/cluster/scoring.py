@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,7 @@ def score(
     *,
     bars: str | None = None,
     features: str | None = None,
+    concepts: str | None = None,
     to: str,
     start: str | None = None,
     end: str | None = None,
@@ -107,10 +108,13 @@ def score(
     The default range runs from the start of the first run's test segment to the last bar. Only dates that
     ``to`` lacks are done, unless ``overwrite``. A date on which fewer than ``min_coverage`` of the universe's
     members can be scored is left out and named. ``local`` uses this process alone, with equal results.
+    ``concepts`` takes the place of the concept table that a run was trained with, which may know the newest dates.
     ``trust`` lets the runs import networks of their own.
     """
     began = time.monotonic()
     runs = [load_run(uri, trust=trust) for uri in ([models] if isinstance(models, str) else models)]
+    if concepts is not None:
+        runs = [with_concepts(run, concepts) for run in runs]
     inputs = Inputs.open(bars, features)
     universe = checked_universe(runs, inputs, min_coverage)
     to = storage.open_location(to).uri
@@ -135,6 +139,15 @@ def score(
         with session(progress=progress):
             results = _score_on_ray(runs, inputs, plan, target, progress)
     return _summary(plan, target, results, time.monotonic() - began)
+
+
+def with_concepts(run: Run, concepts: str) -> Run:
+    """Return a run that is scored with another concept table; DataError if its network has no use for one."""
+    data = run.config.data
+    if data.concepts is None:
+        raise DataError(f"--concepts {concepts}: {run.uri} was trained without concepts; leave --concepts out")
+    changed = data.model_copy(update={"concepts": storage.open_location(concepts).uri})
+    return replace(run, config=run.config.model_copy(update={"data": changed}))
 
 
 def checked_universe(runs: Sequence[Run], inputs: Inputs, min_coverage: float) -> str:

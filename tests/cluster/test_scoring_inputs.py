@@ -230,3 +230,28 @@ def test_several_datetimes_in_a_day_are_ranked_and_published_together(
     score(runs, bars=hourly_bars, to=str(tmp_path / "both"), start=day, end=day, local=True)
     for _, here in read_scores(str(tmp_path / "both")).groupby("datetime"):
         assert here["score"].mean() == pytest.approx(0, abs=1e-6), "standardised within the datetime"
+
+
+def test_a_newer_concept_table_takes_the_place_of_the_old(
+    run: str, make_config: MakeConfig, make_run: MakeRun, market_bars: str, tmp_path: Path
+) -> None:
+    """It changes scores from the first day that it says something else about."""
+    frame = pd.DataFrame({"instrument": [f"SYN{i:04d}" for i in range(30)], "start": "2014-01-01", "end": "2016-12-31"})
+    frame["concept"] = [f"sector {i % 4}" for i in range(30)]
+    newer = pd.concat([frame, frame[::3].assign(concept="theme", start="2015-11-12")])
+    for name, table in (("old", frame), ("new", newer)):
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    hist = {"model": "{type: hist, hidden_size: 8}", "train__dates_per_batch": 2}
+    model = make_run(make_config(**hist, data__concepts=str(tmp_path / "old.csv")))
+    for name, concepts in (("as trained", None), ("newer", str(tmp_path / "new.csv"))):
+        to = str(tmp_path / name)
+        score(model, bars=market_bars, concepts=concepts, to=to, start=START, end=T, local=True)
+    before, after = (
+        read_scores(str(tmp_path / name)).set_index("datetime")["score"] for name in ("as trained", "newer")
+    )
+    assert before[:"2015-11-11"].equals(after[:"2015-11-11"])
+    changed = (before != after)["2015-11-12":].groupby(level=0).mean()
+    assert len(changed) > 3
+    assert (changed > 0.5).all()
+    with pytest.raises(DataError, match="was trained without concepts"):
+        score(run, bars=market_bars, concepts=str(tmp_path / "new.csv"), to=str(tmp_path / "no"), local=True)
