@@ -52,6 +52,7 @@ class Encoder(nn.Module):
         a_NA = self.first_step(x_NK, self.shared)[:, self._n_d :]
         found_ND = x_NK.new_zeros(x_NK.shape[0], self._n_d)
         for step in self.steps:
+            assert isinstance(step, DecisionStep)
             mask_NK = step.mask(a_NA, prior_NK)
             if not self._forgets:
                 prior_NK = prior_NK * (self._relax - mask_NK)
