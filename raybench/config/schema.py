@@ -184,23 +184,6 @@ class Config(Part):
     recipe: Literal["raybench", "qlib"] = "raybench"
 
     @model_validator(mode="after")
-    def _space_is_valid(self) -> Config:
-        """Try the ends of every range searched, each alone."""
-        if self.tune.space is None:
-            return self
-        tree = self.model_dump(by_alias=True, exclude={"tune"})
-        wrong = []
-        for key, distribution in self.tune.space.items():
-            for value in distribution.extremes:
-                text = _problem_of(tree, key, value)
-                if text:
-                    wrong.append((("tune", "space", key), text, value))
-                    break
-        if wrong:
-            raise problems_at(wrong)
-        return self
-
-    @model_validator(mode="after")
     def _network_fits(self) -> Config:
         wrong = list(self.model.misfits(self.data, self.cluster.num_workers, self.recipe))
         if wrong:
@@ -224,6 +207,23 @@ class Config(Part):
                 f"{self.cluster.num_workers}; want at least as many dates as workers"
             )
             raise problem_at("train", "dates_per_batch", text=text, given=self.train.dates_per_batch)
+        return self
+
+    @model_validator(mode="after")
+    def _space_is_valid(self) -> Config:
+        """Try the ends of every range searched, each alone."""
+        if self.tune.space is None:
+            return self
+        tree = self.model_dump(by_alias=True, exclude={"tune"})
+        wrong = []
+        for key, distribution in self.tune.space.items():
+            for value in distribution.extremes:
+                text = _problem_of(tree, key, value)
+                if text:
+                    wrong.append((("tune", "space", key), text, value))
+                    break
+        if wrong:
+            raise problems_at(wrong)
         return self
 
     @property
