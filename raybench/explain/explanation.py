@@ -22,7 +22,7 @@ from raybench.explain.trace import Attention, trace
 from raybench.score.predictor import repeatable
 
 NO_HIDDEN = "nothing in the network has an entry for every step"
-NO_GATES = "the network has no GRU or LSTM layer with torch's equations"
+NO_GATES = "the network has no GRU or LSTM layer without layer norm"
 NO_ATTENTION = "the network has no attention"
 NO_GRADIENTS = "the network cannot be differentiated by its input"
 

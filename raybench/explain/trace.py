@@ -2,9 +2,10 @@
 
 Hidden states are the outputs of recurrent layers (every layer of a stack, which its gates give), of encoder
 layers (whatever holds a ``torch.nn.MultiheadAttention``) and of modules whose attribute ``explains`` is
-"hidden"; where a network has none of these, the last output that still has an entry for every step. Attention is
-what every ``torch.nn.Softmax``, every ``torch.nn.MultiheadAttention`` and every module whose attribute ``explains``
-is "attention" returns.
+"hidden"; where a network has none of these, the last output of a module with weights that still has an entry for
+every step ([N, W, H], or [N, H, W] where the weights are those of convolutions). Attention is what every
+``torch.nn.Softmax``, every ``torch.nn.MultiheadAttention`` and every module whose attribute ``explains`` is
+"attention" returns.
 
 Shapes: N samples, W steps (oldest first), H hidden units.
 """
@@ -87,7 +88,8 @@ class _Watch:
             hooks.enter_context(module.register_forward_hook(lambda m, given, out: self._recurred(name, m, given, out)))
         else:
             chosen = explains == "hidden" or any(isinstance(part, nn.MultiheadAttention) for part in module.children())
-            hooks.enter_context(module.register_forward_hook(lambda m, _, out: self._passed(name, m, out, chosen)))
+            seen = self._encoded if chosen else self._passed
+            hooks.enter_context(module.register_forward_hook(lambda m, _, out: seen(name, m, out)))
 
     def seen(self) -> Trace:
         return Trace(hidden=self.hidden or self.last, gates=self.gates, attention=self.attention)
@@ -115,18 +117,16 @@ class _Watch:
             self.gates[place] = layer
             self.hidden[place] = layer.hidden_NWH
 
-    def _passed(self, name: str, module: nn.Module, output: Any, chosen: bool) -> None:
+    def _encoded(self, name: str, module: nn.Module, output: Any) -> None:
         parts = [part for part in module.children() if isinstance(part, nn.MultiheadAttention)]
-        value = self._oriented(
-            output,
-            time_first=bool(parts) and not parts[0].batch_first,
-            channels_first=any(isinstance(part, nn.Conv1d) for part in module.modules()),
-        )
-        if value is None:
-            return
-        if chosen:
+        value = self._oriented(output, time_first=bool(parts) and not parts[0].batch_first)
+        if value is not None:
             self.hidden[_free(name, self.hidden)] = value
-        else:
+
+    def _passed(self, name: str, module: nn.Module, output: Any) -> None:
+        weights = [weight.dim() for weight in module.parameters()]
+        value = self._oriented(output, channels_first=3 in weights)
+        if value is not None and weights:
             self.last = {name: value}
 
     def _oriented(self, output: Any, *, time_first: bool = False, channels_first: bool = False) -> Tensor | None:
@@ -137,10 +137,9 @@ class _Watch:
         samples, steps = self.samples, self.steps
         if time_first:
             return value.transpose(0, 1) if value.shape[:2] == (steps, samples) else None
-        as_is, turned = value.shape[:2] == (samples, steps), value.shape[::2] == (samples, steps)
-        if turned and (channels_first or not as_is):
-            return value.transpose(1, 2)
-        return value if as_is else None
+        if channels_first:
+            return value.transpose(1, 2) if value.shape[::2] == (samples, steps) else None
+        return value if value.shape[:2] == (samples, steps) else None
 
 
 def _ask_for_weights(

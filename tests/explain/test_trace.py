@@ -20,7 +20,7 @@ SMALL = {
     "transformer": {"d_model": 8, "nhead": 2, "num_layers": 2},
     "localformer": {"d_model": 8, "nhead": 2, "num_layers": 1},
     "krnn": {"cnn_dim": 4, "rnn_dim": 5, "rnn_dups": 2, "rnn_layers": 1},
-    "tcn": {"n_chans": 5, "kernel_size": 2, "num_layers": 2},
+    "tcn": {"n_chans": W, "kernel_size": 2, "num_layers": 3},  # as many channels as steps
     "gats": {"hidden_size": 6, "num_layers": 1},
 }
 
@@ -68,6 +68,15 @@ def test_layers_that_take_time_first_are_turned() -> None:
     seen = seen_in(network("localformer"))
     assert set(seen.gates) == {"rnn.l0"}
     assert any(name.startswith("transformer_encoder") for name in seen.hidden)
+
+
+def test_convolutions_have_channels_first() -> None:
+    net = network("tcn")
+    ((name, h_NWH),) = seen_in(net).hidden.items()
+    torch.manual_seed(1)
+    first_NHW = net.tcn.network[0](torch.randn(N, W, F).transpose(1, 2))  # type: ignore[index,operator,union-attr]
+    assert name == "tcn.network.0"
+    torch.testing.assert_close(h_NWH, first_NHW.transpose(1, 2).detach())
 
 
 def test_attention_over_time_adds_up_to_one() -> None:
