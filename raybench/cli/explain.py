@@ -26,6 +26,10 @@ def explain(
     features: Annotated[
         str | None, typer.Option("--features", metavar="FEATURES", help="Feature table to score from.")
     ] = None,
+    concepts: Annotated[
+        str | None,
+        typer.Option("--concepts", metavar="FILE", help="Concept table (default: the one the run was trained with)."),
+    ] = None,
     start: Annotated[
         str | None, typer.Option("--start", metavar="DATE", help="First date of the importance (default: --date).")
     ] = None,
@@ -49,6 +53,7 @@ def explain(
         model,
         bars=bars,
         features=features,
+        concepts=concepts,
         date=date,
         out=to,
         start=start,

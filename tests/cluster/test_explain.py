@@ -84,6 +84,35 @@ def test_an_instrument_alone_and_a_network_with_attention(
     assert f"Gradients of {name}" not in Path(done.report).read_text()
 
 
+def test_a_network_that_compares_instruments_and_their_concepts(
+    make_config: MakeConfig, make_run: MakeRun, market_bars: str, tmp_path: Path
+) -> None:
+    frame = pd.DataFrame({"instrument": [f"SYN{i:04d}" for i in range(30)], "start": "2014-01-01", "end": "2016-12-31"})
+    for name, kinds in (("old", 4), ("new", 5)):
+        frame.assign(concept=[f"sector {i % kinds}" for i in range(30)]).to_csv(tmp_path / f"{name}.csv", index=False)
+    config = make_config(
+        model="{type: hist, hidden_size: 8}", train__dates_per_batch=2, data__concepts=str(tmp_path / "old.csv")
+    )
+    done = explain(
+        make_run(config),
+        bars=market_bars,
+        concepts=str(tmp_path / "new.csv"),
+        date=DAY,
+        out=str(tmp_path / "e"),
+        repeats=1,
+        local=True,
+    )
+    assert done.summary["attention"] == {
+        "concept_attention": ["instrument", "place"],
+        "hidden_attention": ["instrument", "other"],
+    }
+    assert done.summary["gradients_of"] == "sum"
+    attention = table(tmp_path / "e", "attention")
+    assert set(attention["place"].dropna()) == set(range(5))
+    sums = attention.groupby(["source", "instrument"])["weight"].sum()
+    np.testing.assert_allclose(sums, 1.0, atol=1e-5)
+
+
 def test_the_newest_date_has_no_label(run: str, market_bars: str, tmp_path: Path) -> None:
     done = explain(run, bars=market_bars, date="2015-12-31", out=str(tmp_path), repeats=1, local=True)
     assert done.summary["importance"]["measure"] == "score_change"
