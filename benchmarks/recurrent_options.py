@@ -1,6 +1,6 @@
 """What each option of ``gru`` does for Rank IC, on synthetic markets with a planted signal.
 
-    python benchmarks/recurrent_options.py [--seeds 4] [--epochs 8] [--instruments 50] [--years 5]
+    python benchmarks/recurrent_options.py [--seeds 4] [--epochs 8] [--instruments 50] [--years 5] [--only OPTION ...]
 
 Each seed has a market and initial weights of its own, the same for every option, so options are compared seed
 by seed with the plain network. Early stopping on validation Rank IC as in the demo; the test segment is scored
@@ -68,9 +68,11 @@ def main() -> None:
     made.add_argument("--instruments", type=int, default=50)
     made.add_argument("--years", type=float, default=5.0)
     made.add_argument("--threads", type=int, default=1)
+    made.add_argument("--only", nargs="+", metavar="OPTION", choices=[name.partition(":")[0] for name in OPTIONS])
     given = made.parse_args()
     torch.set_num_threads(given.threads)
-    runs: dict[str, list[Trained]] = {name: [] for name in OPTIONS}
+    wanted = [name for name in OPTIONS if name == PLAIN or not given.only or name.partition(":")[0] in given.only]
+    runs: dict[str, list[Trained]] = {name: [] for name in wanted}
     attainable = []
     for seed in range(given.seeds):
         market = make_market(seed, instruments=given.instruments, years=given.years)
@@ -80,8 +82,8 @@ def main() -> None:
             panel = build_panel(config, bars, None)
         first, last = config.data.segments.test
         attainable.append(market.attainable(str(first), str(last)))
-        for name, keys in OPTIONS.items():
-            runs[name].append(trained(config, panel, keys))
+        for name in wanted:
+            runs[name].append(trained(config, panel, OPTIONS[name]))
             print(f"seed {seed}, {name}: {runs[name][-1]}", flush=True)
     print(f"\n{panel.counts['train']:,} training windows a seed; attainable on test: {mean(attainable):.4f}\n")
     print("\n".join(table(runs)))
