@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from raybench.config.strict import nearest
 from raybench.errors import ConfigError
+from raybench.models.inputs import extra_inputs
 
 _NOT_THEIRS = ("<", *(str(Path(file).parent) for file in (importlib.__file__, torch.__file__, __file__)))
 
@@ -102,16 +103,23 @@ def _checked(
     for argument in own:
         if argument.default is argument.empty and argument.name in names and argument.name not in keys:
             raise ConfigError(f"model.{argument.name}: {kind} wants this; add the key")
+    if offered.get("second_features") is not None and "second_features" not in arguments:
+        raise ConfigError(f"data.second: {kind} has no argument second_features, so it takes one window; want null")
     return {name: value for name, value in offered.items() if name in arguments}
 
 
 def _try(network: nn.Module, kind: str, num_features: int, step_len: int) -> None:
     """Score two windows, which draws nothing from the global generator and leaves no trace in the network."""
-    x_NWF = torch.randn(2, step_len, num_features, generator=torch.Generator().manual_seed(0))
+    draw = torch.Generator().manual_seed(0)
+    x_NWF = torch.randn(2, step_len, num_features, generator=draw)
+    named = {
+        name: torch.rand(2, *(size or step_len for size in sizes), generator=draw)
+        for name, sizes in extra_inputs(network).items()
+    }
     training = network.training
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            score = network.eval()(x_NWF)
+            score = network.eval()(x_NWF, **named)
     except Exception as error:
         raise ConfigError(f"model.type: {kind} fails on windows {list(x_NWF.shape)}: {_told(error)}") from error
     finally:
