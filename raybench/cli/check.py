@@ -42,12 +42,13 @@ def describe(config: Config) -> dict[str, Any]:
     features, model = data.num_features, config.model.under(config.recipe)
     return {
         "model": model.type,
-        "parameters": None if features is None else model.parameter_count(features, data.step_len),
+        "parameters": _parameters(config),
         "feature_set": data.feature_set.type,
         "num_features": features,
         "step_len": data.step_len,
         "batch": [_batch(config), data.step_len, features],
         "batch_mb_estimated": _batch_megabytes(config),
+        "second": _second(config),
         "source": data.features or data.bars,
         "universe": data.universe,
         "segments": {name: f"{first} to {last}" for name, (first, last) in data.segments.items()},
@@ -65,6 +66,25 @@ def describe(config: Config) -> dict[str, Any]:
         "recipe": config.recipe,
         "quirks": list(quirks(config)),
     }
+
+
+def _parameters(config: Config) -> int | None:
+    data, model = config.data, config.model.under(config.recipe)
+    if data.num_features is None:
+        return None
+    count = model.parameter_count(data.num_features, data.step_len)
+    if count is None or data.second_features is None:
+        return count
+    return count + model.second_parameters(data.second_features)
+
+
+def _second(config: Config) -> str | None:
+    """Say what the second window is."""
+    second = config.data.second
+    if second is None:
+        return None
+    kind = f"{config.data.second_features} features of {second.feature_set.type}"
+    return f"{second.step_len} rows of {kind} from {second.bars}"
 
 
 def _training(config: Config) -> str:
@@ -99,8 +119,11 @@ def _batch_megabytes(config: Config) -> float | None:
     if features is None or config.model.batches == "dates":
         return None
     kept = config.model.under(config.recipe).floats_per_sample(features, data.step_len)
-    window = data.step_len * features
-    total = config.train.batch_size * (window + (kept or 0)) * BYTES[config.train.precision]
+    floats = data.step_len * features + (kept or 0)
+    if data.second is not None and (width := data.second_features) is not None:
+        of_second = config.model.floats_per_sample(width, data.second.step_len)
+        floats += data.second.step_len * width + (of_second or 0)
+    total = config.train.batch_size * floats * BYTES[config.train.precision]
     return round(total / 1e6, 1)
 
 
@@ -110,6 +133,7 @@ def missing_paths(config: Config) -> Iterator[str]:
         "data.bars": config.data.bars,
         "data.features": config.data.features,
         "data.concepts": config.data.concepts,
+        "data.second.bars": None if config.data.second is None else config.data.second.bars,
         "model.pretrained": getattr(config.model, "pretrained", None),
     }
     for key, uri in named.items():

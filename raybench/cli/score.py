@@ -29,6 +29,10 @@ def score(
         str | None,
         typer.Option("--concepts", metavar="FILE", help="Concept table (default: the one the run was trained with)."),
     ] = None,
+    second: Annotated[
+        str | None,
+        typer.Option("--second", metavar="BARS", help="Bars of the second window (default: those trained on)."),
+    ] = None,
     start: Annotated[
         str | None, typer.Option("--start", metavar="DATE", help="First date (default: of the test segment).")
     ] = None,
@@ -50,6 +54,7 @@ def score(
         bars=bars,
         features=features,
         concepts=concepts,
+        second=second,
         to=to,
         start=start,
         end=end,

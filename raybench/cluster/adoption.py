@@ -51,6 +51,7 @@ def adopt(config: Source, *, weights: str, out: str, progress: Progress = SILENT
         config=config,
         weights=model.state_dict(),
         processors=panel.processors,
+        second_processors=panel.second_processors,
         history=[],
         best_epoch=0,
         began=began,

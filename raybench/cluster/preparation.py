@@ -32,6 +32,7 @@ class Prepared:
     processors: FittedProcessors
     counts: Mapping[str, int]
     fingerprint: str
+    second_processors: FittedProcessors | None = None
 
 
 def prepare(
@@ -63,6 +64,7 @@ def prepare(
         processors=panel.processors,
         counts=panel.counts,
         fingerprint=panel.fingerprint,
+        second_processors=panel.second_processors,
     )
 
 
@@ -77,6 +79,8 @@ def residency(config: Config, bars: Bars | None, features: FeatureTable | None, 
                 f"data.residency is streaming, which has blocks of instruments, but model.type {config.model.type} "
                 "takes whole dates; set data.residency to resident"
             )
+        return "resident"
+    if config.data.second is not None:  # whose rows no block of the first window has
         return "resident"
     width = config.data.num_features or (len(features.columns) if features is not None else 0)
     rows = 0

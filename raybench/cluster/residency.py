@@ -94,8 +94,12 @@ def _date_feeds(config: Config, train: Segment, valid: Segment, world: World, de
 
 def moved(segments: Sequence[Segment], device: torch.device) -> list[Segment]:
     """Bring the sources of segments to a device, one that they share only once."""
-    there = {id(segment.source): segment.source.to(device) for segment in segments}
-    return [replace(segment, source=there[id(segment.source)]) for segment in segments]
+    sources = [source for segment in segments for source in (segment.source, segment.second) if source is not None]
+    there = {id(source): source.to(device) for source in sources}
+    return [
+        replace(s, source=there[id(s.source)], second=None if s.second is None else there[id(s.second)])
+        for s in segments
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,6 +93,7 @@ def score(
     bars: str | None = None,
     features: str | None = None,
     concepts: str | None = None,
+    second: str | None = None,
     to: str,
     start: str | None = None,
     end: str | None = None,
@@ -108,13 +109,15 @@ def score(
     The default range runs from the start of the first run's test segment to the last bar. Only dates that
     ``to`` lacks are done, unless ``overwrite``. A date on which fewer than ``min_coverage`` of the universe's
     members can be scored is left out and named. ``local`` uses this process alone, with equal results.
-    ``concepts`` takes the place of the concept table that a run was trained with, which may know the newest dates.
-    ``trust`` lets the runs import networks of their own.
+    ``concepts`` takes the place of the concept table that a run was trained with, which may know the newest dates,
+    and ``second`` that of the bars of its second window. ``trust`` lets the runs import networks of their own.
     """
     began = time.monotonic()
     runs = [load_run(uri, trust=trust) for uri in ([models] if isinstance(models, str) else models)]
     if concepts is not None:
         runs = [with_concepts(run, concepts) for run in runs]
+    if second is not None:
+        runs = [with_second(run, second) for run in runs]
     inputs = Inputs.open(bars, features)
     universe = checked_universe(runs, inputs, min_coverage)
     to = storage.open_location(to).uri
@@ -147,6 +150,16 @@ def with_concepts(run: Run, concepts: str) -> Run:
     if data.concepts is None:
         raise DataError(f"--concepts {concepts}: {run.uri} was trained without concepts; leave --concepts out")
     changed = data.model_copy(update={"concepts": storage.open_location(concepts).uri})
+    return replace(run, config=run.config.model_copy(update={"data": changed}))
+
+
+def with_second(run: Run, bars: str) -> Run:
+    """Return a run whose second window is read from other bars; DataError if it has none."""
+    data = run.config.data
+    if data.second is None:
+        raise DataError(f"--second {bars}: {run.uri} was trained on one window; leave --second out")
+    second = data.second.model_copy(update={"bars": storage.open_location(bars).uri})
+    changed = data.model_copy(update={"second": second})
     return replace(run, config=run.config.model_copy(update={"data": changed}))
 
 
@@ -198,6 +211,7 @@ def _panels(runs: Sequence[Run], inputs: Inputs, plan: DatePlan, mapper: Mapper,
             run.processors,
             first,
             last,
+            second_processors=run.second_processors,
             run=mapper,
             progress=progress,
         )

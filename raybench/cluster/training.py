@@ -99,6 +99,7 @@ def _train_one(config: Config, data: Prepared, workers: Workers, out: str, progr
         config=config,
         weights=state.best_weights,
         processors=data.processors,
+        second_processors=data.second_processors,
         history=state.history,
         best_epoch=state.best_epoch,
         began=began,

@@ -96,6 +96,7 @@ def build_model(config: Config, columns: Sequence[str]) -> torch.nn.Module:
         feature_set={"type": config.data.feature_set.type, "columns": list(columns)},
         step_len=config.data.step_len,
         recipe=config.recipe,
+        second_features=config.data.second_features,
     )
     if config.train.activation_checkpoint:
         if not hasattr(model, "checkpoint_chunks"):

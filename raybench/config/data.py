@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from raybench.config.alpha_names import ALPHA158_NAMES, ALPHA360_FIELDS, ALPHA360_NAMES, ALPHA360_STEPS
 from raybench.config.label import DEFAULT_LABEL, parse_label
 from raybench.config.processors import FitArguments, ProcessorsConfig, ProcessorSpec
-from raybench.config.strict import Count, Date, Name, Part, nearest, problem, problem_at, problems_at, show
+from raybench.config.strict import Count, Date, Name, Part, describe, nearest, problem, problem_at, problems_at, show
 from raybench.errors import ConfigError
 
 LABEL_COLUMN = "LABEL0"
@@ -103,12 +103,44 @@ class Segments(Part):
         yield from (("train", self.train), ("valid", self.valid), ("test", self.test))
 
 
+class SecondProcessors(Part):
+    """Processors of the second window; it has no label, so nothing to learn with."""
+
+    infer: tuple[ProcessorSpec, ...] = Field(default=ProcessorsConfig().infer, strict=False)
+
+
+class SecondConfig(Part):
+    """A second window beside the first, of bars at another frequency; it ends with what is known at the sample.
+
+    A bar with a time of day is known ``lag_minutes`` after its stamp: 0 where bars are stamped with their end, their
+    length where with their start. A bar of a whole day is known that long after the end of the day.
+    """
+
+    bars: Name
+    feature_set: FeatureSet = FeatureSet()
+    step_len: Count = 20
+    lag_minutes: int = Field(default=0, ge=0)
+    processors: SecondProcessors = SecondProcessors()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_features(cls, data: Any) -> Any:
+        return _with_step_len(data) if isinstance(data, dict) else data
+
+    @model_validator(mode="after")
+    def _from_bars(self) -> SecondConfig:
+        if self.feature_set.type == "table":
+            raise problem_at("feature_set", "type", text="want alpha158 or alpha360, got table", given="table")
+        return self
+
+
 class DataConfig(Part):
     """What is trained on and scored."""
 
     bars: Name | None = None
     features: Name | None = None
     concepts: Name | None = None
+    second: SecondConfig | None = None
     universe: Name = "all"
     feature_set: FeatureSet = FeatureSet()
     label: Name = DEFAULT_LABEL
@@ -125,17 +157,20 @@ class DataConfig(Part):
         """Fill in what depends on other keys: step_len of alpha360, the label of a feature table."""
         if not isinstance(data, dict):
             return data
-        filled = dict(data)
-        given = data.get("feature_set")
-        if (given.get("type") if isinstance(given, dict) else getattr(given, "type", None)) == "alpha360":
-            filled.setdefault("step_len", ALPHA360_STEPS)
+        filled = _with_step_len(data)
         if data.get("features") is not None:
             filled.setdefault("label", LABEL_COLUMN)
         return filled
 
     @model_validator(mode="after")
     def _consistent(self) -> DataConfig:
-        parts = (self._source_problems, self._label_problems, self._column_problems, self._fit_problems)
+        parts = (
+            self._source_problems,
+            self._label_problems,
+            self._column_problems,
+            self._fit_problems,
+            self._second_problems,
+        )
         problems = [problem for part in parts for problem in part()]
         if problems:
             raise problems_at(problems)
@@ -201,11 +236,42 @@ class DataConfig(Part):
                     yield loc, text, fit[1]
                     break
 
+    def _second_problems(self) -> Iterator[Problem]:
+        if self.second is None:
+            return
+        if self.residency == "streaming":
+            text = "streaming has blocks of one window; with data.second want resident or auto"
+            yield ("residency",), text, self.residency
+        try:
+            DataConfig.model_validate(self._second_tree())
+        except ValidationError as error:
+            for found in error.errors():
+                if found["loc"][:1] and found["loc"][0] in SecondConfig.model_fields:
+                    yield ("second", *found["loc"]), describe(found), found["input"]
+
+    def _second_tree(self) -> dict[str, Any]:
+        """What makes the second window data of their own: every instrument of its bars, over the same dates."""
+        assert self.second is not None, "asked for where there is one"
+        own = self.second.model_dump(by_alias=True, exclude={"lag_minutes"})
+        own["processors"]["learn"] = ()
+        # in place of a label the close: a row without one is no bar, and ends no window
+        return {**own, "label": "$close", "segments": self.segments.model_dump(), "start": self.start}
+
     def _specs(self) -> Iterator[tuple[str, int, ProcessorSpec]]:
         for i, spec in enumerate(self.processors.infer):
             yield "infer", i, spec
         for i, spec in enumerate(self.processors.learn):
             yield "learn", i, spec
+
+    @property
+    def second_data(self) -> DataConfig | None:
+        """The second window as data of their own: every instrument of its bars, over the same dates."""
+        return None if self.second is None else DataConfig.model_validate(self._second_tree())
+
+    @property
+    def second_features(self) -> int | None:
+        """Features per step of the second window; None without one."""
+        return None if (second := self.second_data) is None else second.num_features
 
     @property
     def label_column(self) -> str | None:
@@ -250,6 +316,14 @@ class DataConfig(Part):
             return None
         first, last = self.segments.train
         return arguments.fit_start_time or first, arguments.fit_end_time or last
+
+
+def _with_step_len(data: dict[str, Any]) -> dict[str, Any]:
+    """Copy keys, with the length of window that alpha360 has unless they name one."""
+    given = data.get("feature_set")
+    if (given.get("type") if isinstance(given, dict) else getattr(given, "type", None)) != "alpha360":
+        return dict(data)
+    return {"step_len": ALPHA360_STEPS, **data}
 
 
 def _near(name: str, names: tuple[str, ...]) -> str:

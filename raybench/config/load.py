@@ -161,7 +161,10 @@ def _plain(value: Any) -> Any:
 def with_absolute_paths(config: Config) -> Config:
     """Make its paths absolute, so that it means the same from anywhere; URIs stay as they are."""
     data, model = config.data, config.model
-    changed: dict[str, Part] = {"data": data.model_copy(update={key: _absolute(getattr(data, key)) for key in PATHS})}
+    places: dict[str, Any] = {key: _absolute(getattr(data, key)) for key in PATHS}
+    if data.second is not None:
+        places["second"] = data.second.model_copy(update={"bars": _absolute(data.second.bars)})
+    changed: dict[str, Part] = {"data": data.model_copy(update=places)}
     # a network of one's own may call something else pretrained
     if model.type in NETWORKS and (base := getattr(model, "pretrained", None)) is not None:
         changed["model"] = model.model_copy(update={"pretrained": _absolute(base)})

@@ -4,7 +4,8 @@ Shapes: N samples, W rows of lookback (oldest first), F features. Networks expec
 the processors have filled what was missing.
 
 A constructor takes the number of features, then its keys by name; ``step_len``, ``recipe`` and ``columns`` (the
-names of the features in a row of a window) are passed to those that have such an argument. A network with the
+names of the features in a row of a window) are passed to those that have such an argument, as is
+``second_features``, the number of features of a second window, None if there is none. A network with the
 class attribute ``batches = "dates"`` compares the instruments of a date: it is called as network(x, sizes), where
 the N samples are one date after the other, ``sizes`` long; without ``sizes`` all N are one date. A network with
 the attribute ``fitting`` finds it True while it is trained and validated, and False when it scores. A network with
@@ -49,7 +50,7 @@ from raybench.models.weights import load_qlib_state, read_weights
 __all__ = ["MODELS", "build", "load_qlib_state", "num_features", "read_weights", "takes_dates", "unflatten_alpha360"]
 
 RECIPES = ("raybench", "qlib")
-GIVEN = ("step_len", "recipe", "columns")
+GIVEN = ("step_len", "recipe", "columns", "second_features")
 
 MODELS: Mapping[str, type[nn.Module]] = {
     "gru": GRU,
@@ -72,19 +73,25 @@ MODELS: Mapping[str, type[nn.Module]] = {
 
 
 def build(
-    model: Mapping[str, Any], *, feature_set: Mapping[str, Any], step_len: int, recipe: str = "raybench"
+    model: Mapping[str, Any],
+    *,
+    feature_set: Mapping[str, Any],
+    step_len: int,
+    recipe: str = "raybench",
+    second_features: int | None = None,
 ) -> nn.Module:
     """Make the network that a configuration's ``model`` asks for, with fresh weights.
 
     It maps windows [N, step_len, F] to scores [N], where F follows from ``feature_set``. ``recipe`` is for
     networks that Qlib gets wrong: "qlib" is then wrong in the same way. A type ``module.path:Class`` is imported.
+    ``second_features``: windows of that many features come beside the first (data.second).
     """
     if step_len < 1:
         raise ConfigError(f"data.step_len: want at least 1 row per window, got {step_len}")
     if recipe not in RECIPES:
         raise ConfigError(f"recipe: want {' or '.join(RECIPES)}, got {recipe!r}")
     keys = _validated(model)
-    offered = dict(zip(GIVEN, (step_len, recipe, feature_names(feature_set)), strict=True))
+    offered = dict(zip(GIVEN, (step_len, recipe, feature_names(feature_set), second_features), strict=True))
     if isinstance(keys, CustomNetwork):
         return build_custom(keys.type, keys.kwargs, num_features(feature_set), step_len=step_len, offered=offered)
     if keys.type not in MODELS:
@@ -92,6 +99,8 @@ def build(
     network = MODELS[keys.type]
     wanted = inspect.signature(network.__init__).parameters
     given = {name: value for name, value in offered.items() if name in wanted}
+    if second_features is not None and "second_features" not in given:
+        raise ConfigError(f"data.second: network {keys.type} takes one window; want null")
     return network(num_features(feature_set), **keys.kwargs, **given)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from raybench.data.panel import Segment
-from raybench.data.windows import as_tensor
+from raybench.data.windows import WindowSource, as_tensor
 from raybench.models.inputs import Inputs
 
 
@@ -21,6 +21,11 @@ class SampleReader:
         if self._memberships is not None:
             self._instrument_S = as_tensor(samples.instrument_S).to(device)
             self._date_S = as_tensor(samples.date_S).to(device)
+        self._second = None if segment.second is None else segment.second.to(device)
+        if self._second is not None:
+            assert samples.second_row_S is not None, "a segment with a second source has its rows"
+            self._second_row_S = as_tensor(samples.second_row_S).to(device)
+            self._stand_in = int(samples.second_row_S.max(initial=0)) if (samples.second_row_S < 0).any() else None
 
     def __len__(self) -> int:
         return len(self._row_S)
@@ -30,4 +35,13 @@ class SampleReader:
         named = {}
         if self._memberships is not None:
             named["concepts"] = self._memberships.rows(self._instrument_S[take_B], self._date_S[take_B])
+        if self._second is not None:
+            named["second"] = self._second_windows(self._second, self._second_row_S[take_B])
         return Inputs(x_BWF=self._source.gather(self._row_S[take_B]), sizes=sizes, named=named)
+
+    def _second_windows(self, source: WindowSource, row_B: Tensor) -> Tensor:
+        """Gather second windows [B, V, G]; zeros where there is none."""
+        if self._stand_in is None:
+            return source.gather(row_B)
+        missing_B = row_B < 0
+        return source.gather(row_B.masked_fill(missing_B, self._stand_in)).masked_fill_(missing_B[:, None, None], 0.0)

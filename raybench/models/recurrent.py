@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from raybench.errors import ConfigError
@@ -26,6 +27,9 @@ class RecurrentNetwork(nn.Module):
     oldest; nothing after the window is seen. The other options are those of ``RegularisedRNN``. With all of them
     off this is Qlib's network, run by torch's own nn.GRU or nn.LSTM.
 
+    ``second_features`` G: every sample has a second window ``second`` [N, V, G] of any length, read by layers of its
+    own that are made alike; the head is given both summaries side by side. Without it none of these exist.
+
     ``checkpoint_chunks`` > 1 trades memory for arithmetic in training, see ``recurrence``; not if bidirectional.
     """
 
@@ -43,23 +47,34 @@ class RecurrentNetwork(nn.Module):
         zoneout: float = 0.0,
         layer_norm: bool = False,
         bidirectional: bool = False,
+        second_features: int | None = None,
     ) -> None:
         super().__init__()
-        self.rnn = make_rnn(
-            self.mode,
-            num_features,
-            hidden_size,
-            num_layers,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            variational_dropout=variational_dropout,
-            recurrent_dropconnect=recurrent_dropconnect,
-            zoneout=zoneout,
-            layer_norm=layer_norm,
-        )
+
+        def layers(inputs: int) -> nn.RNNBase:
+            return make_rnn(
+                self.mode,
+                inputs,
+                hidden_size,
+                num_layers,
+                dropout=dropout,
+                bidirectional=bidirectional,
+                variational_dropout=variational_dropout,
+                recurrent_dropconnect=recurrent_dropconnect,
+                zoneout=zoneout,
+                layer_norm=layer_norm,
+            )
+
         width = hidden_size * (2 if bidirectional else 1)
-        self.fc_out = nn.Linear(width, 1)
+        windows = 1 if second_features is None else 2
+        self.rnn = layers(num_features)
+        self.fc_out = nn.Linear(windows * width, 1)
         self.pool = AttentionPooling(width) if pooling == "attention" else None
+        self.second_rnn = None if second_features is None else layers(second_features)
+        self.second_pool = AttentionPooling(width) if pooling == "attention" and windows == 2 else None
+        self.extra_inputs: dict[str, tuple[int | None, ...]] = (
+            {} if second_features is None else {"second": (None, second_features)}
+        )
         self._checkpoint_chunks = 1
 
     @property
@@ -76,14 +91,21 @@ class RecurrentNetwork(nn.Module):
             )
         self._checkpoint_chunks = chunks
 
-    def forward(self, x: Tensor) -> Tensor:
-        x_NWF = as_windows(x, self.rnn.input_size)
-        if self.pool is None:
-            h_NH = last_hidden(self.rnn, x_NWF, self.checkpoint_chunks)
-        else:
-            h_NH = self.pool(all_hidden(self.rnn, x_NWF, self.checkpoint_chunks))
+    def forward(self, x: Tensor, second: Tensor | None = None) -> Tensor:
+        h_NH = self._summary(self.rnn, self.pool, as_windows(x, self.rnn.input_size))
+        if self.second_rnn is not None:
+            if second is None:
+                raise ConfigError("data.second: the network was called without its second window")
+            h_NH = torch.cat([h_NH, self._summary(self.second_rnn, self.second_pool, second)], dim=1)
         score_N1: Tensor = self.fc_out(h_NH)
         return score_N1[:, 0]
+
+    def _summary(self, rnn: nn.RNNBase, pool: AttentionPooling | None, x_NWF: Tensor) -> Tensor:
+        """Reduce a window to what the head is given [N, D*H]."""
+        if pool is None:
+            return last_hidden(rnn, x_NWF, self.checkpoint_chunks)
+        pooled_NH: Tensor = pool(all_hidden(rnn, x_NWF, self.checkpoint_chunks))
+        return pooled_NH
 
 
 def make_rnn(

@@ -42,6 +42,7 @@ class Predictor:
             feature_set={"type": config.data.feature_set.type, "columns": list(panel.columns)},
             step_len=config.data.step_len,
             recipe=config.recipe,
+            second_features=config.data.second_features,
         )
         model.load_state_dict({name: value.float() for name, value in weights.items()})
         self._model = model.eval().to(device)

@@ -3,6 +3,7 @@
     config.yaml         resolved configuration, itself a valid CONFIG; written when training starts
     model.safetensors   best weights
     processors.json     fitted state of the processors
+    second_processors.json   that of the second window's, if there is one
     history.parquet     one row per epoch
     metrics.json        validation metrics of the best epoch
     manifest.json       what, from what, when, with what; hashes of the files above; published last
@@ -43,18 +44,19 @@ CONFIG, WEIGHTS, PROCESSORS, HISTORY = (
     "processors.json",
     "history.parquet",
 )
-METRICS, MANIFEST = "metrics.json", "manifest.json"
+METRICS, MANIFEST, SECOND_PROCESSORS = "metrics.json", "manifest.json", "second_processors.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A finished run, opened and verified."""
+    """A finished run, opened and verified. ``second_processors``: of the second window, if it has one."""
 
     uri: str
     config: Config
     processors: FittedProcessors
     weights: dict[str, Tensor]
     manifest: Mapping[str, Any]
+    second_processors: FittedProcessors | None = None
 
     @property
     def run_id(self) -> str:
@@ -99,6 +101,7 @@ def write_run(
     best_epoch: int,
     began: datetime,
     facts: Mapping[str, Any],
+    second_processors: FittedProcessors | None = None,
 ) -> Run:
     """Publish a finished run, its manifest last. ``facts`` go into the manifest as they are."""
     ended = datetime.now(UTC)
@@ -110,6 +113,8 @@ def write_run(
         HISTORY: storage.encode_table(pa.Table.from_pandas(rows)),
         METRICS: _json(_metrics(history, best_epoch)),
     }
+    if second_processors is not None:
+        contents[SECOND_PROCESSORS] = second_processors.to_json().encode()
     for name, data in contents.items():
         storage.publish_bytes(storage.join(uri, name), data)
     manifest: dict[str, Any] = {
@@ -152,12 +157,16 @@ def load_run(uri: str, *, trust: bool = False) -> Run:
         raise RunError(
             f"{uri} asks for its own code {config.model.type}; add --trust (trust=True) if you trust whoever made it"
         )
+    second = contents.get(SECOND_PROCESSORS)
+    if config.data.second is not None and second is None:
+        raise RunError(f"{uri}: {MANIFEST} of the run names no {SECOND_PROCESSORS}; restore it or train again")
     return Run(
         uri=uri,
         config=config,
         processors=FittedProcessors.from_json(contents[PROCESSORS].decode()),
         weights=safetensors.torch.load(contents[WEIGHTS]),
         manifest=manifest,
+        second_processors=None if second is None else FittedProcessors.from_json(second.decode()),
     )
 
 

@@ -23,13 +23,14 @@ class ModelConfig(Part):
     ``batches``: it is trained on random windows, or on whole dates (each with every instrument of that date).
     ``fitting``: in epochs of gradient steps, or at once (``raybench.models.direct``). ``one_process``: it cannot be
     fitted by several workers. ``traceable``: torch can export it, and so ONNX. ``needs``: what it is given, in words
-    for ``raybench models``.
+    for ``raybench models``. ``takes_second``: it can be given a second window (data.second).
     """
 
     batches: ClassVar[Batches] = "windows"
     fitting: ClassVar[Fitting] = "gradient"
     one_process: ClassVar[bool] = False
     traceable: ClassVar[bool] = True
+    takes_second: ClassVar[bool] = False
     needs: ClassVar[str] = "windows; batches of random rows"
 
     type: str
@@ -47,6 +48,10 @@ class ModelConfig(Part):
         """Count trainable parameters for windows of ``step_len`` x ``num_features``; None if not known here."""
         return None
 
+    def second_parameters(self, num_features: int) -> int:
+        """Count the parameters that a second window of ``num_features`` adds, for networks that can be given one."""
+        return 0
+
     def floats_per_sample(self, num_features: int, step_len: int) -> int | None:
         """Estimate the floats a sample keeps from forward to backward pass, its window excluded."""
         return None
@@ -56,6 +61,9 @@ class ModelConfig(Part):
         if self.one_process and (num_workers or 1) > 1:
             text = f"{self.type} is fitted by one process; want 1 or null, got {num_workers}"
             yield ("cluster", "num_workers"), text, num_workers
+        if data.second is not None and not self.takes_second:
+            text = f"{self.type} takes one window; want null, or model.type gru or lstm"
+            yield ("data", "second"), text, None
 
     def quirks(self, feature_set: str) -> tuple[str, ...]:
         """Name what ``recipe: qlib`` makes this network do differently, a line each.

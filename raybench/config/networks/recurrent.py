@@ -11,6 +11,7 @@ from raybench.config.strict import Count, Share
 class _Recurrent(ModelConfig):
     """Stacked recurrent layers, the last step through a linear head; the keys from ``pooling`` on are not Qlib's."""
 
+    takes_second: ClassVar[bool] = True
     gates: ClassVar[int]
     cell_norms: ClassVar[int]  # values per hidden unit that layer_norm adds beside the gates' gains
     floats_kept: ClassVar[tuple[int, int, int]]  # per unit and step on a CPU: torch's kernel, written out, with norms
@@ -39,6 +40,10 @@ class _Recurrent(ModelConfig):
         layers = sum(recurrent(self.gates, width, self.hidden_size, 1) + norms for width in self._widths(num_features))
         pool = linear(top, top) + top if self.pooling == "attention" else 0
         return self._directions * layers + pool + linear(top, 1)
+
+    def second_parameters(self, num_features: int) -> int:
+        # the same layers once more, and a weight of the head for each unit on top, but no bias
+        return self.parameter_count(num_features, 1) - 1
 
     def floats_per_sample(self, num_features: int, step_len: int) -> int:
         kernel, written_out, normed = self.floats_kept

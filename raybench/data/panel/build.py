@@ -10,12 +10,13 @@ from dataclasses import replace
 import numpy as np
 
 from raybench.config import Config
-from raybench.data.bars import Bars
+from raybench.data.bars import Bars, open_bars
 from raybench.data.concepts import Concepts, open_concepts
 from raybench.data.feature_table import FeatureTable
-from raybench.data.frame import Frame, Run
+from raybench.data.frame import Frame, Moments, Run
 from raybench.data.frame_parts import Day
 from raybench.data.panel.assemble import LEARN_SEGMENTS, segments_of
+from raybench.data.panel.second import Clock, SecondRows, whole_days, with_second
 from raybench.data.panel.segments import check_samples
 from raybench.data.panel.types import Panel, Segment
 from raybench.data.processors import FittedProcessors
@@ -34,6 +35,7 @@ def build_panel(
     *,
     run: Run = map,
     processors: FittedProcessors | None = None,
+    second_processors: FittedProcessors | None = None,
     segments: Sequence[str] = ("train", "valid", "test"),
     progress: Progress = SILENT,
 ) -> Panel:
@@ -50,7 +52,8 @@ def build_panel(
     made = segments_of(config, loaded.frame, done, ranges, flat=loaded.flat)
     for name, segment in made.items():
         check_samples(name, ranges[name], loaded.frame, segment.samples)
-    return _panel(config, loaded.frame, made, done.fitted, bars, features)
+    second = _second_rows(config, start, end, second_processors, run, progress)
+    return _panel(config, loaded.frame, made, done.fitted, bars, features, second, progress)
 
 
 def scoring_panel(
@@ -61,17 +64,18 @@ def scoring_panel(
     start: Day,
     end: Day,
     *,
+    second_processors: FittedProcessors | None = None,
     run: Run = map,
     progress: Progress = SILENT,
 ) -> Panel:
-    """One segment "score": every row of the universe from ``start`` to ``end``, with its window.
+    """One segment "score": every row of the universe from ``start`` to ``end``, with its window (or two).
 
     Dates before ``start`` are read until there are as many as a window has, so a window does not
     depend on which other dates are scored with it.
     """
     first, last = day(start), day(end)
     chain = chain_of(config, features, processors)
-    calendar_T = bars.calendar if bars is not None else features.dates() if features is not None else _NO_DATES
+    calendar_T = calendar_of(bars, features)
     before_T = np.unique(calendar_T[calendar_T < first].astype("datetime64[D]"))
     lead = 0 if config.data.feature_set.type == "alpha360" else config.data.step_len - 1
     filters = any(isinstance(step, RowFilter) for step in chain.infer)
@@ -87,7 +91,35 @@ def scoring_panel(
     done = process(chain, loaded.table, loaded.frame.label_R, rows, fitted=processors, learn=False)
     made = segments_of(config, loaded.frame, done, {"score": (first, last)}, flat=loaded.flat)
     check_samples("score", (first, last), loaded.frame, made["score"].samples)
-    return _panel(config, loaded.frame, made, processors, bars, features)
+    second = _second_rows(config, first, last, second_processors, run, progress)
+    return _panel(config, loaded.frame, made, processors, bars, features, second, progress)
+
+
+def _second_rows(
+    config: Config, first: Day, last: Day, fitted: FittedProcessors | None, run: Run, progress: Progress
+) -> SecondRows | None:
+    """Read the second bars up to ``last``, from as far before ``first`` as the oldest window that counts reaches."""
+    second, data = config.data.second, config.data.second_data
+    if second is None or data is None:
+        return None
+    progress.note("reading the second window")
+    bars, own = open_bars(second.bars), config.model_copy(update={"data": data})
+    chain, clock = chain_of(own, None, fitted), Clock(daily=whole_days(bars.calendar), lag_minutes=second.lag_minutes)
+    before_T = bars.calendar[clock.known(bars.calendar) < first]
+    lead = 2 * second.step_len - 1  # the oldest row that counts, and the window that ends with it
+    filters = any(isinstance(step, RowFilter) for step in chain.infer)
+    reach = len(before_T) if filters else min(lead, len(before_T))
+    while True:
+        begin = day(before_T[-reach]) if reach else first
+        loaded = _load(own, bars, None, chain, begin, last, need_label=False, run=run, progress=progress)
+        if int((clock.known(loaded.frame.dates) < first).sum()) >= lead or reach == len(before_T):
+            break
+        reach = min(2 * reach, len(before_T))
+    train = config.data.segments.train
+    rows = loaded.frame.rows((day(train[0]), day(train[1])))
+    done = process(chain, loaded.table, loaded.frame.label_R, rows, fitted=fitted, learn=False)
+    every = segments_of(own, loaded.frame, done, {"every": (begin, last)}, flat=loaded.flat)["every"]
+    return SecondRows.of(every, loaded.frame, bars=bars, clock=clock, fitted=done.fitted)
 
 
 def chain_of(config: Config, features: FeatureTable | None, fitted: FittedProcessors | None) -> Chain:
@@ -133,26 +165,41 @@ def _panel(
     fitted: FittedProcessors,
     bars: Bars | None,
     features: FeatureTable | None,
+    second: SecondRows | None,
+    progress: Progress,
 ) -> Panel:
     concepts = None if config.data.concepts is None else open_concepts(config.data.concepts)
     if concepts is not None:
         memberships = concepts.memberships(frame.instruments, frame.dates)
         segments = {name: replace(segment, memberships=memberships) for name, segment in segments.items()}
-    return Panel(
+    panel = Panel(
         instruments=frame.instruments,
         dates=frame.dates,
         segments=segments,
         columns=fitted.columns,
         processors=fitted,
-        fingerprint=fingerprint(config, bars, features, concepts),
+        fingerprint=fingerprint(config, bars, features, concepts, None if second is None else second.bars),
     )
+    if second is None:
+        return panel
+    return with_second(panel, second, calendar_of(bars, features), progress=progress)
+
+
+def calendar_of(bars: Bars | None, features: FeatureTable | None) -> Moments:
+    """Every datetime there is; none without a source."""
+    return bars.calendar if bars is not None else features.dates() if features is not None else _NO_DATES
 
 
 def fingerprint(
-    config: Config, bars: Bars | None, features: FeatureTable | None, concepts: Concepts | None = None
+    config: Config,
+    bars: Bars | None,
+    features: FeatureTable | None,
+    concepts: Concepts | None = None,
+    second: Bars | None = None,
 ) -> str:
     """A hash of what the data are and of every setting that shapes them, not of where they lie."""
-    data = config.data.model_dump(mode="json", by_alias=True, exclude={"bars", "features", "concepts", "residency"})
+    places = {"bars", "features", "concepts", "residency", "second"}
+    data = config.data.model_dump(mode="json", by_alias=True, exclude=places)
     weight = config.train.sample_weight
     facts = {
         "bars": None if bars is None else bars.fingerprint,
@@ -162,4 +209,7 @@ def fingerprint(
         "sample_weight": None if weight is None else weight.model_dump(mode="json"),
         "recipe": config.recipe,
     }
+    if second is not None and config.data.second is not None:
+        settings = config.data.second.model_dump(mode="json", by_alias=True, exclude={"bars"})
+        facts["second"] = {"bars": second.fingerprint, **settings}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -27,6 +27,8 @@ def pack(panel: Panel) -> tuple[Spec, Arrays]:
             "source_arrays": share(segment.source.arrays()),
             "samples": share(segment.samples.arrays()),
             "memberships": None if segment.memberships is None else share(segment.memberships.arrays()),
+            "second": None if segment.second is None else segment.second.spec(),
+            "second_arrays": None if segment.second is None else share(segment.second.arrays()),
         }
         for name, segment in panel.segments.items()
     }
@@ -37,6 +39,7 @@ def pack(panel: Panel) -> tuple[Spec, Arrays]:
         "columns": panel.columns,
         "processors": panel.processors.to_json(),
         "fingerprint": panel.fingerprint,
+        "second_processors": None if panel.second_processors is None else panel.second_processors.to_json(),
     }
     return spec, arrays
 
@@ -67,10 +70,14 @@ def unpack(spec: Spec, arrays: Arrays) -> Panel:
                 memberships=None
                 if part["memberships"] is None
                 else Memberships.from_arrays(fetch(part["memberships"])),
+                second=None if part["second"] is None else from_arrays(part["second"], fetch(part["second_arrays"])),
             )
             for name, part in spec["segments"].items()
         },
         columns=tuple(spec["columns"]),
         processors=FittedProcessors.from_json(spec["processors"]),
         fingerprint=spec["fingerprint"],
+        second_processors=None
+        if spec["second_processors"] is None
+        else FittedProcessors.from_json(spec["second_processors"]),
     )

@@ -24,7 +24,7 @@ class Samples:
 
     row_S: row ids of the source. date_S, instrument_S: codes into the panel's ``dates``, ``instruments``.
     label_S: as the processors leave it. raw_label_S: as computed. weight_S: loss weights (a missing one
-    is 0), or None.
+    is 0), or None. second_row_S: row ids of the second source, -1 for zeros; None without a second window.
     Sorted by (date, instrument); under recipe qlib with rows from a table by (instrument, date), as Qlib
     reads them.
     """
@@ -35,6 +35,7 @@ class Samples:
     label_S: npt.NDArray[np.float32]
     raw_label_S: npt.NDArray[np.float32]
     weight_S: npt.NDArray[np.float32] | None = None
+    second_row_S: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.row_S)
@@ -44,23 +45,30 @@ class Samples:
         return Samples(**{name: array[index] for name, array in self.arrays().items()})
 
     def arrays(self) -> Arrays:
-        """The arrays by name; no weight, no entry."""
+        """The arrays by name; what is None has no entry."""
         named = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: array for name, array in named.items() if array is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A window source and the samples to take from it; ``memberships``: the concepts of instruments by date."""
+    """A window source and the samples to take from it.
+
+    ``memberships``: the concepts of instruments by date. ``second``: the source of the samples' second windows.
+    """
 
     source: WindowSource
     samples: Samples
     memberships: Memberships | None = None
+    second: WindowSource | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """Segments over one set of instruments [N] and dates [T], with the processors their rows went through."""
+    """Segments over one set of instruments [N] and dates [T], with the processors their rows went through.
+
+    ``second_processors``: those of the rows of the second window, if there is one.
+    """
 
     instruments: tuple[str, ...]
     dates: npt.NDArray[np.datetime64]
@@ -68,6 +76,7 @@ class Panel:
     columns: tuple[str, ...]
     processors: FittedProcessors
     fingerprint: str
+    second_processors: FittedProcessors | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -88,6 +97,7 @@ class Panel:
         parts = [segment.source.arrays() for segment in self.segments.values()]
         parts += [segment.samples.arrays() for segment in self.segments.values()]
         parts += [s.memberships.arrays() for s in self.segments.values() if s.memberships is not None]
+        parts += [segment.second.arrays() for segment in self.segments.values() if segment.second is not None]
         parts.append({"dates": self.dates})
         buffers = {a.__array_interface__["data"][0]: a.nbytes for part in parts for a in part.values()}
         return sum(buffers.values())
