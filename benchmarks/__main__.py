@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("features", "train_alpha158", "train_alpha360", "scoring", "workers", "memory", "gpu")
+SCRIPTS = ("features", "train_alpha158", "train_alpha360", "scoring", "workers", "memory", "gpu", "networks")
 
 
 def main() -> None:

@@ -177,3 +177,8 @@ def test_torch_and_onnxruntime_take_it_for_any_number_of_windows(kind: str) -> N
         assert_same(inputs.call(program.module()), inputs.call(network))
     pytest.importorskip("onnxruntime")
     assert largest_difference(encode(program, axes, metadata={}), network, axes) < TOLERANCE
+
+
+def test_the_page_on_choosing_names_every_network() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "choosing-a-network.md").read_text()
+    assert [kind for kind in KINDS if f"`{kind}`" not in page] == []
