@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import ray
 import ray.data
 
@@ -21,6 +24,8 @@ from raybench.data.processors import FittedProcessors
 from raybench.data.streaming import plan_stream
 from raybench.errors import ConfigError
 from raybench.progress import SILENT, Progress
+
+IN_PROCESS_BYTES = 512 * 2**20  # rows up to this size are prepared by the driver alone: a few seconds of one core
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +48,11 @@ def prepare(
     *,
     progress: Progress = SILENT,
 ) -> Prepared:
-    """Read, fit and place the rows that ``config`` trains on; groups of instruments and columns are Ray tasks.
+    """Read, fit and place the rows that ``config`` trains on.
 
-    ``kind``: resident or streaming, see :func:`residency`.
+    Groups of instruments, and of columns, are Ray tasks, unless there is so little of them that the processes for it
+    would take longer to start, and hold more memory, than the work. ``kind``: resident or streaming, see
+    :func:`residency`.
     """
     if kind == "streaming":
         plan = plan_stream(config, bars, features, run=on_ray, progress=progress)
@@ -57,8 +64,9 @@ def prepare(
             counts=plan.counts,
             fingerprint=plan.fingerprint,
         )
-    panel = build_panel(config, bars, features, run=on_ray, progress=progress)
-    return Prepared(
+    run = on_ray if panel_bytes(config, bars, features) > IN_PROCESS_BYTES else map
+    panel = build_panel(config, bars, features, run=run, progress=progress)
+    prepared = Prepared(
         rows=Resident.of(panel),
         datasets={},
         processors=panel.processors,
@@ -66,6 +74,9 @@ def prepare(
         fingerprint=panel.fingerprint,
         second_processors=panel.second_processors,
     )
+    del panel
+    give_back_memory()
+    return prepared
 
 
 def residency(config: Config, bars: Bars | None, features: FeatureTable | None, *, dates: bool = False) -> str:
@@ -82,15 +93,29 @@ def residency(config: Config, bars: Bars | None, features: FeatureTable | None, 
         return "resident"
     if config.data.second is not None:  # whose rows no block of the first window has
         return "resident"
+    nodes = sum(bool(node["Alive"]) for node in ray.nodes())
+    store = ray.cluster_resources().get("object_store_memory", 0.0) / max(nodes, 1)
+    return choose_residency(config.data.residency, panel_bytes=panel_bytes(config, bars, features), store_bytes=store)
+
+
+def give_back_memory() -> None:
+    """Return to the system what was freed: the driver does little more than wait from here on, perhaps for hours."""
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # the GNU C library's
+    if trim is not None:
+        trim(0)
+
+
+def panel_bytes(config: Config, bars: Bars | None, features: FeatureTable | None) -> int:
+    """Estimate the size of the rows: all there are, in the columns that are trained on."""
     width = config.data.num_features or (len(features.columns) if features is not None else 0)
     rows = 0
     if features is not None:
         rows = sum(parquet.count_rows(file) for file in features.files)
     elif bars is not None:
         rows = bars.metadata.rows
-    nodes = sum(bool(node["Alive"]) for node in ray.nodes())
-    store = ray.cluster_resources().get("object_store_memory", 0.0) / max(nodes, 1)
-    return choose_residency(config.data.residency, panel_bytes=rows * width * 4, store_bytes=store)
+    return rows * width * 4
 
 
 def open_data(config: Config) -> tuple[Bars | None, FeatureTable | None]:

@@ -24,7 +24,7 @@ _QUIET = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     # Processes that have nothing to do keep a few hundred MB each for as long as a training runs, unless told not to.
     "RAY_num_workers_soft_limit": "0",
-    "RAY_idle_worker_killing_time_threshold_ms": "10000",
+    "RAY_idle_worker_killing_time_threshold_ms": "3000",
 }
 
 
