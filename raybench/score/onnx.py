@@ -2,8 +2,8 @@
 
 Shapes: input ``x`` [N, W, F] float32, output ``score`` [N] float32; N is free, W and F are the run's. To a
 network that compares instruments, the N windows are those of one date. What a network is given beside windows
-(HIST's ``concepts`` [N, K], TRA's ``hist_loss``) are inputs by that name. Windows have been through the run's
-processors, and their columns lie as the metadata's ``columns`` say.
+(HIST's ``concepts`` [N, K], TRA's ``hist_loss``, a ``second`` window) are inputs by that name. Windows have been
+through the run's processors, and their columns lie as the metadata's ``columns`` say.
 
 The file is run by onnxruntime on several numbers of windows before anybody sees it, and refused if its scores
 are not the network's.
@@ -26,12 +26,14 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from raybench import models
+from raybench.config import FeatureSet
 from raybench.data import storage
+from raybench.data.processors import FittedProcessors
 from raybench.errors import DataError, RunError
 from raybench.models.inputs import extra_inputs
 from raybench.train.artifact import Run, load_run
 
-WINDOWS, SCORE = "x", "score"
+WINDOWS, SECOND, SCORE = "x", "second", "score"
 EXAMPLE = 5  # windows to trace with: neither 1, which may mean something else, nor a number of the network's own
 TRIED = (1, 2, 64)  # windows per pass when the file is compared with the network
 ANY = 7  # how many there are for the comparison where any number will do, such as concepts
@@ -65,10 +67,9 @@ def export_onnx(model: str, *, to: str, trust: bool = False) -> Exported:
     to = storage.open_location(to).uri
     if storage.is_folder(to):
         raise DataError(f"--to is {to}, which is a folder; want a file, such as {storage.join(to, 'model.onnx')}")
-    network, columns = _network_of(run)
-    axes = axes_of(network, run.config.data.step_len, len(columns))
+    network, axes = _network_of(run)
     try:
-        data = encode(traced(network, axes), axes, metadata=_metadata(run, columns))
+        data = encode(traced(network, axes), axes, metadata=_metadata(run))
     except Exception as error:  # whatever torch raises where a network does what it cannot trace
         raise RunError(f"{run.uri}: network {kind} cannot be written as ONNX: {_told(error)}") from error
     difference = largest_difference(data, network, axes)
@@ -123,26 +124,42 @@ def largest_difference(data: bytes, network: nn.Module, axes: Axes) -> float:
     return largest / scale
 
 
-def _network_of(run: Run) -> tuple[nn.Module, tuple[str, ...]]:
-    """Build the network with its weights, for scoring, and name the columns of its windows."""
-    features = {"type": run.config.data.feature_set.type, "columns": list(run.processors.columns)}
-    columns, step_len = models.feature_names(features), run.config.data.step_len
+def _network_of(run: Run) -> tuple[nn.Module, Axes]:
+    """Build the network with its weights, for scoring, and say what it is given."""
+    data = run.config.data
     network = models.build(
-        run.config.model.model_dump(), feature_set=features, step_len=step_len, recipe=run.config.recipe
+        run.config.model.model_dump(),
+        feature_set={"type": data.feature_set.type, "columns": list(run.processors.columns)},
+        step_len=data.step_len,
+        recipe=run.config.recipe,
+        second_features=data.second_features,
     )
     network.load_state_dict({name: value.float() for name, value in run.weights.items()})
-    return network.eval(), columns
+    axes = axes_of(network, data.step_len, len(_columns(data.feature_set, run.processors)))
+    if data.second is not None:
+        axes = {**axes, SECOND: ("N", data.second.step_len, *axes[SECOND][2:])}
+    return network.eval(), axes
 
 
-def _metadata(run: Run, columns: tuple[str, ...]) -> dict[str, str]:
-    """Say what a reader of the file has to know of its input."""
-    return {
+def _metadata(run: Run) -> dict[str, str]:
+    """Say what a reader of the file has to know of its inputs."""
+    data = run.config.data
+    facts = {
         "run_id": run.run_id,
         "model": run.config.model.type,
-        "feature_set": run.config.data.feature_set.type,
-        "columns": json.dumps(columns),
-        "step_len": str(run.config.data.step_len),
+        "feature_set": data.feature_set.type,
+        "columns": json.dumps(_columns(data.feature_set, run.processors)),
+        "step_len": str(data.step_len),
     }
+    if data.second is not None and run.second_processors is not None:
+        facts["second_columns"] = json.dumps(_columns(data.second.feature_set, run.second_processors))
+        facts["second_step_len"] = str(data.second.step_len)
+    return facts
+
+
+def _columns(feature_set: FeatureSet, processors: FittedProcessors) -> tuple[str, ...]:
+    """Name the columns of a window, in their order."""
+    return models.feature_names({"type": feature_set.type, "columns": list(processors.columns)})
 
 
 def axes_of(network: nn.Module, step_len: int, num_features: int) -> Axes:

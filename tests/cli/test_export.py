@@ -48,7 +48,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run_of(out: Path, model: dict[str, Any]) -> Run:
+SECOND = {"bars": "/data/hourly", "feature_set": {"type": "alpha158", "columns": ["KLEN", "KLOW"]}, "step_len": 7}
+
+
+def run_of(out: Path, model: dict[str, Any], second: dict[str, Any] | None = None) -> Run:
     """Write a run whose weights are as they are drawn."""
     feature_set = {"type": "alpha158", "columns": list(COLUMNS)}
     days = {"train": ["2010-01-01", "2012-12-31"], "valid": ["2013-01-01", "2013-12-31"]}
@@ -58,6 +61,7 @@ def run_of(out: Path, model: dict[str, Any]) -> Run:
                 "bars": "/data/bars",
                 "feature_set": feature_set,
                 "step_len": 5,
+                "second": second,
                 "segments": {**days, "test": ["2014-01-01", "2014-12-31"]},
             },
             "model": model,
@@ -65,12 +69,13 @@ def run_of(out: Path, model: dict[str, Any]) -> Run:
     )
     begin_run(str(out), config)
     torch.manual_seed(0)
-    network = build(model, feature_set=feature_set, step_len=5)
+    network = build(model, feature_set=feature_set, step_len=5, second_features=config.data.second_features)
     return write_run(
         str(out),
         config=config,
         weights=network.state_dict(),
         processors=FittedProcessors(table_columns=COLUMNS, infer=(), learn=()),
+        second_processors=second and FittedProcessors(table_columns=("KLEN", "KLOW"), infer=(), learn=()),
         history=[],
         best_epoch=0,
         began=datetime(2026, 1, 2, tzinfo=UTC),
@@ -104,6 +109,23 @@ def test_the_file_scores_any_number_of_windows(folder: Path, capsys: Captured) -
         x_NWF = torch.randn(number, 5, 3)
         (score_N,) = session.run(None, {"x": x_NWF.numpy()})
         torch.testing.assert_close(torch.from_numpy(score_N), network(x_NWF).detach(), atol=1e-5, rtol=1e-5)
+
+
+def test_a_second_window_is_an_input_too(folder: Path, capsys: Captured) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    run_of(folder / "run", {"type": "lstm", "hidden_size": 4, "num_layers": 1}, SECOND)
+    assert export("run", "model.onnx", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["inputs"] == {"x": ["N", 5, 3], "second": ["N", 7, 2]}
+    facts = onnxruntime.InferenceSession("model.onnx").get_modelmeta().custom_metadata_map
+    assert (json.loads(facts["second_columns"]), facts["second_step_len"]) == (["KLEN", "KLOW"], "7")
+
+
+def test_trees_have_no_form_in_onnx(folder: Path, capsys: Captured) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("lightgbm")
+    run_of(folder / "run", {"type": "lightgbm"})
+    assert export("run", "model.onnx") == 2
+    assert "holds lightgbm, which is no computation of tensors" in capsys.readouterr().err
 
 
 def test_a_run_with_its_own_code_needs_trust(folder: Path, capsys: Captured) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from raybench.config import load_config
 from raybench.errors import ConfigError
-from raybench.models import build
+from raybench.models import build, takes_dates
 
 NETWORKS = """
 import torch
@@ -46,6 +47,16 @@ class Dates(Net):
 
     def forward(self, x, sizes=None):
         return super().forward(x) - sum(sizes or (0,))
+
+
+class Second(Net):
+    def __init__(self, num_features, second_features):
+        super().__init__(num_features)
+        self.extra_inputs = {"second": (None, second_features)}
+        self.other = nn.Linear(second_features, 1)
+
+    def forward(self, x, second):
+        return super().forward(x) + self.other(second[:, -1])[:, 0]
 
 
 class Column(Net):
@@ -131,6 +142,27 @@ def test_it_is_made_with_what_it_asks_for(model: Mapping[str, Any], made_with: t
     network: Any = made(model)
     found = tuple(tuple(value) if isinstance(value, list) else value for value in network.made_with)
     assert found == made_with
+
+
+def test_a_second_window_is_only_for_those_that_ask() -> None:
+    asked: dict[str, Any] = {"feature_set": {"type": "alpha360"}, "step_len": 4, "second_features": 2}
+    network: Any = build({"type": "own.networks:Second"}, **asked)
+    assert network(torch.zeros(3, 4, 6), second=torch.zeros(3, 9, 2)).shape == (3,)
+    with pytest.raises(ConfigError, match=r"data\.second: own\.networks:Net has no argument second_features"):
+        build({"type": "own.networks:Net"}, **asked)
+
+
+def test_a_configuration_may_give_it_a_second_window() -> None:
+    days = {"train": ["2010-01-01", "2012-12-31"], "valid": ["2013-01-01", "2013-12-31"]}
+    segments = {**days, "test": ["2014-01-01", "2014-12-31"]}
+    data = {"bars": "daily", "second": {"bars": "hourly"}, "segments": segments}
+    config = load_config({"data": data, "model": {"type": "own.networks:Second"}})
+    assert config.data.second_features == 158
+
+
+def test_it_may_ask_for_whole_dates() -> None:
+    assert takes_dates(made({"type": "own.networks:Dates"}))
+    assert not takes_dates(made({"type": "own.networks:Net"}))
 
 
 def test_trying_it_leaves_no_trace() -> None:

@@ -46,6 +46,7 @@ class CustomNetwork(ModelConfig):
     """A user's own ``module.path:Class``; every other key is an argument of its constructor."""
 
     model_config = ConfigDict(extra="allow")
+    takes_second: ClassVar[bool] = True  # whether it does is known when it is built
     needs: ClassVar[str] = "an importable class, x [N, W, F] -> [N]"
 
     type: Annotated[str, Field(pattern=f"^{CUSTOM_TYPE.pattern}$")]
