@@ -30,6 +30,10 @@ def explain(
         str | None,
         typer.Option("--concepts", metavar="FILE", help="Concept table (default: the one the run was trained with)."),
     ] = None,
+    second: Annotated[
+        str | None,
+        typer.Option("--second", metavar="BARS", help="Bars of the second window (default: those trained on)."),
+    ] = None,
     start: Annotated[
         str | None, typer.Option("--start", metavar="DATE", help="First date of the importance (default: --date).")
     ] = None,
@@ -54,6 +58,7 @@ def explain(
         bars=bars,
         features=features,
         concepts=concepts,
+        second=second,
         date=date,
         out=to,
         start=start,

@@ -16,7 +16,7 @@ import numpy as np
 
 import raybench
 from raybench.cluster.preparation import on_ray
-from raybench.cluster.scoring import Inputs, checked_universe, with_concepts
+from raybench.cluster.scoring import Inputs, checked_universe, with_concepts, with_second
 from raybench.cluster.session import session
 from raybench.data import storage
 from raybench.data.frame import Run as Mapper
@@ -77,6 +77,7 @@ def explain(
     bars: str | None = None,
     features: str | None = None,
     concepts: str | None = None,
+    second: str | None = None,
     date: str,
     out: str,
     start: str | None = None,
@@ -93,13 +94,15 @@ def explain(
     Of several datetimes in a day the last is explained. Permutation importance is measured from ``start`` to
     ``end``, each ``date`` unless given, with ``repeats`` permutations. ``instruments`` restricts tables with a row
     per instrument to those named. ``local`` uses this process alone, with equal results. ``concepts`` takes the place
-    of the concept table that the run was trained with. ``trust`` lets the run import a network of its own.
+    of the concept table that the run was trained with, and ``second`` that of the bars of its second window, which is
+    not taken apart itself. ``trust`` lets the run import a network of its own.
     """
     began = time.monotonic()
     if repeats < 1:
         raise DataError(f"--repeats is {repeats}; want at least 1")
     run = load_run(model, trust=trust)
     run = run if concepts is None else with_concepts(run, concepts)
+    run = run if second is None else with_second(run, second)
     inputs = Inputs.open(bars, features)
     checked_universe([run], inputs, 0.0)
     dates = _Dates.parse(date, start, end, inputs.calendar)
@@ -123,6 +126,7 @@ def _subject(run: Run, inputs: Inputs, dates: _Dates, mapper: Mapper, progress: 
         run.processors,
         min(dates.day, dates.first),
         max(dates.day, dates.last),
+        second_processors=run.second_processors,
         run=mapper,
         progress=progress,
     )

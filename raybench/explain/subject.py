@@ -45,7 +45,11 @@ class Subject:
     def __init__(self, config: Config, weights: Mapping[str, NDArray[Any]], panel: Panel) -> None:
         feature_set = {"type": config.data.feature_set.type, "columns": list(panel.columns)}
         network = models.build(
-            config.model.model_dump(), feature_set=feature_set, step_len=config.data.step_len, recipe=config.recipe
+            config.model.model_dump(),
+            feature_set=feature_set,
+            step_len=config.data.step_len,
+            recipe=config.recipe,
+            second_features=config.data.second_features,
         )
         state = {name: torch.tensor(value) for name, value in weights.items()}
         network.load_state_dict({n: v.float() if v.is_floating_point() else v for n, v in state.items()})
