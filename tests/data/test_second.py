@@ -136,12 +136,17 @@ def test_an_hour_sees_other_hours_up_to_its_stamp(hourly: Bars, tmp_path: Path) 
 @pytest.mark.parametrize("infer", [None, [{"class": "DropnaProcessor"}], [{"class": "CSZScoreNorm"}]])
 def test_a_score_has_the_windows_of_the_test_segment(daily: Bars, hourly: Bars, infer: list[Any] | None) -> None:
     """They do not depend on where the bars that are read begin or end."""
-    config = two(hourly, **({} if infer is None else {"processors": {"infer": infer}}))
-    panel = build_panel(config, daily, None)
+    own = {} if infer is None else {"processors": {"infer": infer}}
+    assert_scored_alike(two(hourly, **own), daily)
+    assert_scored_alike(two(daily, universe="all", **own), hourly)
+
+
+def assert_scored_alike(config: Config, bars: Bars) -> None:
+    panel = build_panel(config, bars, None)
     whole = dict(zip(zip(*keys(panel, "test"), strict=True), second_windows(panel, "test"), strict=True))
     for start, end in (("2020-11-09", "2020-11-12"), ("2020-11-18", "2020-11-18")):
         dates = np.datetime64(start), np.datetime64(end)
-        scored = scoring_panel(config, daily, None, panel.processors, *dates, second_processors=panel.second_processors)
+        scored = scoring_panel(config, bars, None, panel.processors, *dates, second_processors=panel.second_processors)
         found = second_windows(scored, "score")
         assert len(found) > 4
         for key, x in zip(zip(*keys(scored, "score"), strict=True), found, strict=True):
