@@ -119,7 +119,7 @@ class EpochBars:
         elif kind == "epoch" and value["epoch"] > self._last_epoch:  # a restarted worker may say it again
             self._last_epoch = value["epoch"]
             if self._advance is not None:
-                self._advance(0, text=epoch_line(value, self._max_epochs))
+                self._advance(0, text=epoch_line(value, value.get("last_epoch", self._max_epochs)))
             self._close()
         elif kind == "fatal":
             self.fatal = value
@@ -140,9 +140,9 @@ class EpochBars:
         self._bar = self._advance = None
 
 
-def epoch_line(record: Mapping[str, float], max_epochs: int) -> str:
+def epoch_line(record: Mapping[str, float], last_epoch: int) -> str:
     """Say in a line what an epoch brought and how long the rest takes at most; ``record``: of ``EpochRecord``."""
-    left = record["seconds"] * (max_epochs - record["epoch"])
+    left = record["seconds"] * (last_epoch - record["epoch"])
     return (
         f"{record['samples_per_second']:,.0f} samples/s, train loss {record['train_loss']:.5f}, "
         f"valid loss {record['valid_loss']:.5f}, IC {record['valid_ic']:.4f}, Rank IC {record['valid_rank_ic']:.4f}, "

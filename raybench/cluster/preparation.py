@@ -91,7 +91,7 @@ def residency(config: Config, bars: Bars | None, features: FeatureTable | None, 
                 "takes whole dates; set data.residency to resident"
             )
         return "resident"
-    if config.data.second is not None:  # whose rows no block of the first window has
+    if config.data.second is not None or config.model.remembers:  # whose rows no block of the first window has
         return "resident"
     nodes = sum(bool(node["Alive"]) for node in ray.nodes())
     store = ray.cluster_resources().get("object_store_memory", 0.0) / max(nodes, 1)

@@ -17,11 +17,14 @@ import ray.data
 import ray.train
 import torch
 from ray.train import DataConfig
+from torch import nn
 
 from raybench.config import Config
 from raybench.data.panel import Panel, Segment, pack, unpack
 from raybench.data.streaming import StreamPlan, StreamView
 from raybench.models import num_features
+from raybench.models.memory import Remembers
+from raybench.train.bank import Bank
 from raybench.train.batches import ResidentEvaluation, ResidentFeed
 from raybench.train.dates import DateEvaluation, DateFeed, groups_of, qlib_cuts
 from raybench.train.loop import Feeds
@@ -45,20 +48,39 @@ class Resident:
         spec, arrays = pack(panel)
         return cls(spec=spec, arrays={name: ray.put(value) for name, value in arrays.items()})
 
-    def feeds(self, config: Config, world: World, device: torch.device, *, dates: bool) -> Feeds:
-        """Make the loop's feeds in a worker; ``dates``: the network takes whole dates."""
+    def feeds(
+        self, config: Config, world: World, device: torch.device, *, dates: bool, network: nn.Module | None = None
+    ) -> Feeds:
+        """Make the loop's feeds in a worker, see :func:`resident_feeds`."""
         panel = unpack(self.spec, {name: ray.get(reference) for name, reference in self.arrays.items()})
-        return resident_feeds(config, panel, world, device, dates=dates)
+        return resident_feeds(config, panel, world, device, dates=dates, network=network)
 
 
-def resident_feeds(config: Config, panel: Panel, world: World, device: torch.device, *, dates: bool = False) -> Feeds:
-    """Make the loop's feeds over a panel in this process; ``dates``: the network takes whole dates."""
+def resident_feeds(
+    config: Config,
+    panel: Panel,
+    world: World,
+    device: torch.device,
+    *,
+    dates: bool = False,
+    network: nn.Module | None = None,
+) -> Feeds:
+    """Make the loop's feeds over a panel in this process.
+
+    ``dates``: the network takes whole dates. ``network`` itself is needed if it remembers its losses.
+    """
     options = config.train
     train, valid = moved([panel.segments[TRAIN], panel.segments[VALID]], device)
     if dates:
         return _date_feeds(config, train, valid, world, device)
     size = options.eval_batch_size or options.batch_size
-    again = ResidentEvaluation(train, batch_size=size, world=world, device=device)
+    bank = None
+    if config.model.remembers:
+        remembering: Any = network
+        assert isinstance(remembering, Remembers)
+        bank = Bank(remembering, panel, [train, valid], batch_size=size, world=world, device=device)
+    memory = None if bank is None else bank.memory
+    again = ResidentEvaluation(train, batch_size=size, world=world, device=device, memory=memory)
     return Feeds(
         train=ResidentFeed(
             train,
@@ -67,9 +89,11 @@ def resident_feeds(config: Config, panel: Panel, world: World, device: torch.dev
             world=world,
             device=device,
             drop_last=config.recipe == "qlib",
+            memory=memory,
         ),
-        valid=ResidentEvaluation(valid, batch_size=size, world=world, device=device),
+        valid=ResidentEvaluation(valid, batch_size=size, world=world, device=device, memory=memory),
         train_again=again if options.extra_train_pass else None,
+        bank=bank,
     )
 
 
@@ -108,9 +132,11 @@ class Streamed:
 
     view: StreamView
 
-    def feeds(self, config: Config, world: World, device: torch.device, *, dates: bool) -> Feeds:
-        """Make the loop's feeds in a Ray Train worker; blocks of instruments have no whole dates."""
-        assert not dates, "refused before the workers were started"
+    def feeds(
+        self, config: Config, world: World, device: torch.device, *, dates: bool, network: nn.Module | None = None
+    ) -> Feeds:
+        """Make the loop's feeds in a Ray Train worker; blocks of instruments have no whole dates, and no memory."""
+        assert not dates and not config.model.remembers, "refused before the workers were started"  # noqa: PT018
         options, data = config.train, config.data
         qlib, table_rows = config.recipe == "qlib", data.feature_set.type != "alpha360"
         size = options.eval_batch_size or options.batch_size

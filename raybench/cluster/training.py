@@ -100,6 +100,7 @@ def _train_one(config: Config, data: Prepared, workers: Workers, out: str, progr
         weights=state.best_weights,
         processors=data.processors,
         second_processors=data.second_processors,
+        memory=state.best_memory,
         history=state.history,
         best_epoch=state.best_epoch,
         began=began,

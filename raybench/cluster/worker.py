@@ -78,7 +78,7 @@ def _fit(
         return
     fit(
         model,
-        task.rows.feeds(config, world, device, dates=models.takes_dates(model)),
+        task.rows.feeds(config, world, device, dates=models.takes_dates(model), network=model),
         config.train,
         recipe=config.recipe,
         world=world,
@@ -130,7 +130,7 @@ def _report(state: TrainState, world: World, journal: Journal) -> None:
     if world.rank != 0:
         ray.train.report(metrics)
         return
-    journal.add("epoch", metrics)
+    journal.add("epoch", {**metrics, "last_epoch": state.last_epoch or state.epoch})
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / STATE).write_bytes(to_bytes(state))
         ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))

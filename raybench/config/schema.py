@@ -191,6 +191,13 @@ class Config(Part):
         return self
 
     @model_validator(mode="after")
+    def _batches_stay_whole(self) -> Config:
+        if self.model.whole_batches and self.train.accumulate_steps > 1:
+            text = f"the loss of {self.model.type} is of a batch as a whole; want 1, and a smaller batch_size"
+            raise problem_at("train", "accumulate_steps", text=text, given=self.train.accumulate_steps)
+        return self
+
+    @model_validator(mode="after")
     def _dates_fit(self) -> Config:
         """What whole dates exclude; a network of one's own is checked when it is built."""
         if self.model.batches == "windows":

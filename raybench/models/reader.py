@@ -8,17 +8,22 @@ from torch import Tensor
 from raybench.data.panel import Segment
 from raybench.data.windows import WindowSource, as_tensor
 from raybench.models.inputs import Inputs
+from raybench.models.memory import LossMemory
 
 
 class SampleReader:
-    """Reads samples of a segment, by their positions, on the device where the segment's rows lie."""
+    """Reads samples of a segment, by their positions, on the device where the segment's rows lie.
 
-    def __init__(self, segment: Segment, device: torch.device | str) -> None:
+    ``memory``: what a network remembers of its losses, for one that is given them.
+    """
+
+    def __init__(self, segment: Segment, device: torch.device | str, memory: LossMemory | None = None) -> None:
         samples = segment.samples
         self._source = segment.source.to(device)
         self._row_S = as_tensor(samples.row_S).to(device)
         self._memberships = None if segment.memberships is None else segment.memberships.to(device)
-        if self._memberships is not None:
+        self._memory = memory
+        if self._memberships is not None or memory is not None:
             self._instrument_S = as_tensor(samples.instrument_S).to(device)
             self._date_S = as_tensor(samples.date_S).to(device)
         self._second = None if segment.second is None else segment.second.to(device)
@@ -32,9 +37,11 @@ class SampleReader:
 
     def read(self, take_B: Tensor | slice, sizes: tuple[int, ...] | None = None) -> Inputs:
         """Gather the samples at ``take_B``; ``sizes`` says that they are whole dates, see ``Inputs``."""
-        named = {}
+        named: dict[str, Tensor] = {}
         if self._memberships is not None:
             named["concepts"] = self._memberships.rows(self._instrument_S[take_B], self._date_S[take_B])
+        if self._memory is not None:
+            named |= self._memory.inputs(self._instrument_S[take_B], self._date_S[take_B])
         if self._second is not None:
             named["second"] = self._second_windows(self._second, self._second_row_S[take_B])
         return Inputs(x_BWF=self._source.gather(self._row_S[take_B]), sizes=sizes, named=named)

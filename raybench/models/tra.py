@@ -67,7 +67,7 @@ class TRA(nn.Module):
             self.model = _recurrent(num_features, backbone)
         self.tra = Router(self.model.output_size, **router)
         self.num_features, self.num_states = num_features, self.tra.num_states
-        self.remembered = step_len - horizon
+        self.horizon, self.remembered = horizon, step_len - horizon
         self.lamb, self.rho, self.alpha, self.pretrain = lamb, rho, alpha, pretrain
 
     @property
@@ -161,11 +161,16 @@ class Experts(nn.Module):
     def __init__(self, network: TRA) -> None:
         super().__init__()
         self.model, self.predictors = network.model, network.tra.predictors
-        self._plan, self._num_features = network.plan, network.num_features
+        self.num_states, self.horizon = network.num_states, network.horizon
+        self._plan, self._errors, self._num_features = network.plan, network.errors, network.num_features
 
     def forward(self, x: Tensor, hist_loss: Tensor | None = None) -> Tensor:
         pred_NK: Tensor = self.predictors(self.model(as_windows(x, self._num_features)))
         return pred_NK if self.training else pred_NK.mean(dim=1)
+
+    def errors(self, x: Tensor, label_N: Tensor) -> Tensor:
+        """Return what is to be remembered, as the network itself."""
+        return self._errors(x, label_N)
 
     def loss(self, outputs: Tensor, batch: LossBatch) -> Tensor:
         """Sum over the samples of the squared errors, each predictor's by its share in the sample."""

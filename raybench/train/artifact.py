@@ -4,6 +4,7 @@
     model.safetensors   best weights
     processors.json     fitted state of the processors
     second_processors.json   that of the second window's, if there is one
+    memory.safetensors  the last dates of what a network remembers of its losses, if it does
     history.parquet     one row per epoch
     metrics.json        validation metrics of the best epoch
     manifest.json       what, from what, when, with what; hashes of the files above; published last
@@ -35,6 +36,7 @@ from raybench.config.networks import CustomNetwork
 from raybench.data import parquet, storage
 from raybench.data.processors import FittedProcessors
 from raybench.errors import RunError
+from raybench.models.memory import StoredMemory
 from raybench.train.state import EpochRecord
 
 SCHEMA_VERSION = 1
@@ -45,11 +47,15 @@ CONFIG, WEIGHTS, PROCESSORS, HISTORY = (
     "history.parquet",
 )
 METRICS, MANIFEST, SECOND_PROCESSORS = "metrics.json", "manifest.json", "second_processors.json"
+MEMORY = "memory.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A finished run, opened and verified. ``second_processors``: of the second window, if it has one."""
+    """A finished run, opened and verified. ``second_processors``: of the second window, if it has one.
+
+    ``memory``: what the network remembers of its losses, if it does and was trained here.
+    """
 
     uri: str
     config: Config
@@ -57,6 +63,7 @@ class Run:
     weights: dict[str, Tensor]
     manifest: Mapping[str, Any]
     second_processors: FittedProcessors | None = None
+    memory: StoredMemory | None = None
 
     @property
     def run_id(self) -> str:
@@ -102,8 +109,12 @@ def write_run(
     began: datetime,
     facts: Mapping[str, Any],
     second_processors: FittedProcessors | None = None,
+    memory: bytes = b"",
 ) -> Run:
-    """Publish a finished run, its manifest last. ``facts`` go into the manifest as they are."""
+    """Publish a finished run, its manifest last. ``facts`` go into the manifest as they are.
+
+    ``memory``: of ``StoredMemory``, empty if there is none.
+    """
     ended = datetime.now(UTC)
     rows = pd.DataFrame([asdict(record) for record in history], columns=_HISTORY_COLUMNS)
     contents = {
@@ -115,6 +126,8 @@ def write_run(
     }
     if second_processors is not None:
         contents[SECOND_PROCESSORS] = second_processors.to_json().encode()
+    if memory:
+        contents[MEMORY] = memory
     for name, data in contents.items():
         storage.publish_bytes(storage.join(uri, name), data)
     manifest: dict[str, Any] = {
@@ -167,6 +180,7 @@ def load_run(uri: str, *, trust: bool = False) -> Run:
         weights=safetensors.torch.load(contents[WEIGHTS]),
         manifest=manifest,
         second_processors=None if second is None else FittedProcessors.from_json(second.decode()),
+        memory=StoredMemory.from_bytes(contents[MEMORY]) if MEMORY in contents else None,
     )
 
 

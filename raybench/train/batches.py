@@ -23,6 +23,7 @@ from torch import Tensor
 from raybench.data.panel import Samples, Segment
 from raybench.data.windows import as_tensor
 from raybench.models.inputs import Inputs
+from raybench.models.memory import LossMemory
 from raybench.models.reader import SampleReader
 from raybench.train.world import SOLO, World
 
@@ -36,7 +37,7 @@ class Batch:
     The loss is the sum over all workers of weight x squared error, divided by ``count``: the samples of the
     whole batch, or its dates where the weights are one over the samples of a date. ``samples``: those of the
     whole batch in either case, None if that is ``count``. For a network's own loss: ``step`` counts the steps
-    of the epoch before, ``group_sum`` adds up over all workers, without a gradient.
+    of its phase before, ``group_sum`` adds up over all workers, without a gradient.
     """
 
     inputs: Inputs
@@ -137,9 +138,10 @@ class ResidentFeed:
         world: World,
         device: torch.device,
         drop_last: bool,
+        memory: LossMemory | None = None,
     ) -> None:
         samples = segment.samples
-        self._reader = SampleReader(segment, device)
+        self._reader = SampleReader(segment, device, memory)
         label_S, weight_S, self._labelled_S = masked(samples)
         self._label_S = as_tensor(label_S).to(device)
         self._weight_S = None if weight_S is None else as_tensor(weight_S).to(device)
@@ -176,9 +178,17 @@ class ResidentFeed:
 class ResidentEvaluation:
     """Validation windows in the order of the segment's samples; each rank takes one contiguous part."""
 
-    def __init__(self, segment: Segment, *, batch_size: int, world: World, device: torch.device) -> None:
+    def __init__(
+        self,
+        segment: Segment,
+        *,
+        batch_size: int,
+        world: World,
+        device: torch.device,
+        memory: LossMemory | None = None,
+    ) -> None:
         samples = segment.samples
-        self._reader = SampleReader(segment, device)
+        self._reader = SampleReader(segment, device, memory)
         self._batch_size = batch_size
         self._mine = rank_slice(len(samples.row_S), world.rank, world.size)
         self._date_S = as_tensor(samples.date_S)

@@ -2,9 +2,10 @@
 
     state = resumed or fresh
     for each phase (a pretraining, where the network has one, then the network itself):
+        remember the losses of the samples, if the network asks for them
         for each epoch that is left:
             seed dropout from (seed, epoch, rank)
-            train one pass over the batches of this epoch
+            train one pass over the batches of this epoch, and remember again
             validate on the whole segment, gathered from all workers
             keep the weights if the early-stopping metric improved
             report (and so checkpoint) the state
@@ -35,6 +36,7 @@ from raybench.config import TrainConfig
 from raybench.errors import TrainingError
 from raybench.models import takes_dates
 from raybench.progress import SILENT, Progress
+from raybench.train.bank import Bank
 from raybench.train.batches import Batch, EvaluationFeed, TrainingFeed
 from raybench.train.early_stopping import goodness, improves, should_stop
 from raybench.train.optimization import Schedule, clip_and_measure, make_optimizer, squared_error
@@ -47,11 +49,20 @@ CHECK_EVERY = 20  # steps between looks at the loss: each look makes a GPU wait
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feeds:
-    """What the loop reads: batches to train on, the validation segment and, if asked for, train once more."""
+    """What the loop reads: batches to train on, the validation segment and, if asked for, train once more.
+
+    ``bank``: what a network remembers of its losses, kept for those that are given them, see ``models.memory``.
+    """
 
     train: TrainingFeed
     valid: EvaluationFeed
     train_again: EvaluationFeed | None = None
+    bank: Bank | None = None
+
+    def remember(self, model: nn.Module) -> None:
+        """Bring the bank up to the weights of ``model``, if there is one."""
+        if self.bank is not None:
+            self.bank.refresh(model)
 
 
 def fit(
@@ -113,7 +124,9 @@ def _fit_phase(
 ) -> None:
     """Train one phase to its end: the state is then finished, or stands before the first epoch of ``following``."""
     optimizer = make_optimizer(model, options)
-    schedule = Schedule(optimizer, options)
+    epochs = epochs_of(model, options)
+    schedule = Schedule(optimizer, options, epochs)
+    state.last_epoch = state.phase_began + epochs + (0 if following is None else epochs_of(following, options))
     if state.weights:
         model.load_state_dict(state.weights)
     if state.optimizer:
@@ -124,11 +137,13 @@ def _fit_phase(
     qlib_batch = _qlib_batch(model, options) if recipe == "qlib" else None
 
     phase = state.phase
+    feeds.remember(model)
     while state.phase == phase and not state.finished:
         epoch, began = state.epoch + 1, time.monotonic()
         torch.manual_seed(epoch_seed(options.seed, epoch, world.rank))
-        train = _train_epoch(wrapped, model, feeds.train, optimizer, options, world, autocast, epoch, progress)
+        train = _train_epoch(wrapped, model, feeds.train, optimizer, options, world, autocast, state, progress)
         average_statistics(model, world)
+        feeds.remember(model)
         if feeds.train_again is not None:
             again = validate(model, feeds.train_again, world, autocast=autocast, qlib_batch=qlib_batch)
             train = EpochSums(samples=train.samples, loss=again.loss, grad_norm=train.grad_norm)
@@ -137,7 +152,7 @@ def _fit_phase(
         record = _record(epoch, time.monotonic() - began, train, valid, optimizer)
         schedule.step(_goodness(record, options, model))
         state.optimizer, state.schedule = optimizer.state_dict(), schedule.state_dict()
-        _advance(state, record, model, following, options)
+        _advance(state, record, model, following, feeds, options)
         on_epoch(state)
 
 
@@ -158,17 +173,18 @@ def _train_epoch(
     options: TrainConfig,
     world: World,
     autocast: torch.autocast | None,
-    epoch: int,
+    state: TrainState,
     progress: Progress,
 ) -> EpochSums:
     wrapped.train()
-    count, samples, steps, unchecked = 0.0, 0.0, 0, 0
+    epoch, count, samples, steps, unchecked = state.epoch + 1, 0.0, 0.0, 0, 0
     device = next(model.parameters()).device
     loss_sum = torch.zeros((), dtype=torch.float64, device=device)
     norm_sum = torch.zeros((), dtype=torch.float64, device=device)
     with progress.track(f"epoch {epoch}", feed.steps()) as advance:
         for batch in feed.epoch(epoch):
-            loss = _backward(wrapped, model, replace(batch, step=steps, group_sum=world.sum), options, world, autocast)
+            numbered = replace(batch, step=state.steps + steps, group_sum=world.sum)
+            loss = _backward(wrapped, model, numbered, options, world, autocast)
             norm = clip_and_measure(model, options)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -186,6 +202,7 @@ def _train_epoch(
             f"an epoch has no batch: the train segment has fewer samples than train.batch_size "
             f"{options.batch_size} and recipe qlib drops incomplete batches; lower train.batch_size"
         )
+    state.steps += steps
     total = float(world.sum(loss_sum))
     return EpochSums(samples=samples, loss=total / count, grad_norm=float(norm_sum) / steps)
 
@@ -289,8 +306,18 @@ def _goodness(record: EpochRecord, options: TrainConfig, model: nn.Module) -> fl
     return goodness(metric, loss=record.valid_loss, ic=record.valid_ic, rank_ic=record.valid_rank_ic)
 
 
+def epochs_of(phase: nn.Module, options: TrainConfig) -> int:
+    """Return how many epochs a phase has at most."""
+    return int(getattr(phase, "epochs", None) or options.max_epochs)
+
+
 def _advance(
-    state: TrainState, record: EpochRecord, model: nn.Module, following: nn.Module | None, options: TrainConfig
+    state: TrainState,
+    record: EpochRecord,
+    model: nn.Module,
+    following: nn.Module | None,
+    feeds: Feeds,
+    options: TrainConfig,
 ) -> None:
     """Enter one epoch into the state and decide whether it was the last, of the phase or of all."""
     state.epoch = record.epoch
@@ -299,9 +326,9 @@ def _advance(
     value = _goodness(record, options, model)
     if improves(value, state.best):
         state.best, state.best_epoch, state.best_weights = value, record.epoch, state.weights
+        state.best_memory = b"" if feeds.bank is None else feeds.bank.stored()
     stop = should_stop(record.epoch, max(state.best_epoch, state.phase_began), options.early_stop.patience)
-    epochs = getattr(model, "epochs", None) or options.max_epochs
-    if not stop and record.epoch < state.phase_began + epochs:
+    if not stop and record.epoch < state.phase_began + epochs_of(model, options):
         return
     if not state.best_epoch:
         raise TrainingError(

@@ -20,13 +20,13 @@ def make_optimizer(model: nn.Module, options: TrainConfig) -> Optimizer:
 
 
 class Schedule:
-    """Moves the learning rate once an epoch; what it does is set by ``train.lr_schedule``."""
+    """Moves the learning rate once an epoch, of ``epochs`` at most; what it does is set by ``train.lr_schedule``."""
 
-    def __init__(self, optimizer: Optimizer, options: TrainConfig) -> None:
+    def __init__(self, optimizer: Optimizer, options: TrainConfig, epochs: int) -> None:
         self._scheduler: LRScheduler | None = None
         match options.lr_schedule:
             case CosineLR() as wanted:
-                self._scheduler = _cosine(optimizer, wanted, options.max_epochs)
+                self._scheduler = _cosine(optimizer, wanted, epochs)
             case PlateauLR() as wanted:
                 self._scheduler = ReduceLROnPlateau(
                     optimizer,
@@ -55,9 +55,9 @@ class Schedule:
             self._scheduler.load_state_dict(state)
 
 
-def _cosine(optimizer: Optimizer, wanted: CosineLR, max_epochs: int) -> LRScheduler:
+def _cosine(optimizer: Optimizer, wanted: CosineLR, epochs: int) -> LRScheduler:
     warmup = wanted.warmup_epochs
-    cosine = CosineAnnealingLR(optimizer, T_max=max(max_epochs - warmup, 1), eta_min=wanted.min_lr)
+    cosine = CosineAnnealingLR(optimizer, T_max=max(epochs - warmup, 1), eta_min=wanted.min_lr)
     if not warmup:
         return cosine
     linear = LinearLR(optimizer, start_factor=1.0 / (warmup + 1), total_iters=warmup)

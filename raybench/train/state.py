@@ -11,12 +11,13 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from raybench.errors import RunError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,25 +40,30 @@ class TrainState:
     """Progress of one training; ``weights`` are the last epoch's, ``best_weights`` what is kept at the end.
 
     Epochs are counted through all phases (a pretraining, the network); ``phase_began`` is the last epoch of the
-    phase before. The best epoch, weights and optimizer are those of the phase at hand.
+    phase before, ``last_epoch`` what can be the last of all, ``steps`` the batches of the phase so far. The best
+    epoch, weights and optimizer are those of the phase at hand; ``best_memory``: the losses that a network remembers
+    with its best weights (``models.memory``), empty for others.
     """
 
     phase: int = 0
     phase_began: int = 0
+    last_epoch: int = 0
     epoch: int = 0
+    steps: int = 0
     best_epoch: int = 0
     best: float = -math.inf
     finished: bool = False
     weights: dict[str, Tensor] = field(default_factory=dict)
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    best_memory: bytes = b""
     optimizer: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
     history: list[EpochRecord] = field(default_factory=list)
 
     def next_phase(self, weights: dict[str, Tensor]) -> None:
         """Stand before the first epoch of the next phase, which begins with ``weights``."""
-        self.phase, self.phase_began = self.phase + 1, self.epoch
-        self.best_epoch, self.best, self.best_weights = 0, -math.inf, {}
+        self.phase, self.phase_began, self.steps = self.phase + 1, self.epoch, 0
+        self.best_epoch, self.best, self.best_weights, self.best_memory = 0, -math.inf, {}, b""
         self.weights, self.optimizer, self.schedule = weights, {}, {}
 
     def best_record(self) -> EpochRecord:
@@ -70,6 +76,7 @@ def to_bytes(state: TrainState) -> bytes:
     plain = {
         "schema_version": SCHEMA_VERSION,
         **{name: getattr(state, name) for name in state.__dataclass_fields__ if name != "history"},
+        "best_memory": torch.from_numpy(np.frombuffer(state.best_memory, np.uint8).copy()),
         "history": [{name: getattr(record, name) for name in record.__dataclass_fields__} for record in state.history],
     }
     buffer = io.BytesIO()
@@ -90,4 +97,5 @@ def from_bytes(data: bytes) -> TrainState:
             "finish it with the raybench that began it or train again into a new --out"
         )
     history = [EpochRecord(**record) for record in plain.pop("history")]
-    return TrainState(history=history, **plain)
+    memory = plain.pop("best_memory").numpy().tobytes()
+    return TrainState(history=history, best_memory=memory, **plain)

@@ -23,7 +23,8 @@ class ModelConfig(Part):
     ``batches``: it is trained on random windows, or on whole dates (each with every instrument of that date).
     ``fitting``: in epochs of gradient steps, or at once (``raybench.models.direct``). ``one_process``: it cannot be
     fitted by several workers. ``traceable``: torch can export it, and so ONNX. ``needs``: what it is given, in words
-    for ``raybench models``. ``takes_second``: it can be given a second window (data.second).
+    for ``raybench models``. ``takes_second``: it can be given a second window (data.second). ``remembers``: it is
+    given its own past losses (``raybench.models.memory``). ``whole_batches``: its loss is of a batch as a whole.
     """
 
     batches: ClassVar[Batches] = "windows"
@@ -31,6 +32,8 @@ class ModelConfig(Part):
     one_process: ClassVar[bool] = False
     traceable: ClassVar[bool] = True
     takes_second: ClassVar[bool] = False
+    remembers: ClassVar[bool] = False
+    whole_batches: ClassVar[bool] = False
     needs: ClassVar[str] = "windows; batches of random rows"
 
     type: str

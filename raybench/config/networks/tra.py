@@ -45,6 +45,8 @@ class TRA(ModelConfig):
     """
 
     needs: ClassVar[str] = "windows; batches of random rows; its own past losses, from the labels of recent dates"
+    remembers: ClassVar[bool] = True
+    whole_batches: ClassVar[bool] = True
 
     type: Literal["tra"] = "tra"
     model_type: Literal["RNN", "Transformer"] = "RNN"
