@@ -10,6 +10,7 @@ cuts, as Qlib scores, and given whole dates.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -27,6 +28,7 @@ from raybench.models import takes_dates
 from raybench.train.batches import EvaluationFeed, ResidentEvaluation
 from raybench.train.dates import DateEvaluation, groups_of
 from raybench.train.loop import fit
+from raybench.train.state import TrainState
 from raybench.train.validation import validate
 from raybench.train.world import SOLO
 
@@ -67,13 +69,19 @@ def _rows(name: str, recipe: str, bars: Bars, given: Any) -> Iterator[list[str]]
     model = build_model(config, panel.columns)
     began = time.perf_counter()
     feeds = resident_feeds(config, panel, SOLO, CPU, dates=takes_dates(model))
-    state = fit(model, feeds, config.train, recipe=recipe)
+    state = fit(model, feeds, config.train, recipe=recipe, on_epoch=lambda reached: _say(name, recipe, reached))
     seconds = time.perf_counter() - began
     model.load_state_dict(state.best_weights)
     for how, feed in _tests(config, panel, model):
         found = validate(model, feed, SOLO, autocast=None, qlib_batch=None)
         measured = [f"{found.ic:.4f}", f"{found.rank_ic:.4f}", f"{seconds:.0f}"]
         yield [name, recipe, how, str(len(state.history)), str(state.best_epoch), *measured]
+
+
+def _say(name: str, recipe: str, reached: TrainState) -> None:
+    last = reached.history[-1]
+    text = f"{name} {recipe} epoch {last.epoch}: {last.seconds:.0f} s, valid Rank IC {last.valid_rank_ic:.4f}"
+    print(text, file=sys.stderr, flush=True)
 
 
 def _tests(config: Config, panel: Panel, model: torch.nn.Module) -> Iterator[tuple[str, EvaluationFeed]]:
