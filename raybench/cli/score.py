@@ -67,6 +67,8 @@ def score(
     )
     if done.from_other_runs:
         out.warn(f"{done.from_other_runs} dates were scored by other runs before; --overwrite scores them again")
+    for line in done.warnings:
+        out.warn(line)
     if done.empty:
         out.warn(f"nobody can be scored on {_some(done.empty)}")
     out.summary(

@@ -130,7 +130,7 @@ def _subject(run: Run, inputs: Inputs, dates: _Dates, mapper: Mapper, progress: 
         run=mapper,
         progress=progress,
     )
-    return Subject(run.config, {name: value.numpy() for name, value in run.weights.items()}, panel)
+    return Subject(run.config, {name: value.numpy() for name, value in run.weights.items()}, panel, run.memory)
 
 
 def _last_section(subject: Subject, day: np.datetime64, run: Run) -> CrossSection:

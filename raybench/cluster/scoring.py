@@ -28,8 +28,10 @@ from raybench.data.bars import Bars, open_bars
 from raybench.data.feature_table import FeatureTable, open_features
 from raybench.data.frame import Run as Mapper
 from raybench.data.panel import Panel, pack, scoring_panel, unpack
+from raybench.data.reading import knows_label
 from raybench.data.universe import ALL
 from raybench.errors import DataError
+from raybench.models.memory import StoredMemory
 from raybench.progress import SILENT, Progress
 from raybench.score.ensemble import ensemble_id
 from raybench.score.job import DayResult, DayScorer, Target
@@ -48,7 +50,7 @@ class Scored:
 
     written: days published now. present: days that were there and stay; from_other_runs: those of them that
     another run scored. empty: days on which nobody can be scored. low_coverage: days left out because too few
-    of the universe can be.
+    of the universe can be. warnings: what was scored with less than there should be, a line each.
     """
 
     written: tuple[str, ...]
@@ -59,6 +61,7 @@ class Scored:
     low_coverage: tuple[str, ...]
     seconds: float
     run_id: str
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +144,20 @@ def score(
     elif len(plan.missing):
         with session(progress=progress):
             results = _score_on_ray(runs, inputs, plan, target, progress)
-    return _summary(plan, target, results, time.monotonic() - began)
+    return replace(_summary(plan, target, results, time.monotonic() - began), warnings=_forgetful(runs, inputs))
+
+
+def _forgetful(runs: Sequence[Run], inputs: Inputs) -> tuple[str, ...]:
+    """Name the runs that would remember losses of recent dates, had these labels."""
+    found = []
+    for run in runs:
+        if run.config.model.remembers and not knows_label(run.config, inputs.features):
+            known = f"up to {run.memory.last.astype('datetime64[D]')} only" if run.memory is not None else "of no date"
+            found.append(
+                f"{run.uri} knows its past losses {known}: what is scored has no labels as it learned from; "
+                "give bars, or a feature table with them"
+            )
+    return tuple(found)
 
 
 def with_concepts(run: Run, concepts: str) -> Run:
@@ -223,7 +239,10 @@ def _score_here(
     """Score in this process."""
     device = _device(runs, gpus=torch.cuda.device_count())
     panels = _panels(runs, inputs, plan, map, progress)
-    predictors = [Predictor(run.config, run.weights, panel, device) for run, panel in zip(runs, panels, strict=True)]
+    predictors = [
+        Predictor(run.config, run.weights, panel, device, memory=run.memory)
+        for run, panel in zip(runs, panels, strict=True)
+    ]
     return _gathered(DayScorer(predictors, target).score_days(plan.missing), plan, progress)
 
 
@@ -303,6 +322,7 @@ class _SharedModel:
 
     config: Config
     weights: Mapping[str, torch.Tensor]
+    memory: StoredMemory | None
     panel_spec: dict[str, Any]
     panel_arrays: Mapping[str, ray.ObjectRef[Any]]
 
@@ -311,12 +331,13 @@ class _SharedModel:
         """Put the panel into the object store."""
         spec, arrays = pack(panel)
         references = {name: ray.put(array) for name, array in arrays.items()}
-        return cls(config=run.config, weights=run.weights, panel_spec=spec, panel_arrays=references)
+        return cls(config=run.config, weights=run.weights, memory=run.memory, panel_spec=spec, panel_arrays=references)
 
     def predictor(self, device: str) -> Predictor:
         """Put it together; the arrays come out of the object store without a copy."""
         arrays = {name: ray.get(reference) for name, reference in self.panel_arrays.items()}
-        return Predictor(self.config, self.weights, unpack(self.panel_spec, arrays), device)
+        panel = unpack(self.panel_spec, arrays)
+        return Predictor(self.config, self.weights, panel, device, memory=self.memory)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

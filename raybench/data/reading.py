@@ -78,15 +78,15 @@ def make_reader(
     weight = _weight_column(config) if need_label else None
     universe = _universe(config, bars)
     if features is not None:
-        known = {*features.columns, *([features.label] if features.label else [])}
-        label = config.data.label_column
-        for key, name in (("data.label", label), ("train.sample_weight.column", weight)):
+        known = _known_columns(features)
+        named = (("data.label", config.data.label_column), ("train.sample_weight.column", weight))
+        for key, name in named:
             if need_label and name is not None and name not in known:
                 raise DataError(f"{features.uri}: no column {name}, which {key} names")
         return TableRows(
             table=features,
             universe=universe,
-            label=label if label in known else None,
+            label=_label_column(config, features),
             start=start,
             end=end,
             columns=columns,
@@ -99,8 +99,8 @@ def make_reader(
             f"{bars.uri}: no field {weight}, which train.sample_weight.column names; it has {', '.join(bars.fields)}"
         )
     lags = config.data.feature_set.type == "alpha360"
-    # A run that learned from a table has the name of a column there, which scoring from bars does not need.
-    label = config.data.label if config.data.label_column is None else DEFAULT_LABEL
+    # A run that learned from a table may have the name of a column there, which scoring from bars does not need.
+    label = config.data.label if "$" in config.data.label else DEFAULT_LABEL
     return BarRows(
         bars=bars,
         universe=universe,
@@ -111,6 +111,24 @@ def make_reader(
         step_len=config.data.step_len,
         weight=weight,
     )
+
+
+def knows_label(config: Config, features: FeatureTable | None) -> bool:
+    """Say whether rows that are read to be scored have the label that the run was trained on, as far as it exists."""
+    if features is None:
+        return config.data.horizon is not None  # else it is a column of the user's own table
+    return _label_column(config, features) is not None
+
+
+def _label_column(config: Config, features: FeatureTable) -> str | None:
+    """Name the column of a table that has the label: as configured, or what we computed there as for bars."""
+    if config.data.features is not None:
+        return config.data.label_column if config.data.label_column in _known_columns(features) else None
+    return features.label if features.parts and config.data.label == DEFAULT_LABEL else None
+
+
+def _known_columns(features: FeatureTable) -> set[str]:
+    return {*features.columns, *([features.label] if features.label else [])}
 
 
 def load(

@@ -17,7 +17,10 @@ from raybench import models
 from raybench.config import Config
 from raybench.data.panel import Panel, pack, unpack
 from raybench.models.inputs import Inputs
+from raybench.models.memory import StoredMemory
 from raybench.models.reader import SampleReader
+from raybench.models.recall import Recall
+from raybench.score.predictor import LARGEST_BATCH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +43,16 @@ class Subject:
     """A network with its weights, and the panel of rows to explain it on.
 
     It pickles as plain arrays, so Ray keeps the panel once on each node, and tasks read it without a copy.
+    ``memory``: what its run stored, for a network that remembers its losses.
     """
 
-    def __init__(self, config: Config, weights: Mapping[str, NDArray[Any]], panel: Panel) -> None:
+    def __init__(
+        self,
+        config: Config,
+        weights: Mapping[str, NDArray[Any]],
+        panel: Panel,
+        memory: StoredMemory | None = None,
+    ) -> None:
         feature_set = {"type": config.data.feature_set.type, "columns": list(panel.columns)}
         network = models.build(
             config.model.model_dump(),
@@ -56,11 +66,15 @@ class Subject:
         self.network = network.eval()
         self.config = config
         self.features = models.feature_names(feature_set)  # along F
-        self._weights, self._panel = weights, panel
+        self._weights, self._panel, self._stored = weights, panel, memory
         segment = panel.segments["score"]
         order_S = np.lexsort((segment.samples.instrument_S, segment.samples.date_S))
         self._samples = segment.samples.take(order_S)
-        self._reader = SampleReader(replace(segment, samples=self._samples), "cpu")
+        segment = replace(segment, samples=self._samples)
+        self._recall = None
+        if config.model.remembers:
+            self._recall = Recall(self.network, panel, segment, memory, at_once=LARGEST_BATCH)
+        self._reader = SampleReader(segment, "cpu", None if self._recall is None else self._recall.memory)
 
     @property
     def step_len(self) -> int:
@@ -80,6 +94,8 @@ class Subject:
         for date in range(first, last):
             begin, end = np.searchsorted(samples.date_S, [date, date + 1])
             if begin < end:
+                if self._recall is not None:
+                    self._recall.reach(date)
                 label_N = samples.raw_label_S[begin:end].astype(np.float64)
                 yield CrossSection(
                     moment=panel.dates[date],
@@ -95,8 +111,10 @@ class Subject:
         return score_N
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self.config, self._weights, *pack(self._panel))
+        return _restored, (self.config, self._weights, self._stored, *pack(self._panel))
 
 
-def _restored(config: Config, weights: Mapping[str, NDArray[Any]], spec: Any, arrays: Any) -> Subject:
-    return Subject(config, weights, unpack(spec, arrays))
+def _restored(
+    config: Config, weights: Mapping[str, NDArray[Any]], memory: StoredMemory | None, spec: Any, arrays: Any
+) -> Subject:
+    return Subject(config, weights, unpack(spec, arrays), memory)

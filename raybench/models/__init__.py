@@ -44,6 +44,7 @@ from raybench.models.persistence import Persistence
 from raybench.models.sandwich import Sandwich
 from raybench.models.tabnet import TabNet
 from raybench.models.tcn import TCN
+from raybench.models.tra import TRA
 from raybench.models.transformer import Transformer
 from raybench.models.weights import load_qlib_state, read_weights
 
@@ -62,6 +63,7 @@ MODELS: Mapping[str, type[nn.Module]] = {
     "krnn": KRNN,
     "gats": GATs,
     "hist": HIST,
+    "tra": TRA,
     "tabnet": TabNet,
     "sandwich": Sandwich,
     "mlp": MLP,

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from raybench import models
 from raybench.config import Config
 from raybench.data.panel import Panel
+from raybench.models.memory import StoredMemory
 from raybench.models.reader import SampleReader
+from raybench.models.recall import Recall
 
 LARGEST_BATCH = 8192  # instruments per forward pass
 THREADS = 1  # per scoring process: fixed, since sums in another order differ in the last bit
@@ -34,9 +36,20 @@ class MomentScores:
 
 
 class Predictor:
-    """A network with its weights in evaluation mode, and the panel of rows that it scores."""
+    """A network with its weights in evaluation mode, and the panel of rows that it scores.
 
-    def __init__(self, config: Config, weights: Mapping[str, torch.Tensor], panel: Panel, device: str = "cpu") -> None:
+    ``memory``: what its run stored, for a network that remembers its losses.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        weights: Mapping[str, torch.Tensor],
+        panel: Panel,
+        device: str = "cpu",
+        *,
+        memory: StoredMemory | None = None,
+    ) -> None:
         model = models.build(
             config.model.model_dump(),
             feature_set={"type": config.data.feature_set.type, "columns": list(panel.columns)},
@@ -49,7 +62,11 @@ class Predictor:
         segment = panel.segments["score"]
         samples = segment.samples
         order_S = np.lexsort((samples.instrument_S, samples.date_S))
-        self._reader = SampleReader(replace(segment, samples=samples.take(order_S)), device)
+        segment = replace(segment, source=segment.source.to(device), samples=samples.take(order_S))
+        self._recall = None
+        if config.model.remembers:
+            self._recall = Recall(self._model, panel, segment, memory, at_once=LARGEST_BATCH, device=device)
+        self._reader = SampleReader(segment, device, None if self._recall is None else self._recall.memory)
         self._instrument_S = samples.instrument_S[order_S]
         self._bounds_T = np.searchsorted(samples.date_S[order_S], np.arange(len(panel.dates) + 1))
         self._names = np.asarray(panel.instruments, dtype=np.str_)
@@ -61,6 +78,8 @@ class Predictor:
         for date in range(first, last):
             part = slice(self._bounds_T[date], self._bounds_T[date + 1])
             if part.start < part.stop:
+                if self._recall is not None:
+                    self._recall.reach(date)
                 yield MomentScores(
                     moment=self._dates[date],
                     instrument_N=self._names[self._instrument_S[part]],

@@ -28,6 +28,8 @@ SHORT = [
 ]
 ON_TWO_WORKERS = {"alstm_alpha158": [], "gats_alpha158": ["train.dates_per_batch=2"]}
 """One network that is given random windows, and one that is given whole dates."""
+PRETRAINED = {"tabnet": 1, "tra": 2}
+"""Epochs of a first phase: TRA's has as many as the training."""
 
 
 @pytest.fixture(scope="session")
@@ -56,8 +58,8 @@ def test_two_epochs(
         overrides.append(f"data.concepts={concepts}")
     if config.stem.startswith("lightgbm"):  # Qlib's penalties are for half a million samples
         overrides += ["model.lambda_l1=0.0", "model.lambda_l2=1.0"]
-    pretrained = config.stem.startswith("tabnet")
-    if pretrained:
+    pretrained = PRETRAINED.get(config.stem.partition("_")[0], 0)
+    if config.stem.startswith("tabnet"):
         overrides.append("model.pretrain_n_epochs=1")
     code = app.run(["train", str(config), *overrides, "--out", str(tmp_path / "run"), "--json", "--quiet"])
     printed = capsys.readouterr()

@@ -16,6 +16,7 @@ from raybench.config.networks.mlp import MLP
 from raybench.config.networks.network import Batches, ModelConfig
 from raybench.config.networks.recurrent import GRU, LSTM
 from raybench.config.networks.tabnet import TabNet
+from raybench.config.networks.tra import TRA
 from raybench.config.strict import nearest, problem, problem_at, show
 
 __all__ = ["CUSTOM_TYPE", "NETWORKS", "AnyNetwork", "Batches", "CustomNetwork", "ModelConfig", "parse_network"]
@@ -32,6 +33,7 @@ NETWORKS: Mapping[str, type[ModelConfig]] = {
     "krnn": KRNN,
     "gats": GATs,
     "hist": HIST,
+    "tra": TRA,
     "tabnet": TabNet,
     "sandwich": Sandwich,
     "mlp": MLP,

@@ -74,6 +74,18 @@ def segments_of(
     return made
 
 
+def labelled_segment(frame: Frame, done: Processed, scored: Segment, dates: DateRange) -> Segment:
+    """Every row with a label, that as the learn processors leave it, through the windows of a segment to score."""
+    assert done.learn is not None
+    table = done.infer.table
+    row_M = table.row_M if isinstance(table, LagColumns) else np.arange(table.num_rows)
+    label_R = np.full(len(frame), np.nan, np.float32)
+    label_R[done.learn.frame_K] = done.learn.label_K
+    stage = replace(done.infer, label_K=label_R[done.infer.frame_K])
+    samples = samples_of(frame, stage, row_M, dates, SampleRules(), weighted=False)
+    return Segment(source=scored.source, samples=samples)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sources:
     """Makes the window source of a stage, and says which of its rows each table row is."""

@@ -15,14 +15,14 @@ from raybench.data.concepts import Concepts, open_concepts
 from raybench.data.feature_table import FeatureTable
 from raybench.data.frame import Frame, Moments, Run
 from raybench.data.frame_parts import Day
-from raybench.data.panel.assemble import LEARN_SEGMENTS, segments_of
+from raybench.data.panel.assemble import LEARN_SEGMENTS, labelled_segment, segments_of
 from raybench.data.panel.second import Clock, SecondRows, whole_days, with_second
 from raybench.data.panel.segments import check_samples
 from raybench.data.panel.types import Panel, Segment
 from raybench.data.processors import FittedProcessors
 from raybench.data.processors.base import Ranking, RowFilter
 from raybench.data.processors.chain import Chain, make_chain, process
-from raybench.data.reading import Loaded, day, load, make_reader, table_columns
+from raybench.data.reading import Loaded, day, knows_label, load, make_reader, table_columns
 from raybench.progress import SILENT, Progress
 
 _NO_DATES = np.empty(0, "datetime64[us]")
@@ -71,13 +71,16 @@ def scoring_panel(
     """One segment "score": every row of the universe from ``start`` to ``end``, with its window (or two).
 
     Dates before ``start`` are read until there are as many as a window has, so a window does not
-    depend on which other dates are scored with it.
+    depend on which other dates are scored with it. For a network that remembers its losses there are a window's
+    dates more, and a segment "memory": every row with a label from then on.
     """
     first, last = day(start), day(end)
     chain = chain_of(config, features, processors)
     calendar_T = calendar_of(bars, features)
     before_T = np.unique(calendar_T[calendar_T < first].astype("datetime64[D]"))
-    lead = 0 if config.data.feature_set.type == "alpha360" else config.data.step_len - 1
+    remembers = config.model.remembers
+    lead = (config.data.feature_set.type != "alpha360") + remembers
+    lead *= config.data.step_len - 1
     filters = any(isinstance(step, RowFilter) for step in chain.infer)
     reach = len(before_T) if filters else min(lead, len(before_T))
     while True:
@@ -88,9 +91,15 @@ def scoring_panel(
             break
         reach = min(2 * reach, len(before_T))
     rows = loaded.frame.rows((first, last))
-    done = process(chain, loaded.table, loaded.frame.label_R, rows, fitted=processors, learn=False)
-    made = segments_of(config, loaded.frame, done, {"score": (first, last)}, flat=loaded.flat)
+    label_R = loaded.frame.label_R
+    if remembers and not knows_label(config, features):
+        label_R = np.full_like(label_R, np.nan)
+    done = process(chain, loaded.table, label_R, rows, fitted=processors, learn=remembers)
+    scored = replace(done, learn=None)
+    made = segments_of(config, loaded.frame, scored, {"score": (first, last)}, flat=loaded.flat)
     check_samples("score", (first, last), loaded.frame, made["score"].samples)
+    if remembers:
+        made["memory"] = labelled_segment(loaded.frame, done, made["score"], (day(loaded.frame.dates[0]), last))
     second = _second_rows(config, first, last, second_processors, run, progress)
     return _panel(config, loaded.frame, made, processors, bars, features, second, progress)
 

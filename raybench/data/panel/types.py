@@ -2,7 +2,8 @@
 
 A segment is a window source and its samples. Samples name rows of the source, so a window is gathered
 where it is used and never stored. NaN: ``label_S`` has none in train and valid under recipe raybench;
-test and score segments hold every row of the universe, with NaN where there is no label.
+test and score segments hold every row of the universe, with NaN where there is no label; a segment "memory"
+has those with a label, for networks that remember their losses.
 """
 
 from __future__ import annotations
