@@ -98,6 +98,11 @@ def build_model(config: Config, columns: Sequence[str]) -> torch.nn.Module:
         recipe=config.recipe,
         second_features=config.data.second_features,
     )
+    if config.train.accumulate_steps > 1 and hasattr(model, "loss"):
+        raise ConfigError(
+            f"train.accumulate_steps: network {config.model.type} has a loss of its own, which is of a whole batch; "
+            "set it to 1, and train.batch_size lower"
+        )
     if config.train.activation_checkpoint:
         if not hasattr(model, "checkpoint_chunks"):
             raise ConfigError(f"train.activation_checkpoint is not for network {config.model.type}; set it to false")

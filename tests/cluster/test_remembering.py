@@ -15,7 +15,9 @@ from raybench.cluster.explaining import explain
 from raybench.cluster.features import features as build_features
 from raybench.cluster.scoring import score
 from raybench.cluster.training import train
+from raybench.cluster.worker import build_model
 from raybench.config import Config
+from raybench.config.alpha_names import BENCHMARK_20
 from raybench.data import parquet, storage
 from raybench.errors import ConfigError, RunError
 from raybench.score.table import read_scores
@@ -117,8 +119,9 @@ def test_it_is_exported_with_its_memory_as_an_input(trained: str, tmp_path: Path
     [
         ({"data__residency": "streaming"}, "data.residency"),
         ({"train__accumulate_steps": 2}, "train.accumulate_steps"),
+        ({"train__accumulate_steps": 2, "model": "{type: tests.models.own_loss:OwnLoss}"}, "train.accumulate_steps"),
     ],
 )
 def test_what_it_cannot_do_is_refused(make_config: MakeConfig, changes: dict[str, object], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        make_config(model="{type: tra}", **changes)
+        build_model(make_config(**{"model": "{type: tra}", **changes}), BENCHMARK_20)

@@ -46,6 +46,14 @@ def test_epochs_of_both_phases_follow_each_other() -> None:
     assert moved.isdisjoint({"fc.weight", "fc.bias"})
 
 
+def test_each_phase_has_a_schedule_of_its_own_length() -> None:
+    wanted = options(max_epochs=3, lr=0.01, lr_schedule={"type": "cosine", "min_lr": 0.0})
+    last: list[int] = []
+    state = fit(tabnet(), feeds(TRAIN, VALID, wanted), wanted, on_epoch=lambda s: last.append(s.last_epoch))
+    assert [record.lr for record in state.history] == pytest.approx([0.01, 0.005, 0.01, 0.0075, 0.0025])
+    assert last == [5] * 5
+
+
 @pytest.mark.parametrize("epoch", [1, PRETRAINED, PRETRAINED + 1])
 def test_resumed_equals_unbroken_exactly(epoch: int) -> None:
     saved: list[bytes] = []
