@@ -259,6 +259,8 @@ def _score_on_ray(
     one_node = there.largest_node == there.cpus
     size = max(int(there.gpus) if gpu else min(int(there.cpus), there.cores if one_node else int(there.cpus)), 1)
     days = min(DAYS_PER_CHUNK, -(-len(plan.missing) // (CHUNKS_PER_ACTOR * size)))
+    if any(run.config.model.remembers for run in runs):  # who begins a chunk computes the losses of a window before it
+        days = -(-len(plan.missing) // size)
     chunks = contiguous_chunks(plan.missing, days)
     options = {"num_gpus": int(gpu), "max_restarts": RESTARTS, "max_task_retries": RESTARTS}
     actors = [_PoolScorer.options(**options).remote() for _ in range(min(size, len(chunks)))]  # type: ignore[attr-defined]

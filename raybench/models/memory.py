@@ -135,13 +135,17 @@ class StoredMemory:
     def written_to(self, memory: LossMemory, instruments: Sequence[str], dates: Moments) -> NDArray[np.bool_]:
         """Copy what concerns these instruments and dates (those of the table) -> which of the dates are known [T].
 
-        Stored dates before the first one go before it, as far as the table reaches back.
+        Stored dates before the first one go before it, as far as the table reaches back; none do where working days
+        lie between the last that is stored and the first, as nobody knows how many dates that are.
         """
         known_T = np.isin(dates, self.dates)
         code_of = {name: code for code, name in enumerate(instruments)}
         place_N = np.array([code_of.get(name, -1) for name in self.instruments])
         here_N = np.flatnonzero(place_N >= 0)
         before = int((self.dates < dates[0]).sum())
+        last, first = self.last.astype("datetime64[D]"), dates[0].astype("datetime64[D]")
+        if before == len(self.dates) and np.busday_count(last + 1, first) > 0:
+            return known_T
         for at, date in enumerate(self.dates):
             code = at - before if at < before else int(np.searchsorted(dates, date))
             if code < -memory.reach or (code >= 0 and not (code < len(dates) and dates[code] == date)):

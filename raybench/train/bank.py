@@ -64,11 +64,9 @@ class Bank:
             self.memory.write(as_tensor(samples.instrument_S), as_tensor(samples.date_S), loss_SK)
 
     def stored(self) -> bytes:
-        """Return the dates that scoring can reach back to from the end of the last segment, see ``StoredMemory``."""
+        """Return the last dates with labels, as many as the samples behind them look back to; see ``StoredMemory``."""
         labelled = [samples.date_S[np.isfinite(samples.label_S)] for samples, _ in self._segments]
-        last = max(int(samples.date_S.max(initial=0)) for samples, _ in self._segments)
-        known = np.unique(np.concatenate(labelled))
-        known = known[known > last - (self._step_len + self._horizon)]
+        known = np.unique(np.concatenate(labelled))[-(self._step_len + self._horizon) :]
         return StoredMemory(
             instruments=self._panel.instruments,
             dates=self._panel.dates[known],
