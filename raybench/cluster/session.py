@@ -22,8 +22,8 @@ _QUIET = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    # A process that ran data tasks keeps a few hundred MB. By default Ray keeps as many as there are CPUs for as long as
-    # a training runs; a minute is enough for the next task to find one.
+    # A process that ran data tasks keeps a few hundred MB. By default Ray keeps as many as there are CPUs for as long
+    # as a training runs; a minute is enough for the next task to find one.
     "RAY_num_workers_soft_limit": "0",
     "RAY_idle_worker_killing_time_threshold_ms": "60000",
 }
