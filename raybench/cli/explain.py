@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from raybench.cli.output import Output, command
-from raybench.cli.run_argument import TrustOption
+from raybench.cli.run_argument import (
+    BarsOption,
+    ConceptsOption,
+    FeaturesOption,
+    LocalOption,
+    SecondOption,
+    TrustOption,
+)
+
+if TYPE_CHECKING:
+    from raybench.cluster.explaining import Explained
 
 TOP = 5  # features and lags shown in the summary
 
@@ -22,18 +32,10 @@ def explain(
     model: Annotated[str, typer.Option("--model", metavar="RUN", help="Run to explain.")],
     date: Annotated[str, typer.Option("--date", metavar="DATE", help="Date to explain.")],
     to: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder for tables and report.")],
-    bars: Annotated[str | None, typer.Option("--bars", metavar="BARS", help="Bars to score from.")] = None,
-    features: Annotated[
-        str | None, typer.Option("--features", metavar="FEATURES", help="Feature table to score from.")
-    ] = None,
-    concepts: Annotated[
-        str | None,
-        typer.Option("--concepts", metavar="FILE", help="Concept table (default: the one the run was trained with)."),
-    ] = None,
-    second: Annotated[
-        str | None,
-        typer.Option("--second", metavar="BARS", help="Bars of the second window (default: those trained on)."),
-    ] = None,
+    bars: BarsOption = None,
+    features: FeaturesOption = None,
+    concepts: ConceptsOption = None,
+    second: SecondOption = None,
     start: Annotated[
         str | None, typer.Option("--start", metavar="DATE", help="First date of the importance (default: --date).")
     ] = None,
@@ -46,7 +48,7 @@ def explain(
     ] = None,
     repeats: Annotated[int, typer.Option("--repeats", metavar="K", min=1, help="Permutations of each part.")] = 5,
     seed: Annotated[int, typer.Option("--seed", metavar="SEED", min=0, help="Seed of the permutations.")] = 0,
-    local: Annotated[bool, typer.Option("--local", help="Use this process alone, without Ray.")] = False,
+    local: LocalOption = False,
     trust: TrustOption = False,
 ) -> None:
     """Show hidden states, gates, attention, gradients and what each feature and lag is worth."""
@@ -70,29 +72,22 @@ def explain(
         trust=trust,
         progress=out.progress,
     )
-    said = done.summary
-    table = done.explanation.importance.table
-    out.summary(
-        {
-            "explained": to,
-            "run_id": said["run_id"],
-            "datetime": said["datetime"],
-            "instruments": said["instruments"],
-            "hidden_states": list(said["hidden_states"]),
-            "gates": list(said["gates"]),
-            "attention": list(said["attention"]),
-            "gradients_of": said["gradients_of"],
-            "absent": said["absent"],
-            "measure": said["importance"]["measure"],
-            "rank_ic": said["importance"]["rank_ic"],
-            "dates": said["importance"]["dates"],
-            "seconds": round(done.seconds, 3),
-            "report": done.report,
-            "top_features": _top(table, "feature"),
-            "top_lags": _top(table, "lag"),
-        },
-        title=f"explained {model}",
-    )
+    out.summary({"explained": to, **_said(done)}, title=f"explained {model}")
+
+
+def _said(done: Explained) -> dict[str, Any]:
+    """Take the summary out of what was found."""
+    said, table = done.summary, done.explanation.importance.table
+    names = ("run_id", "datetime", "instruments", "gradients_of", "absent")
+    return {
+        **{name: said[name] for name in names},
+        **{name: list(said[name]) for name in ("hidden_states", "gates", "attention")},
+        **{name: said["importance"][name] for name in ("measure", "rank_ic", "dates")},
+        "seconds": round(done.seconds, 3),
+        "report": done.report,
+        "top_features": _top(table, "feature"),
+        "top_lags": _top(table, "lag"),
+    }
 
 
 def _top(table: Any, kind: str) -> list[dict[str, Any]]:

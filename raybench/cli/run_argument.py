@@ -1,4 +1,4 @@
-"""What commands that open a run ask about it."""
+"""What commands that open a run ask about it: what it reads, and whether it may bring code."""
 
 from __future__ import annotations
 
@@ -6,4 +6,17 @@ from typing import Annotated
 
 import typer
 
+BarsOption = Annotated[str | None, typer.Option("--bars", metavar="BARS", help="Bars to score from.")]
+FeaturesOption = Annotated[
+    str | None, typer.Option("--features", metavar="FEATURES", help="Feature table to score from.")
+]
+ConceptsOption = Annotated[
+    str | None,
+    typer.Option("--concepts", metavar="FILE", help="Concept table (default: the one the run was trained with)."),
+]
+SecondOption = Annotated[
+    str | None,
+    typer.Option("--second", metavar="BARS", help="Bars of the second window (default: those trained on)."),
+]
+LocalOption = Annotated[bool, typer.Option("--local", help="Use this process alone, without Ray.")]
 TrustOption = Annotated[bool, typer.Option("--trust", help="Let the run import a network of its own.")]

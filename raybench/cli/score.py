@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from raybench.cli.output import Output, command
-from raybench.cli.run_argument import TrustOption
+from raybench.cli.run_argument import (
+    BarsOption,
+    ConceptsOption,
+    FeaturesOption,
+    LocalOption,
+    SecondOption,
+    TrustOption,
+)
 from raybench.errors import DataError
+
+if TYPE_CHECKING:
+    from raybench.cluster.scoring import Scored
 
 
 def register(app: typer.Typer) -> None:
@@ -21,18 +31,10 @@ def score(
     out: Output,
     model: Annotated[list[str], typer.Option("--model", metavar="RUN", help="Run; several are combined.")],
     to: Annotated[str, typer.Option("--to", metavar="SCORES", help="Score table to write or complete.")],
-    bars: Annotated[str | None, typer.Option("--bars", metavar="BARS", help="Bars to score from.")] = None,
-    features: Annotated[
-        str | None, typer.Option("--features", metavar="FEATURES", help="Feature table to score from.")
-    ] = None,
-    concepts: Annotated[
-        str | None,
-        typer.Option("--concepts", metavar="FILE", help="Concept table (default: the one the run was trained with)."),
-    ] = None,
-    second: Annotated[
-        str | None,
-        typer.Option("--second", metavar="BARS", help="Bars of the second window (default: those trained on)."),
-    ] = None,
+    bars: BarsOption = None,
+    features: FeaturesOption = None,
+    concepts: ConceptsOption = None,
+    second: SecondOption = None,
     start: Annotated[
         str | None, typer.Option("--start", metavar="DATE", help="First date (default: of the test segment).")
     ] = None,
@@ -43,7 +45,7 @@ def score(
         typer.Option("--min-coverage", metavar="X", min=0.0, max=1.0, help="Leave out dates scored for less."),
     ] = 0.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Score dates again that are there.")] = False,
-    local: Annotated[bool, typer.Option("--local", help="Use this process alone, without Ray.")] = False,
+    local: LocalOption = False,
     trust: TrustOption = False,
 ) -> None:
     """Score every instrument of the universe, one table for each date."""
@@ -71,26 +73,27 @@ def score(
         out.warn(line)
     if done.empty:
         out.warn(f"nobody can be scored on {_some(done.empty)}")
-    out.summary(
-        {
-            "scores": to,
-            "run_id": done.run_id,
-            "dates_written": len(done.written),
-            "first": done.written[0] if done.written else None,
-            "last": done.written[-1] if done.written else None,
-            "dates_present_before": done.present,
-            "rows": done.rows,
-            "empty": list(done.empty),
-            "low_coverage": list(done.low_coverage),
-            "seconds": round(done.seconds, 3),
-        },
-        title=f"scored into {to}",
-    )
+    out.summary({"scores": to, **_said(done)}, title=f"scored into {to}")
     if done.low_coverage:
         raise DataError(
             f"{_some(done.low_coverage)}: less than --min-coverage {min_coverage} of the universe can be scored, so "
             "this is left out; complete the bars or lower --min-coverage"
         )
+
+
+def _said(done: Scored) -> dict[str, Any]:
+    """Take the summary out of what was done."""
+    return {
+        "run_id": done.run_id,
+        "dates_written": len(done.written),
+        "first": done.written[0] if done.written else None,
+        "last": done.written[-1] if done.written else None,
+        "dates_present_before": done.present,
+        "rows": done.rows,
+        "empty": list(done.empty),
+        "low_coverage": list(done.low_coverage),
+        "seconds": round(done.seconds, 3),
+    }
 
 
 def _some(days: Sequence[str]) -> str:

@@ -53,7 +53,7 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bars:
     return opened
 
 
-def equal(left: BarBlock, right: BarBlock) -> None:
+def assert_equal(left: BarBlock, right: BarBlock) -> None:
     assert left.instruments == right.instruments
     np.testing.assert_array_equal(left.start_N1, right.start_N1)
     np.testing.assert_array_equal(left.datetime_R, right.datetime_R)
@@ -66,7 +66,7 @@ def equal(left: BarBlock, right: BarBlock) -> None:
 
 def test_what_was_written_is_read(dataset: Bars) -> None:
     block = BarBlock.from_frame(frame(), fields=dataset.fields)
-    equal(dataset.block(), block)
+    assert_equal(dataset.block(), block)
     assert dataset.instruments == block.instruments
     assert dataset.frequency == "day"
     np.testing.assert_array_equal(dataset.calendar, np.unique(frame()["datetime"].to_numpy()))
@@ -124,7 +124,7 @@ def test_it_travels_without_its_calendar(dataset: Bars) -> None:
     assert dataset.calendar.size
     data = pickle.dumps(dataset)
     assert len(data) < 8_000
-    equal(pickle.loads(data).block(["I1"]), dataset.block(["I1"]))
+    assert_equal(pickle.loads(data).block(["I1"]), dataset.block(["I1"]))
 
 
 @pytest.mark.parametrize(("ask", "says"), [({"instruments": ["Z"]}, "instrument Z"), ({"fields": ["z"]}, "field z")])
@@ -136,7 +136,7 @@ def test_what_is_not_there_is_named(dataset: Bars, ask: dict[str, list[str]], sa
 def test_only_files_the_metadata_names_are_read(dataset: Bars) -> None:
     folder = Path(dataset.uri) / "bars"
     (folder / "part-99999-0000000000000000.parquet").write_bytes(b"left by a killed import")
-    equal(open_bars(dataset.uri).block(), dataset.block())
+    assert_equal(open_bars(dataset.uri).block(), dataset.block())
 
 
 @pytest.mark.parametrize(
@@ -164,14 +164,14 @@ def test_a_frame_with_two_rows_for_one_bar_is_an_error() -> None:
 
 def test_a_frame_may_carry_its_keys_in_the_index() -> None:
     rows = frame()
-    equal(BarBlock.from_frame(rows.set_index(["datetime", "instrument"])), BarBlock.from_frame(rows))
+    assert_equal(BarBlock.from_frame(rows.set_index(["datetime", "instrument"])), BarBlock.from_frame(rows))
     with pytest.raises(DataError, match="no column instrument"):
         BarBlock.from_frame(rows.drop(columns="instrument"))
 
 
 def test_a_block_becomes_its_frame_again() -> None:
     block = BarBlock.from_frame(frame())
-    equal(BarBlock.from_frame(block.to_frame()), block)
+    assert_equal(BarBlock.from_frame(block.to_frame()), block)
     assert block.code_R.tolist() == sorted(block.code_R.tolist())
     assert block.slice(2).instruments == ("I2",)
 

@@ -36,7 +36,7 @@ def imported(source: Path, to: Path, **options: Any) -> BarBlock:
     return open_bars(to).block()
 
 
-def same(left: BarBlock, right: BarBlock) -> None:
+def assert_same(left: BarBlock, right: BarBlock) -> None:
     pd.testing.assert_frame_equal(left.to_frame(), right.to_frame(), check_like=True)
 
 
@@ -53,7 +53,7 @@ def csv(tmp_path: Path) -> Path:
 
 def test_a_csv_file(csv: Path, tmp_path: Path, want: BarBlock) -> None:
     block = imported(csv, tmp_path / "to")
-    same(block, want)
+    assert_same(block, want)
     assert block.instruments == ("A", "B")
     assert block.start_N1.tolist() == [0, 3, 5]  # A has a NaN row on the third
     assert np.isnan(block.fields["close"]).tolist() == [False, True, False, False, False]
@@ -63,7 +63,7 @@ def test_a_folder_with_a_file_per_instrument(tmp_path: Path, want: BarBlock) -> 
     for name, part in rows().groupby("instrument"):
         part.drop(columns="instrument").to_csv(_folder(tmp_path) / f"{name}.csv", index=False)
     assert detect_format(tmp_path / "folder") == "csv"
-    same(imported(tmp_path / "folder", tmp_path / "to"), want)
+    assert_same(imported(tmp_path / "folder", tmp_path / "to"), want)
 
 
 def test_compressed_csv_with_a_byte_order_mark_and_windows_lines(tmp_path: Path, want: BarBlock) -> None:
@@ -71,7 +71,7 @@ def test_compressed_csv_with_a_byte_order_mark_and_windows_lines(tmp_path: Path,
 
     text = "\ufeff" + CSV.replace("\n", "\r\n").replace("instrument,", '"instrument" , ')
     (tmp_path / "bars.csv.gz").write_bytes(gzip.compress(text.encode()))
-    same(imported(tmp_path / "bars.csv.gz", tmp_path / "to"), want)
+    assert_same(imported(tmp_path / "bars.csv.gz", tmp_path / "to"), want)
 
 
 @pytest.mark.parametrize("text", [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())])
@@ -89,14 +89,14 @@ def test_parquet_of_many_types(tmp_path: Path, want: BarBlock, text: Any, stamp:
     }
     columns["volume"] = columns["volume"].cast(pa.int64())
     pq.write_table(pa.table(columns), tmp_path / "bars.parquet")
-    same(imported(tmp_path / "bars.parquet", tmp_path / "to"), want)
+    assert_same(imported(tmp_path / "bars.parquet", tmp_path / "to"), want)
 
 
 def test_a_parquet_folder_whose_files_differ_in_columns(tmp_path: Path, want: BarBlock) -> None:
     for name, part in rows().groupby("instrument"):
         part = part.drop(columns="vwap") if name == "A" else part.assign(volume=part["volume"].astype(float))
         part.to_parquet(_folder(tmp_path) / f"{name}.parquet", index=False)
-    same(imported(tmp_path / "folder", tmp_path / "to"), want)
+    assert_same(imported(tmp_path / "folder", tmp_path / "to"), want)
 
 
 def test_a_zone_keeps_the_time_of_its_clocks(tmp_path: Path) -> None:

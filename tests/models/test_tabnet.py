@@ -52,7 +52,7 @@ def moved(net: nn.Module) -> nn.Module:
     return net.eval()
 
 
-def close(actual: Tensor, expected: Tensor) -> None:
+def assert_close(actual: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(actual, expected, atol=1e-6, rtol=1e-5)
 
 
@@ -78,10 +78,10 @@ def test_sparsemax_is_the_nearest_probability() -> None:
 def test_sparsemax_of_equals_is_even(value: float) -> None:
     z = torch.full((2, 5), value, requires_grad=True)
     p = sparsemax(z)
-    close(p, torch.full((2, 5), 0.2))
+    assert_close(p, torch.full((2, 5), 0.2))
     p[:, 0].sum().backward()
     assert z.grad is not None
-    close(z.grad, torch.tensor([0.8, -0.2, -0.2, -0.2, -0.2]).expand(2, 5))
+    assert_close(z.grad, torch.tensor([0.8, -0.2, -0.2, -0.2, -0.2]).expand(2, 5))
 
 
 def masks(net: TabNet, x_NWF: Tensor) -> list[Tensor]:
@@ -108,11 +108,11 @@ def test_what_was_looked_at_is_not_looked_at_again() -> None:
         found = masks(net, x_NWF)
         assert all(((mask > -1e-6) & (mask < 1 + 1e-5)).all() for mask in found)
         for mask in found:
-            close(mask.sum(dim=1), torch.ones(30))
+            assert_close(mask.sum(dim=1), torch.ones(30))
         return torch.stack([mask[:, 5] for mask in found]).mean(dim=1)
 
-    close(repeats("qlib"), torch.ones(4))
-    close(repeats("raybench"), torch.tensor([1.0, 0.0]))
+    assert_close(repeats("qlib"), torch.ones(4))
+    assert_close(repeats("raybench"), torch.tensor([1.0, 0.0]))
 
 
 def test_windows_are_qlibs_flat_rows() -> None:
@@ -125,18 +125,18 @@ def test_virtual_batches_are_normalised_apart() -> None:
     norm, x_NC = GhostNorm(3, 8).train(), torch.randn(27, 3, generator=torch.Generator().manual_seed(0)) * 3 + 1
     y_NC = norm(x_NC)
     for part in (slice(0, 9), slice(9, 18), slice(18, 27)):
-        close(y_NC[part].mean(dim=0), torch.zeros(3))
-        close(y_NC[part].var(dim=0, correction=0), torch.ones(3).expand(3) * 1.0)
+        assert_close(y_NC[part].mean(dim=0), torch.zeros(3))
+        assert_close(y_NC[part].var(dim=0, correction=0), torch.ones(3).expand(3) * 1.0)
     assert norm.bn.num_batches_tracked == 3
     expected = torch.zeros(3)
     for part in (slice(0, 9), slice(9, 18), slice(18, 27)):
         expected = 0.99 * expected + 0.01 * x_NC[part].mean(dim=0)
-    close(norm.bn.running_mean, expected)
+    assert_close(norm.bn.running_mean, expected)
 
     kept = norm.bn.running_mean.clone()
     assert norm(x_NC[:1]).isfinite().all()
     assert torch.equal(norm.bn.running_mean, kept)
-    close(norm.eval()(x_NC)[4:5], norm(x_NC[4:5]))
+    assert_close(norm.eval()(x_NC)[4:5], norm(x_NC[4:5]))
 
 
 def test_qlib_does_not_train_the_last_layer() -> None:
@@ -200,14 +200,14 @@ def test_reconstruction_loss_counts_hidden_inputs_by_their_variance() -> None:
     found = phase.loss((back_NK, hidden_NK, x_NK), batch(40))
     varying = torch.arange(12) != 4
     error_NK = (hidden_NK * (back_NK - x_NK)).square()[:, varying] / x_NK.var(dim=0, correction=0)[varying]
-    close(found, error_NK.sum())
+    assert_close(found, error_NK.sum())
 
     weight_B = torch.cat([torch.ones(39), torch.zeros(1)])
     fewer = phase.loss((back_NK, hidden_NK, x_NK), batch(40, weight_B=weight_B))
-    close(fewer, error_NK[:39].sum())
+    assert_close(fewer, error_NK[:39].sum())
 
     qlib = phase_of(recipe="qlib").loss((back_NK, hidden_NK, x_NK), batch(40))
-    close(qlib, ((hidden_NK * (back_NK - x_NK)).square() / back_NK.var(dim=0, correction=0)).sum())
+    assert_close(qlib, ((hidden_NK * (back_NK - x_NK)).square() / back_NK.var(dim=0, correction=0)).sum())
 
 
 def test_pretraining_learns_and_moves_the_encoder_only() -> None:

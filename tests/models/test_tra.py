@@ -51,19 +51,19 @@ def batch(samples: int = 12, seed: int = 1, **changes: Any) -> Batch:
     return Batch(inputs=Inputs(x_BWF=x_BWF, named={"hist_loss": hist_loss}), label_B=label_B, **changes)
 
 
-def close(actual: Tensor, expected: Tensor) -> None:
+def assert_close(actual: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(actual, expected, atol=1e-6, rtol=1e-5)
 
 
 def test_transport_gives_each_sample_whole_and_each_predictor_its_share() -> None:
     gain_NK = -torch.rand(500, STATES, generator=torch.Generator().manual_seed(0))
     plan_NK = sinkhorn(gain_NK, iterations=50)
-    close(plan_NK.sum(dim=1), torch.ones(500))
+    assert_close(plan_NK.sum(dim=1), torch.ones(500))
     torch.testing.assert_close(plan_NK.sum(dim=0), torch.full((STATES,), 500 / STATES), rtol=1e-3, atol=0.0)
     assert (plan_NK >= 0).all()
     # of all plans with these sums it is the one for the gain: a sample's own order of predictors shows through
     scale_K = (plan_NK / torch.exp(gain_NK / 0.1)).log()
-    close((scale_K - scale_K[:, :1]), (scale_K - scale_K[:, :1])[:1].expand(500, STATES))
+    assert_close((scale_K - scale_K[:, :1]), (scale_K - scale_K[:, :1])[:1].expand(500, STATES))
 
 
 def test_transport_is_the_same_in_parts() -> None:
@@ -73,11 +73,11 @@ def test_transport_is_the_same_in_parts() -> None:
     sums: list[Tensor] = []
     sinkhorn(gain_NK, group_sum=lambda value: sums.append(value) or value)  # type: ignore[func-returns-value]
     replayed = iter(sums)
-    close(sinkhorn(gain_NK[:4], group_sum=lambda value: next(replayed)), whole_NK[:4])
+    assert_close(sinkhorn(gain_NK[:4], group_sum=lambda value: next(replayed)), whole_NK[:4])
 
     padded_NK = torch.cat([gain_NK, torch.zeros(2, STATES)])
     found_NK = sinkhorn(padded_NK, taking_part_N=torch.arange(11) < 9)
-    close(found_NK[:9], whole_NK)
+    assert_close(found_NK[:9], whole_NK)
     assert (found_NK[9:] == 0).all()
 
 
@@ -90,7 +90,7 @@ def test_transport_is_the_same_in_parts() -> None:
     ],
 )
 def test_losses_are_compared_within_a_sample(loss_NK: list[list[float]], expected_NK: list[list[float]]) -> None:
-    close(min_max(torch.tensor(loss_NK)), torch.tensor(expected_NK))
+    assert_close(min_max(torch.tensor(loss_NK)), torch.tensor(expected_NK))
 
 
 def test_assignment_weighs_the_past() -> None:
@@ -127,7 +127,7 @@ def test_routing_looks_at_the_memory() -> None:
 def test_training_draws_one_predictor_per_sample() -> None:
     net, given = network().train(), batch(400)
     _, choice_NK, log_p_NK = given.inputs.call(net)
-    close(choice_NK.sum(dim=1), torch.ones(400))
+    assert_close(choice_NK.sum(dim=1), torch.ones(400))
     assert set(choice_NK.detach().round().flatten().abs().tolist()) == {0.0, 1.0}
     torch.testing.assert_close(choice_NK.mean(dim=0), log_p_NK.exp().mean(dim=0), atol=0.1, rtol=0.0)
 
@@ -140,7 +140,7 @@ def test_loss_is_squared_error_and_fading_routing_loss() -> None:
     routing_N = -(net.plan(pred_NK[:6], first) * log_p_NK[:6]).sum(dim=1)
     for step, lamb in ((0, 2.0), (99, 2.0), (100, 1.0), (250, 0.5)):
         found = net.loss(outputs, dataclasses.replace(given, step=step))
-        close(found, 2.0 * (error_N[:6] + lamb * routing_N).sum())
+        assert_close(found, 2.0 * (error_N[:6] + lamb * routing_N).sum())
 
 
 def test_pretraining_moves_backbone_and_predictors_only() -> None:
@@ -154,10 +154,10 @@ def test_pretraining_moves_backbone_and_predictors_only() -> None:
 
     outputs = given.inputs.call(phase.train())
     expected = ((outputs - given.label_B[:, None]).square() * net.plan(outputs, given)).sum()
-    close(phase.loss(outputs, given), expected)
+    assert_close(phase.loss(outputs, given), expected)
     phase.loss(outputs, given).backward()
     assert all(value.grad is not None for value in phase.parameters())
-    close(given.inputs.call(phase.eval()), outputs.mean(dim=1))
+    assert_close(given.inputs.call(phase.eval()), outputs.mean(dim=1))
     assert network(pretrain=False).pretraining() is None
 
 
@@ -228,7 +228,7 @@ def test_what_is_remembered_does_not_depend_on_the_router() -> None:
     assert not errors_NK.requires_grad
     memory = LossMemory(12, 5, STATES, step_len=STEP_LEN, horizon=2)
     memory.write(torch.arange(12), torch.full((12,), 2), errors_NK)
-    close(memory.inputs(torch.arange(12), torch.full((12,), 4))["hist_loss"][:, -1], errors_NK)
+    assert_close(memory.inputs(torch.arange(12), torch.full((12,), 4))["hist_loss"][:, -1], errors_NK)
 
 
 @pytest.mark.parametrize("features", [3, FEATURES, 40])
