@@ -16,7 +16,7 @@ import numpy as np
 
 import raybench
 from raybench.cluster.preparation import on_ray
-from raybench.cluster.scoring import Inputs, checked_universe, with_concepts, with_second
+from raybench.cluster.scoring import ScoringSource, checked_universe, with_concepts, with_second
 from raybench.cluster.session import session
 from raybench.data import storage
 from raybench.data.frame import Run as Mapper
@@ -103,7 +103,7 @@ def explain(
     run = load_run(model, trust=trust)
     run = run if concepts is None else with_concepts(run, concepts)
     run = run if second is None else with_second(run, second)
-    inputs = Inputs.open(bars, features)
+    inputs = ScoringSource.open(bars, features)
     checked_universe([run], inputs, 0.0)
     dates = _Dates.parse(date, start, end, inputs.calendar)
     with nullcontext() if local else session(progress=progress):
@@ -117,7 +117,7 @@ def explain(
     return Explained(explanation=explanation, summary=summary, out=out, seconds=time.monotonic() - began)
 
 
-def _subject(run: Run, inputs: Inputs, dates: _Dates, mapper: Mapper, progress: Progress) -> Subject:
+def _subject(run: Run, inputs: ScoringSource, dates: _Dates, mapper: Mapper, progress: Progress) -> Subject:
     """Read everything from the first date that is asked for to the last."""
     panel = scoring_panel(
         run.config,
@@ -150,7 +150,7 @@ def _importance(
     )
 
 
-def _origin(run: Run, inputs: Inputs, dates: _Dates, seed: int) -> Origin:
+def _origin(run: Run, inputs: ScoringSource, dates: _Dates, seed: int) -> Origin:
     data = run.config.data
     bars = {} if inputs.bars is None else {"Bars": f"{inputs.bars.uri} (fingerprint {inputs.bars.fingerprint[:16]})"}
     features = {} if inputs.features is None else {"Features": inputs.features.uri}

@@ -65,14 +65,14 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inputs:
+class ScoringSource:
     """What is scored: bars, a feature table, or features from a table with the universe from bars."""
 
     bars: Bars | None
     features: FeatureTable | None
 
     @classmethod
-    def open(cls, bars: str | None, features: str | None) -> Inputs:
+    def open(cls, bars: str | None, features: str | None) -> ScoringSource:
         """Open what is given."""
         if bars is None and features is None:
             raise DataError("nothing to score from; give --bars BARS or --features FEATURES")
@@ -121,7 +121,7 @@ def score(
         runs = [with_concepts(run, concepts) for run in runs]
     if second is not None:
         runs = [with_second(run, second) for run in runs]
-    inputs = Inputs.open(bars, features)
+    inputs = ScoringSource.open(bars, features)
     universe = checked_universe(runs, inputs, min_coverage)
     to = storage.open_location(to).uri
     plan = plan_dates(
@@ -147,7 +147,7 @@ def score(
     return replace(_summary(plan, target, results, time.monotonic() - began), warnings=_forgetful(runs, inputs))
 
 
-def _forgetful(runs: Sequence[Run], inputs: Inputs) -> tuple[str, ...]:
+def _forgetful(runs: Sequence[Run], inputs: ScoringSource) -> tuple[str, ...]:
     """Name the runs that would remember losses of recent dates, had these labels."""
     found = []
     for run in runs:
@@ -179,7 +179,7 @@ def with_second(run: Run, bars: str) -> Run:
     return replace(run, config=run.config.model_copy(update={"data": changed}))
 
 
-def checked_universe(runs: Sequence[Run], inputs: Inputs, min_coverage: float) -> str:
+def checked_universe(runs: Sequence[Run], inputs: ScoringSource, min_coverage: float) -> str:
     """Name the universe that all runs score; DataError if they differ or the inputs lack what they need."""
     names = list(dict.fromkeys(run.config.data.universe for run in runs))
     if len(names) > 1:
@@ -203,7 +203,7 @@ def checked_universe(runs: Sequence[Run], inputs: Inputs, min_coverage: float) -
     return names[0]
 
 
-def _members(inputs: Inputs, universe: str, plan: DatePlan) -> dict[str, int]:
+def _members(inputs: ScoringSource, universe: str, plan: DatePlan) -> dict[str, int]:
     """Count who should have a score on each day, members without any bars included; nothing without bars."""
     if inputs.bars is None:
         return {}
@@ -216,7 +216,9 @@ def _members(inputs: Inputs, universe: str, plan: DatePlan) -> dict[str, int]:
     return members
 
 
-def _panels(runs: Sequence[Run], inputs: Inputs, plan: DatePlan, mapper: Mapper, progress: Progress) -> Iterator[Panel]:
+def _panels(
+    runs: Sequence[Run], inputs: ScoringSource, plan: DatePlan, mapper: Mapper, progress: Progress
+) -> Iterator[Panel]:
     """Build the panel of each run over the days to be scored."""
     first, last = plan.missing[0], plan.missing[-1]
     for run in runs:
@@ -234,7 +236,7 @@ def _panels(runs: Sequence[Run], inputs: Inputs, plan: DatePlan, mapper: Mapper,
 
 
 def _score_here(
-    runs: Sequence[Run], inputs: Inputs, plan: DatePlan, target: Target, progress: Progress
+    runs: Sequence[Run], inputs: ScoringSource, plan: DatePlan, target: Target, progress: Progress
 ) -> list[DayResult]:
     """Score in this process."""
     device = _device(runs, gpus=torch.cuda.device_count())
@@ -247,7 +249,7 @@ def _score_here(
 
 
 def _score_on_ray(
-    runs: Sequence[Run], inputs: Inputs, plan: DatePlan, target: Target, progress: Progress
+    runs: Sequence[Run], inputs: ScoringSource, plan: DatePlan, target: Target, progress: Progress
 ) -> list[DayResult]:
     """Score in a pool of actors, one for each GPU or else for each core."""
     there = capacity()

@@ -85,7 +85,7 @@ def fit(
     phases = [*pretraining_of(model), model]
     if options.compile:
         model.compile()
-    with _told(model):
+    with _as_fitting(model):
         while not state.finished:
             phase = phases[state.phase]
             following = phases[state.phase + 1] if state.phase + 1 < len(phases) else None
@@ -94,7 +94,7 @@ def fit(
 
 
 @contextmanager
-def _told(model: nn.Module) -> Iterator[None]:
+def _as_fitting(model: nn.Module) -> Iterator[None]:
     """Tell a network that asks for it that it is being trained, or validated, not used."""
     asks: Any = model if hasattr(model, "fitting") else SimpleNamespace()
     asks.fitting = True
