@@ -24,7 +24,8 @@ import torch
 from raybench.config import Config, load_config
 from raybench.data.bars import Bars, open_bars
 from raybench.data.import_bars import import_bars
-from raybench.data.panel import Panel, build_panel
+from raybench.data.panel import Panel
+from raybench.data.panel.build import build_panel
 from raybench.data.sources import open_source
 
 ROOT = Path(__file__).parents[1]

@@ -29,7 +29,8 @@ from raybench.config import Config, load_config
 from raybench.config.label import DEFAULT_LABEL
 from raybench.data.bars import Bars, open_bars
 from raybench.data.import_bars import import_bars
-from raybench.data.panel import Panel, build_panel
+from raybench.data.panel import Panel
+from raybench.data.panel.build import build_panel
 from raybench.data.sources import open_source
 from raybench.data.synthetic import UNIVERSE, Market, make_market
 from raybench.data.universe import universe_of_frame

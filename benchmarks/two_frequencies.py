@@ -31,7 +31,7 @@ from raybench.config import load_config
 from raybench.config.alpha_names import BENCHMARK_20
 from raybench.data.bars import BarBlock, open_bars
 from raybench.data.import_bars import import_bars
-from raybench.data.panel import build_panel
+from raybench.data.panel.build import build_panel
 from raybench.data.sources import memory_source
 from raybench.evaluate.signal import rank_correlations
 from raybench.train.batches import ResidentEvaluation

@@ -17,8 +17,8 @@ from raybench.config.load import Source
 from raybench.data import storage
 from raybench.data.bars import Bars
 from raybench.data.feature_table import FeatureTable
-from raybench.data.panel import Panel, build_panel
-from raybench.data.panel.build import chain_of
+from raybench.data.panel import Panel
+from raybench.data.panel.build import build_panel, chain_of
 from raybench.errors import RunError
 from raybench.models import load_qlib_state
 from raybench.models.weights import read_weights

@@ -20,7 +20,7 @@ from raybench.cluster.scoring import ScoringSource, checked_universe, with_conce
 from raybench.cluster.session import session
 from raybench.data import storage
 from raybench.data.frame import Run as Mapper
-from raybench.data.panel import scoring_panel
+from raybench.data.panel.build import scoring_panel
 from raybench.errors import DataError
 from raybench.explain.explanation import Explanation, explain_section
 from raybench.explain.importance import Importance, measure_importance

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
 import ray
 import ray.data
 
+from raybench.cluster.allocator import give_back_memory
 from raybench.cluster.errors import as_raised
 from raybench.cluster.residency import Resident, Streamed, block_datasets, choose_residency
 from raybench.config import Config
 from raybench.data import parquet
 from raybench.data.bars import Bars, open_bars
 from raybench.data.feature_table import FeatureTable, open_features
-from raybench.data.panel import build_panel
+from raybench.data.panel.build import build_panel
 from raybench.data.processors import FittedProcessors
 from raybench.data.streaming import plan_stream
 from raybench.errors import ConfigError
@@ -96,15 +94,6 @@ def residency(config: Config, bars: Bars | None, features: FeatureTable | None, 
     nodes = sum(bool(node["Alive"]) for node in ray.nodes())
     store = ray.cluster_resources().get("object_store_memory", 0.0) / max(nodes, 1)
     return choose_residency(config.data.residency, panel_bytes=panel_bytes(config, bars, features), store_bytes=store)
-
-
-def give_back_memory() -> None:
-    """Return to the system what was freed: the driver does little more than wait from here on, perhaps for hours."""
-    gc.collect()
-    pa.default_memory_pool().release_unused()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # the GNU C library's
-    if trim is not None:
-        trim(0)
 
 
 def panel_bytes(config: Config, bars: Bars | None, features: FeatureTable | None) -> int:

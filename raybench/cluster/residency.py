@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 import ray.data
@@ -21,7 +21,6 @@ from torch import nn
 
 from raybench.config import Config
 from raybench.data.panel import Panel, Segment, pack, unpack
-from raybench.data.streaming import StreamPlan, StreamView
 from raybench.models import num_features
 from raybench.models.memory import Remembers
 from raybench.train.bank import Bank
@@ -30,6 +29,9 @@ from raybench.train.dates import DateEvaluation, DateFeed, groups_of, qlib_cuts
 from raybench.train.loop import Feeds
 from raybench.train.streaming import StreamingEvaluation, StreamingFeed
 from raybench.train.world import World
+
+if TYPE_CHECKING:
+    from raybench.data.streaming import StreamPlan, StreamView
 
 TRAIN, VALID = "train", "valid"
 PREFETCH_BLOCKS = 2

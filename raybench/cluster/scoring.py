@@ -27,7 +27,8 @@ from raybench.data import storage
 from raybench.data.bars import Bars, open_bars
 from raybench.data.feature_table import FeatureTable, open_features
 from raybench.data.frame import Run as Mapper
-from raybench.data.panel import Panel, pack, scoring_panel, unpack
+from raybench.data.panel import Panel, pack, unpack
+from raybench.data.panel.build import scoring_panel
 from raybench.data.reading import knows_label
 from raybench.data.universe import ALL
 from raybench.errors import DataError

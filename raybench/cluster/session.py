@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import ray
@@ -26,7 +26,10 @@ _QUIET = {
     # as a training runs; a minute is enough for the next task to find one.
     "RAY_num_workers_soft_limit": "0",
     "RAY_idle_worker_killing_time_threshold_ms": "60000",
+    # Processes started in advance, one per CPU: Ray Train, which sets variables for its own, cannot use them.
+    "RAY_prestart_worker_first_driver": "0",
 }
+_WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 
 
 @contextmanager
@@ -43,23 +46,39 @@ def session(*, num_cpus: int | None = None, progress: Progress = SILENT) -> Iter
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     progress.note("starting Ray")
-    _connect(num_cpus or (os.cpu_count() or 1) + 1)
+    own = _connect(num_cpus or (os.cpu_count() or 1) + 1)
     try:
         _quiet_ray_data()
-        yield
+        with _of_own_cluster() if own else nullcontext():
+            yield
     finally:
         ray.shutdown()
 
 
-def _connect(num_cpus: int) -> None:
+@contextmanager
+def _of_own_cluster() -> Iterator[None]:
+    """Start no watcher for nodes that are drained: this one goes when the command does. It would hold 110 MB."""
+    set_by_user = _WATCHER in os.environ
+    os.environ.setdefault(_WATCHER, "0")
+    try:
+        yield
+    finally:
+        if not set_by_user:
+            os.environ.pop(_WATCHER, None)
+
+
+def _connect(num_cpus: int) -> bool:
+    """Connect, and say whether that started a cluster."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     try:
         ray.init(num_cpus=num_cpus, **quiet)
+        return True
     except ValueError as error:
         # Ray refuses sizes for a cluster that already runs: join it as it is.
         if "existing cluster" not in str(error):
             raise
         ray.init(**quiet)
+        return False
     except ConnectionError as error:
         raise ResourceError(
             f"no Ray cluster answers at {os.environ.get('RAY_ADDRESS', 'the last `ray start`')} ({error}); "

@@ -16,6 +16,7 @@ from ray.train import Checkpoint
 from ray.train.torch import get_device
 
 from raybench import models
+from raybench.cluster.allocator import keep_memory
 from raybench.cluster.journal import Journal, WorkerProgress
 from raybench.cluster.residency import Resident, Streamed
 from raybench.config import Config
@@ -45,6 +46,7 @@ def work(loop_config: dict[str, Any]) -> None:
     """Train as one rank of the group; the last checkpoint, if there is one, is gone on from."""
     task: WorkerTask = ray.get(loop_config["task"])
     torch.set_num_threads(task.threads)
+    keep_memory()
     config = task.config
     device = get_device()
     world = ProcessGroup(device)

@@ -71,7 +71,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
     def make(config: Config) -> str:
         from raybench.cluster.preparation import open_data
         from raybench.cluster.worker import build_model
-        from raybench.data.panel import build_panel
+        from raybench.data.panel.build import build_panel
         from raybench.train.artifact import begin_run, write_run
 
         out = str(tmp_path_factory.mktemp("run"))

@@ -15,7 +15,7 @@ from raybench.cluster.preparation import open_data
 from raybench.cluster.residency import resident_feeds
 from raybench.cluster.worker import build_model
 from raybench.config import Config
-from raybench.data.panel import build_panel
+from raybench.data.panel.build import build_panel
 from raybench.train.direct import feeding, fit_at_once
 from raybench.train.state import TrainState
 from raybench.train.world import SOLO

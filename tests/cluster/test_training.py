@@ -20,7 +20,7 @@ from raybench.cluster.preparation import open_data
 from raybench.cluster.residency import resident_feeds
 from raybench.cluster.worker import build_model
 from raybench.config import Config, dump_config
-from raybench.data.panel import build_panel
+from raybench.data.panel.build import build_panel
 from raybench.errors import ResourceError, RunError, TrainingError
 from raybench.progress import Advance
 from raybench.train.artifact import Run, load_run

@@ -19,7 +19,8 @@ from raybench.data import alpha360, labels
 from raybench.data.bars import Bars
 from raybench.data.feature_table import open_features
 from raybench.data.features import features
-from raybench.data.panel import Panel, build_panel, pack, scoring_panel, unpack
+from raybench.data.panel import Panel, pack, unpack
+from raybench.data.panel.build import build_panel, scoring_panel
 from raybench.data.windows import FlatWindows, LagWindows
 from tests.data.panel_market import SEGMENTS, make_config, market_frame, universe_spans, with_zeros, write_bars
 

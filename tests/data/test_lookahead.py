@@ -12,7 +12,8 @@ import torch
 from raybench.config import Config
 from raybench.data import alpha158, alpha360
 from raybench.data.bars import Bars
-from raybench.data.panel import Panel, build_panel, scoring_panel
+from raybench.data.panel import Panel
+from raybench.data.panel.build import build_panel, scoring_panel
 from tests.data.panel_market import make_config, market_frame, write_bars
 
 NOW = pd.Timestamp("2020-11-18")

@@ -14,7 +14,8 @@ from raybench.config import Config, load_config
 from raybench.data.bars import Bars, open_bars
 from raybench.data.feature_table import open_features
 from raybench.data.features import features
-from raybench.data.panel import Panel, build_panel, pack, scoring_panel, unpack
+from raybench.data.panel import Panel, pack, unpack
+from raybench.data.panel.build import build_panel, scoring_panel
 from raybench.errors import ConfigError, DataError
 from tests.data.panel_market import COLUMNS, SEGMENTS, make_config, market_frame, universe_spans, write_bars
 

@@ -16,8 +16,8 @@ from raybench.config import Config
 from raybench.data.bars import BarBlock, Bars, open_bars
 from raybench.data.features import features
 from raybench.data.import_bars import import_bars
-from raybench.data.panel import Panel, build_panel, pack, scoring_panel, second, unpack
-from raybench.data.panel.build import fingerprint
+from raybench.data.panel import Panel, pack, second, unpack
+from raybench.data.panel.build import build_panel, fingerprint, scoring_panel
 from raybench.data.sources import memory_source
 from raybench.errors import DataError
 from raybench.models.reader import SampleReader

@@ -13,7 +13,8 @@ from raybench.config import Config
 from raybench.data.bars import Bars
 from raybench.data.feature_table import FeatureTable, open_features
 from raybench.data.features import features
-from raybench.data.panel import Segment, build_panel
+from raybench.data.panel import Segment
+from raybench.data.panel.build import build_panel
 from raybench.data.streaming import StreamPlan, plan_stream
 from raybench.errors import ConfigError, DataError
 from tests.data.panel_market import COLUMNS, make_config, market_frame, write_bars

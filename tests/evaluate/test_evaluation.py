@@ -12,7 +12,7 @@ import pytest
 import raybench
 from raybench.data.synthetic import Market, make_market
 from raybench.errors import DataError
-from raybench.evaluate import evaluate
+from raybench.evaluate.evaluation import evaluate
 
 
 @pytest.fixture(scope="module")

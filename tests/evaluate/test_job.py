@@ -14,7 +14,7 @@ from raybench.data.import_bars import import_bars
 from raybench.data.sources.source import memory_source
 from raybench.data.synthetic import make_market
 from raybench.errors import DataError, RunError
-from raybench.evaluate import evaluate
+from raybench.evaluate.evaluation import evaluate
 from raybench.evaluate.job import evaluate_scores
 from raybench.score.table import write_date
 

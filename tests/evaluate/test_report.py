@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from raybench.data.synthetic import make_market
-from raybench.evaluate import Evaluation, evaluate, figures
+from raybench.evaluate import figures
+from raybench.evaluate.evaluation import Evaluation, evaluate
 from raybench.evaluate.report import Report, metrics_json, to_html, to_json
 
 HISTORY = pd.DataFrame(

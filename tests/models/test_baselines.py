@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from raybench.config import Config, load_config
 from raybench.config.networks import NETWORKS
 from raybench.data.features import features
-from raybench.data.panel import build_panel
+from raybench.data.panel.build import build_panel
 from raybench.errors import ConfigError, RunError, TrainingError
 from raybench.models import MODELS, build
 from raybench.models.direct import FitsDirectly, Labelled

@@ -16,7 +16,7 @@ import pytest
 
 from raybench.data.bars import open_bars
 from raybench.data.import_bars import import_bars
-from raybench.data.panel import build_panel
+from raybench.data.panel.build import build_panel
 from raybench.data.sources import open_source
 from raybench.data.universe import universe_of_frame
 from tests.parity.cases import DROP, LABEL, case, processors

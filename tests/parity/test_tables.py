@@ -15,7 +15,8 @@ from raybench.config.label import DEFAULT_LABEL
 from raybench.data import alpha158, alpha360, labels
 from raybench.data.bars import Bars, open_bars
 from raybench.data.import_bars import import_bars
-from raybench.data.panel import Panel, build_panel
+from raybench.data.panel import Panel
+from raybench.data.panel.build import build_panel
 from raybench.data.sources import open_source
 from tests.parity.cases import CASES
 

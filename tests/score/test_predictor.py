@@ -12,7 +12,8 @@ import torch
 from raybench.cluster.worker import build_model
 from raybench.config import Config, load_config
 from raybench.data.bars import Bars
-from raybench.data.panel import Panel, build_panel, pack, scoring_panel, unpack
+from raybench.data.panel import Panel, pack, unpack
+from raybench.data.panel.build import build_panel, scoring_panel
 from raybench.score import predictor
 from raybench.score.predictor import MomentScores, Predictor
 from tests.data.panel_market import COLUMNS, SEGMENTS, market_frame, write_bars

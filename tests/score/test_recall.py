@@ -15,7 +15,8 @@ from raybench.cluster.residency import resident_feeds
 from raybench.cluster.worker import build_model
 from raybench.config import Config, load_config
 from raybench.data.bars import Bars
-from raybench.data.panel import Panel, Samples, build_panel, pack, scoring_panel, unpack
+from raybench.data.panel import Panel, Samples, pack, unpack
+from raybench.data.panel.build import build_panel, scoring_panel
 from raybench.models.memory import StoredMemory
 from raybench.score import predictor
 from raybench.score.predictor import MomentScores, Predictor, repeatable
