@@ -85,12 +85,25 @@ def fit(
     phases = [*pretraining_of(model), model]
     if options.compile:
         model.compile()
+    training = _Training(feeds=feeds, options=options, recipe=recipe, world=world, state=state, progress=progress)
     with _as_fitting(model):
         while not state.finished:
             phase = phases[state.phase]
             following = phases[state.phase + 1] if state.phase + 1 < len(phases) else None
-            _fit_phase(phase, following, feeds, options, recipe, world, state, on_epoch, progress)
+            _fit_phase(training, phase, following, on_epoch)
     return state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Training:
+    """What is the same from the first epoch to the last; the state is, too, though what it holds moves on."""
+
+    feeds: Feeds
+    options: TrainConfig
+    recipe: str
+    world: World
+    state: TrainState
+    progress: Progress
 
 
 @contextmanager
@@ -112,17 +125,10 @@ def pretraining_of(model: nn.Module) -> list[nn.Module]:
 
 
 def _fit_phase(
-    model: nn.Module,
-    following: nn.Module | None,
-    feeds: Feeds,
-    options: TrainConfig,
-    recipe: str,
-    world: World,
-    state: TrainState,
-    on_epoch: Callable[[TrainState], None],
-    progress: Progress,
+    training: _Training, model: nn.Module, following: nn.Module | None, on_epoch: Callable[[TrainState], None]
 ) -> None:
     """Train one phase to its end: the state is then finished, or stands before the first epoch of ``following``."""
+    options, world, state = training.options, training.world, training.state
     optimizer = make_optimizer(model, options)
     epochs = epochs_of(model, options)
     schedule = Schedule(optimizer, options, epochs)
@@ -133,26 +139,21 @@ def _fit_phase(
         optimizer.load_state_dict(state.optimizer)
         schedule.load_state_dict(state.schedule)
     wrapped = world.wrap(model)
-    autocast = _autocast(model, options)
-    qlib_batch = _qlib_batch(model, options) if recipe == "qlib" else None
 
     phase = state.phase
-    feeds.remember(model)
+    training.feeds.remember(model)
     while state.phase == phase and not state.finished:
         epoch, began = state.epoch + 1, time.monotonic()
         torch.manual_seed(epoch_seed(options.seed, epoch, world.rank))
-        train = _train_epoch(wrapped, model, feeds.train, optimizer, options, world, autocast, state, progress)
+        train = _train_epoch(training, wrapped, model, optimizer)
         average_statistics(model, world)
-        feeds.remember(model)
-        if feeds.train_again is not None:
-            again = validate(model, feeds.train_again, world, autocast=autocast, qlib_batch=qlib_batch)
-            train = EpochSums(samples=train.samples, loss=again.loss, grad_norm=train.grad_norm)
-        valid = validate(model, feeds.valid, world, autocast=autocast, qlib_batch=qlib_batch)
+        training.feeds.remember(model)
+        train, valid = _validate(training, model, train)
         _check_validation(valid, epoch, options)
         record = _record(epoch, time.monotonic() - began, train, valid, optimizer)
         schedule.step(_goodness(record, options, model))
         state.optimizer, state.schedule = optimizer.state_dict(), schedule.state_dict()
-        _advance(state, record, model, following, feeds, options)
+        _advance(training, record, model, following)
         on_epoch(state)
 
 
@@ -166,22 +167,16 @@ class EpochSums:
 
 
 def _train_epoch(
-    wrapped: nn.Module,
-    model: nn.Module,
-    feed: TrainingFeed,
-    optimizer: torch.optim.Optimizer,
-    options: TrainConfig,
-    world: World,
-    autocast: torch.autocast | None,
-    state: TrainState,
-    progress: Progress,
+    training: _Training, wrapped: nn.Module, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> EpochSums:
+    options, world, state, feed = training.options, training.world, training.state, training.feeds.train
+    autocast = _autocast(model, options)
     wrapped.train()
     epoch, count, samples, steps, unchecked = state.epoch + 1, 0.0, 0.0, 0, 0
     device = next(model.parameters()).device
     loss_sum = torch.zeros((), dtype=torch.float64, device=device)
     norm_sum = torch.zeros((), dtype=torch.float64, device=device)
-    with progress.track(f"epoch {epoch}", feed.steps()) as advance:
+    with training.progress.track(f"epoch {epoch}", feed.steps()) as advance:
         for batch in feed.epoch(epoch):
             numbered = replace(batch, step=state.steps + steps, group_sum=world.sum)
             loss = _backward(wrapped, model, numbered, options, world, autocast)
@@ -205,6 +200,17 @@ def _train_epoch(
     state.steps += steps
     total = float(world.sum(loss_sum))
     return EpochSums(samples=samples, loss=total / count, grad_norm=float(norm_sum) / steps)
+
+
+def _validate(training: _Training, model: nn.Module, train: EpochSums) -> tuple[EpochSums, Validation]:
+    """Score the validation segment, and the training segment before it if its loss is to be that of this pass."""
+    options, feeds = training.options, training.feeds
+    autocast = _autocast(model, options)
+    qlib_batch = _qlib_batch(model, options) if training.recipe == "qlib" else None
+    if feeds.train_again is not None:
+        again = validate(model, feeds.train_again, training.world, autocast=autocast, qlib_batch=qlib_batch)
+        train = replace(train, loss=again.loss)
+    return train, validate(model, feeds.valid, training.world, autocast=autocast, qlib_batch=qlib_batch)
 
 
 def _backward(
@@ -311,22 +317,16 @@ def epochs_of(phase: nn.Module, options: TrainConfig) -> int:
     return int(getattr(phase, "epochs", None) or options.max_epochs)
 
 
-def _advance(
-    state: TrainState,
-    record: EpochRecord,
-    model: nn.Module,
-    following: nn.Module | None,
-    feeds: Feeds,
-    options: TrainConfig,
-) -> None:
+def _advance(training: _Training, record: EpochRecord, model: nn.Module, following: nn.Module | None) -> None:
     """Enter one epoch into the state and decide whether it was the last, of the phase or of all."""
+    options, state, bank = training.options, training.state, training.feeds.bank
     state.epoch = record.epoch
     state.history.append(record)
     state.weights = copy_of_weights(model)
     value = _goodness(record, options, model)
     if improves(value, state.best):
         state.best, state.best_epoch, state.best_weights = value, record.epoch, state.weights
-        state.best_memory = b"" if feeds.bank is None else feeds.bank.stored()
+        state.best_memory = b"" if bank is None else bank.stored()
     stop = should_stop(record.epoch, max(state.best_epoch, state.phase_began), options.early_stop.patience)
     if not stop and record.epoch < state.phase_began + epochs_of(model, options):
         return

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import torch
-import torch.distributed as dist
 from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
 
 from raybench.train.loop import pretraining_of
 from tests.models.contract import TRAINED, batch_of, loss_of, network_of
+from tests.process_group import joined, leave
 
 
 def member(rank: int, folder: str) -> None:
     """Take two steps with each network as one of two gloo processes, on samples of its own, and save the weights."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    joined(rank, 2, f"{folder}/rendezvous")
     weights = {}
     for kind in TRAINED:
         network = network_of(kind)
@@ -27,4 +26,4 @@ def member(rank: int, folder: str) -> None:
                 optimizer.step()
         weights |= {f"{kind}:{name}": value.detach().clone() for name, value in network.named_parameters()}
     save_file(weights, f"{folder}/{rank}.safetensors")
-    dist.destroy_process_group()
+    leave()

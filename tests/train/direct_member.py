@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 import torch
-import torch.distributed as dist
 
 from raybench.config import TrainConfig
 from raybench.data.panel import Segment
@@ -14,7 +13,8 @@ from raybench.models.linear import Linear
 from raybench.train.batches import ResidentEvaluation
 from raybench.train.direct import fit_at_once
 from raybench.train.loop import Feeds
-from raybench.train.world import SOLO, ProcessGroup, World
+from raybench.train.world import SOLO, World
+from tests.process_group import joined, leave
 from tests.train.learnable import CPU, FEATURES, WINDOW, feeds, options, segment
 
 
@@ -44,7 +44,6 @@ def outcome(world: World) -> np.ndarray:
 
 def member(rank: int, size: int, rendezvous: str, out: str) -> None:
     """Fit as ``rank`` of ``size`` gloo processes and save the outcome."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=size)
-    np.save(f"{out}/{rank}.npy", outcome(ProcessGroup(CPU)))
-    dist.destroy_process_group()
+    world = joined(rank, size, rendezvous)
+    np.save(f"{out}/{rank}.npy", outcome(world))
+    leave()

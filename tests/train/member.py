@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-import torch.distributed as dist
 
 from raybench.train.loop import fit
 from raybench.train.state import TrainState
-from raybench.train.world import ProcessGroup
-from tests.train.learnable import CPU, Centred, date_feeds, feeds, network, options, segment
+from tests.process_group import joined, leave
+from tests.train.learnable import Centred, date_feeds, feeds, network, options, segment
 
 
 def member(rank: int, size: int, rendezvous: str, precision: str, out: str) -> None:
@@ -31,15 +29,8 @@ def date_member(rank: int, size: int, rendezvous: str, precision: str, out: str)
     save(fit(model, given, wanted, world=world), f"{out}/{rank}.npy")
 
 
-def joined(rank: int, size: int, rendezvous: str) -> ProcessGroup:
-    """Join the group."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=size)
-    return ProcessGroup(CPU)
-
-
 def save(state: TrainState, path: str) -> None:
     """Save the history and leave the group."""
     rows = [(r.train_loss, r.valid_loss, r.valid_ic, r.valid_rank_ic, r.grad_norm) for r in state.history]
     np.save(path, np.array(rows))
-    dist.destroy_process_group()
+    leave()

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 
 from raybench.config.networks.tabnet import TabNet as Keys
 from raybench.models.tabnet import TabNet
 from raybench.train.loop import fit
 from raybench.train.state import to_bytes
+from tests.process_group import joined, leave
 from tests.train.learnable import FEATURES, WINDOW, feeds, options, segment
-from tests.train.member import joined
 
 PRETRAINED = 2  # epochs
 SIZES = {"n_d": 6, "n_a": 6, "out_dim": 6, "n_steps": 3, "vbs": 16, "pretrain_n_epochs": PRETRAINED}
@@ -32,4 +31,4 @@ def member(rank: int, size: int, rendezvous: str, out: str) -> None:
     world = joined(rank, size, rendezvous)
     state = fit(tabnet(), feeds(train, valid, wanted, world), wanted, world=world)
     Path(f"{out}/{rank}.pt").write_bytes(to_bytes(state))
-    dist.destroy_process_group()
+    leave()

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from raybench.config import TrainConfig
@@ -21,8 +20,8 @@ from raybench.train.batches import ResidentEvaluation, ResidentFeed
 from raybench.train.loop import Feeds, fit
 from raybench.train.state import to_bytes
 from raybench.train.world import SOLO, World
+from tests.process_group import joined, leave
 from tests.train.learnable import CPU, FEATURES, WINDOW, options, segment
-from tests.train.member import joined
 
 INSTRUMENTS, DATES, BORDER = 9, 40, 28
 KEYS: dict[str, Any] = {"model_config": {"hidden_size": 6, "num_layers": 1}, "tra_config": {"hidden_size": 4}}
@@ -78,7 +77,7 @@ def member(rank: int, size: int, rendezvous: str, out: str) -> None:
     network = tra()
     state = fit(network, feeds(network, wanted, world), wanted, world=world)
     Path(f"{out}/{rank}.pt").write_bytes(to_bytes(state))
-    dist.destroy_process_group()
+    leave()
 
 
 def likeliest(logit_NK: Tensor, *, tau: float, hard: bool, dim: int) -> Tensor:
