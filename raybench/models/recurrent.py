@@ -34,8 +34,6 @@ class RecurrentNetwork(nn.Module):
     """
 
     mode: ClassVar[Mode]
-    independent: ClassVar[bool] = True
-    """A window's score depends on no other window of its batch, which may so be computed in parts."""
 
     def __init__(
         self,

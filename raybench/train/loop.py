@@ -45,7 +45,6 @@ from raybench.train.validation import QlibBatch, Validation, forward, selects_by
 from raybench.train.world import SOLO, World
 
 CHECK_EVERY = 20  # steps between looks at the loss: each look makes a GPU wait
-CPU_ROWS = 16_000  # rows of windows that a CPU computes at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +227,7 @@ def _backward(
     all samples divided by the global count, however unevenly the samples are spread.
     """
     total = torch.zeros((), dtype=torch.float64, device=batch.label_B.device)
-    parts = list(batch.parts(_number_of_parts(model, batch, options)))
+    parts = list(batch.parts(options.accumulate_steps))
     for number, part in enumerate(parts, 1):
         with _exchange(wrapped, last=number == len(parts)):
             made = forward(wrapped, part.inputs, autocast)
@@ -236,18 +235,6 @@ def _backward(
             (loss * (world.size / batch.count)).backward()
         total += loss.detach()
     return total
-
-
-def _number_of_parts(model: nn.Module, batch: Batch, options: TrainConfig) -> int:
-    """Cut at least as often as asked for, and on a CPU into parts whose tensors malloc reuses.
-
-    Larger ones are given new pages each time, which the kernel clears: a fifth of a step with 60 rows a window. Parts
-    also need less memory. A GPU is faster with the whole.
-    """
-    x_BWF = batch.inputs.x_BWF
-    if x_BWF.device.type != "cpu" or not getattr(model, "independent", False):
-        return options.accumulate_steps
-    return max(options.accumulate_steps, -(-x_BWF.shape[0] * x_BWF.shape[1] // CPU_ROWS))
 
 
 def objective(model: nn.Module, made: Tensor, part: Batch) -> Tensor:

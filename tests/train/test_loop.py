@@ -13,10 +13,9 @@ import torch
 from raybench.data.panel import Segment
 from raybench.errors import TrainingError
 from raybench.models.gru import GRU
-from raybench.train import loop
 from raybench.train.loop import fit
 from raybench.train.state import TrainState, from_bytes, to_bytes
-from tests.train.learnable import FEATURES, WINDOW, feeds, network, options, segment
+from tests.train.learnable import FEATURES, feeds, network, options, segment
 
 TRAIN, VALID = segment(seed=0), segment(seed=1)
 
@@ -98,35 +97,6 @@ def test_accumulated_gradients_equal_whole_batches() -> None:
     whole, split = (options(accumulate_steps=k, precision="fp64") for k in (1, 4))
     runs = [fit(network("fp64"), feeds(TRAIN, VALID, o), o) for o in (whole, split)]
     assert losses(runs[0]) == pytest.approx(losses(runs[1]), rel=1e-12)
-
-
-def test_a_cpu_computes_long_windows_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
-    model = network("fp64")
-    model.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])) if model.training else None)
-    wanted = options(max_epochs=1, precision="fp64")
-    whole = fit(network("fp64"), feeds(TRAIN, VALID, wanted), wanted)
-    monkeypatch.setattr(loop, "CPU_ROWS", 10 * WINDOW)  # of batches of 37
-    parts = fit(model, feeds(TRAIN, VALID, wanted), wanted)
-    assert max(sizes) <= 10 < 37
-    assert sum(sizes) == len(TRAIN.samples)
-    assert losses(parts) == pytest.approx(losses(whole), rel=1e-12)
-
-
-def test_a_network_that_compares_the_windows_of_a_batch_is_given_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Comparing(GRU):
-        independent = False
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            sizes.append(len(x))
-            score_N = super().forward(x)
-            return score_N - score_N.mean()
-
-    sizes: list[int] = []
-    monkeypatch.setattr(loop, "CPU_ROWS", 1)
-    wanted = options(max_epochs=1)
-    fit(Comparing(FEATURES, hidden_size=8), feeds(TRAIN, VALID, wanted), wanted)
-    assert 37 in sizes
 
 
 def test_qlib_recipe_drops_tails_and_averages_batches() -> None:
