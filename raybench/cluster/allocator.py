@@ -28,7 +28,7 @@ def keep_memory() -> None:
     """Keep what is freed for the next step: each frees and needs the same hundreds of MB once more.
 
     Otherwise the kernel takes the pages back and clears new ones at every step. On a machine whose cores are all
-    training that was a tenth of their time.
+    training that was a tenth of their time. What is larger than 32 MiB in one piece is given back all the same.
     """
     mallopt = _libc("mallopt")
     if mallopt is not None:

@@ -44,7 +44,6 @@ thread.join()
 
 def faults(setting: str) -> int:
     """Page faults of ten steps that each need the same 32 MiB."""
-    # small blocks get pages of their own by the default threshold, as large ones do
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     run = [sys.executable, "-c", STEPS.format(setting=setting)]
     ended = subprocess.run(run, capture_output=True, text=True, check=True, env=environment)
