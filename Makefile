@@ -12,7 +12,7 @@ OUT ?= demo-out
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check parity bench setup clean
+.PHONY: demo test check cases parity bench setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup  ## the whole way on a synthetic market, into demo-out/
@@ -30,6 +30,12 @@ check: setup  ## style, types, and the order of the layers
 
 parity: setup $(QLIB)/.stamp  ## the same numbers as pyqlib, run side by side
 	RAYBENCH_QLIB_PYTHON=$(CURDIR)/$(QLIB)/bin/python $(BIN)/pytest -m parity
+
+cases: setup  ## small inputs from public bug reports, where they are there
+	@cases="$${RAYBENCH_SHARED:-../shared}/cases"; if [ -f "$$cases/run.py" ]; then \
+	    room=$$(mktemp -d) && trap 'rm -rf "$$room"' EXIT && \
+	    CASES_ROOM="$$room" RAYBENCH="$(CURDIR)/$(BIN)/raybench" $(BIN)/python "$$cases/run.py"; \
+	else echo "no cases in $$cases: nothing to run"; fi
 
 bench: setup $(QLIB)/.stamp  ## every benchmark at full size: hours; see benchmarks/README.md
 	RAYBENCH_QLIB_PYTHON=$(CURDIR)/$(QLIB)/bin/python $(BIN)/python -m benchmarks
