@@ -21,6 +21,7 @@ from raybench.cluster.session import session
 from raybench.data import storage
 from raybench.data.frame import Run as Mapper
 from raybench.data.panel.build import scoring_panel
+from raybench.data.places import Kind, refuse_others
 from raybench.errors import DataError
 from raybench.explain.explanation import Explanation, explain_section
 from raybench.explain.importance import Importance, measure_importance
@@ -100,6 +101,7 @@ def explain(
     began = time.monotonic()
     if repeats < 1:
         raise DataError(f"--repeats is {repeats}; want at least 1")
+    refuse_others(out, Kind.EXPLANATION, option="--out", files=True)
     run = load_run(model, trust=trust)
     run = run if concepts is None else with_concepts(run, concepts)
     run = run if second is None else with_second(run, second)

@@ -29,6 +29,7 @@ from raybench.data.feature_table import FeatureTable, open_features
 from raybench.data.frame import Run as Mapper
 from raybench.data.panel import Panel, pack, unpack
 from raybench.data.panel.build import scoring_panel
+from raybench.data.places import Kind, refuse_others
 from raybench.data.reading import knows_label
 from raybench.data.universe import ALL
 from raybench.errors import DataError
@@ -125,6 +126,7 @@ def score(
     inputs = ScoringSource.open(bars, features)
     universe = checked_universe(runs, inputs, min_coverage)
     to = storage.open_location(to).uri
+    refuse_others(to, Kind.SCORES, option="--to")
     plan = plan_dates(
         inputs.calendar,
         start=parse_day("--start", start) if start else runs[0].config.data.segments.test[0],

@@ -15,6 +15,7 @@ import contextlib
 import functools
 import io
 import os
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from raybench.errors import DataError
 
 Uri = str | os.PathLike[str]
 T = TypeVar("T")
+_MISTYPED = re.compile(r"(?:(s3)[an]?(?::|/(?=/))|(?:file|gs|gcs|https?|hdfs|abfss?|az):(?=/))/*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,9 @@ def open_location(uri: Uri) -> Location:
     text = os.fspath(uri)
     scheme, separator, rest = text.partition("://")
     if not separator:
+        if meant := _MISTYPED.match(text):
+            wanted = f"s3://{text[meant.end() :] or 'bucket/key'}" if meant[1] else "a local path or s3://bucket/key"
+            raise DataError(f"{text}: is no address; want {wanted} (a folder of that name: ./{text})")
         path = os.path.abspath(os.path.expanduser(text))
         return Location(fs=pafs.LocalFileSystem(), path=path, uri=path)
     if scheme == "file":

@@ -301,6 +301,17 @@ def test_errors_are_one_line_and_leave_nothing(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("place", "holds"), [("run", "a run"), ("market_bars", "a bars dataset")])
+def test_scores_are_not_written_among_other_things(
+    request: pytest.FixtureRequest, run: str, market_bars: str, place: str, holds: str
+) -> None:
+    to = str(request.getfixturevalue(place))
+    before = sorted(Path(to).iterdir())
+    with pytest.raises(DataError, match=f"^--to is {to}, which holds {holds}"):
+        score(run, bars=market_bars, to=to, local=True)
+    assert sorted(Path(to).iterdir()) == before
+
+
 def test_gpus_are_used_where_there_are_any_and_no_run_does_without(
     run: str, make_config: MakeConfig, make_run: MakeRun
 ) -> None:

@@ -150,6 +150,17 @@ def test_addresses_that_cannot_be_read(uri: str, says: str) -> None:
         storage.read_bytes(uri)
 
 
+@pytest.mark.parametrize("text", ["s3:/bucket/x", "s3//bucket/x", "s3:bucket/x", "S3:/bucket/x", "s3a:/bucket/x"])
+def test_a_mistyped_address_is_no_folder_of_this_machine(text: str) -> None:
+    with pytest.raises(DataError, match=r"want s3://bucket/x "):
+        storage.open_location(text)
+
+
+@pytest.mark.parametrize("text", ["s3", "s3/bucket", "./s3:/bucket", "s3_data/x", "a:b"])
+def test_names_like_an_address_are_still_paths(text: str) -> None:
+    assert storage.open_location(text).local
+
+
 def test_addresses_join_and_normalise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert storage.join("s3://b/k/", "/x", "y") == "s3://b/k/x/y"
