@@ -112,16 +112,10 @@ def _held_locally(place: storage.Location, owner: Owner) -> Iterator[None]:
 
 def _make_folders(place: storage.Location, folder: str) -> list[str]:
     """Make a folder and its parents; gives those that were not there, the innermost first."""
-    made = []
-    missing = folder
-    while missing and not os.path.isdir(missing):
-        made.append(missing)
-        missing = os.path.dirname(missing)
     try:
-        os.makedirs(folder, exist_ok=True)
+        return storage.make_folders(folder)
     except OSError as error:
         raise DataError(f"{place.uri}: cannot be written: {error.strerror}; choose another place") from error
-    return made
 
 
 def _lock(place: storage.Location, path: str) -> int | None:

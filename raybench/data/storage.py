@@ -5,13 +5,14 @@ S3 takes its credentials, region and endpoint from the usual AWS variables
 (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL).
 
 Publishing is all or nothing. Local: the bytes are written beside the folder of the target, forced to
-disk, renamed into place, and the folder is forced to disk. S3: one object is put. Whoever reads finds
-the old file or the new one, whole.
+disk, renamed into place, and the folder is forced to disk, as is every folder that was made on the way
+(``make_folders``). S3: one object is put. Whoever reads finds the old file or the new one, whole.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import io
 import os
@@ -247,7 +248,7 @@ def _publish_local(place: Location, write: Callable[[BinaryIO], None], staging: 
             stream.flush()
             _checkpoint("sync", place.uri)
             os.fsync(stream.fileno())
-        _make_folders(folder)
+        make_folders(folder)
         _checkpoint("rename", place.uri)
         os.replace(aside, place.path)
         _checkpoint("sync folder", place.uri)
@@ -262,20 +263,37 @@ def _publish_local(place: Location, write: Callable[[BinaryIO], None], staging: 
 def _create(path: str) -> BinaryIO:
     """Open a new file; its folder may be taken away by another publisher in between, so try again."""
     for _ in range(100):
-        with contextlib.suppress(FileExistsError):  # there when it was to be made, gone when it was looked at
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+        with contextlib.suppress(FileExistsError, FileNotFoundError):
+            make_folders(os.path.dirname(os.path.dirname(path)))
+            os.mkdir(os.path.dirname(path))  # this one need not survive a power cut
         with contextlib.suppress(FileNotFoundError):
             return open(path, "xb")
     raise OSError(f"{path}: its folder keeps disappearing")
 
 
-def _make_folders(folder: str) -> None:
-    """Create a folder with its parents, so that they too survive a power cut."""
-    if not os.path.isdir(folder):
-        parent = os.path.dirname(folder)
-        _make_folders(parent)
-        os.makedirs(folder, exist_ok=True)
-        _sync_folder(parent)
+def make_folders(path: str) -> list[str]:
+    """Create a local folder with its parents so that they survive a power cut; gives the new ones, innermost first.
+
+    The folder above one that this process meets for the first time is forced to disk even if somebody else made
+    it: that may have been a moment ago.
+    """
+    if path in _met and os.path.isdir(path):
+        return []
+    made = []
+    if not os.path.isdir(path):
+        made = make_folders(os.path.dirname(path))
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path)
+            made.insert(0, path)
+        if not os.path.isdir(path):  # a file has its name
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+    with contextlib.suppress(PermissionError):  # a parent that may be passed through and not be read
+        _sync_folder(os.path.dirname(path))
+    _met.add(path)
+    return made
+
+
+_met: set[str] = set()  # local folders whose entry in the folder above is on disk
 
 
 def _sync_folder(folder: str) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pytest
 
-from raybench.data import parquet, storage
+from raybench.data import claims, parquet, storage
 from raybench.errors import DataError
 
 
@@ -99,6 +99,67 @@ def test_publishing_writes_aside_not_among_the_data(tmp_path: Path, monkeypatch:
     assert during
     assert all(name.startswith("data.staging/") for name in during)
     assert os.listdir(tmp_path) == ["data"]
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, set[str]]]:
+    """Every folder that was forced to disk, with the folders that were in it then; made anew by this process."""
+    done: list[tuple[str, set[str]]] = []
+    fsync = os.fsync
+
+    def record(handle: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{handle}")
+        if os.path.isdir(path):
+            done.append((path, {entry.name for entry in os.scandir(path) if entry.is_dir()}))
+        fsync(handle)
+
+    monkeypatch.setattr(storage, "_met", set())
+    monkeypatch.setattr(os, "fsync", record)
+    return done
+
+
+def assert_all_on_disk(root: Path, synced: list[tuple[str, set[str]]]) -> None:
+    for folder in (path for path in root.rglob("*") if path.is_dir()):
+        assert any(where == str(folder.parent) and folder.name in names for where, names in synced), folder
+
+
+def put_beside(place: Path) -> None:
+    storage.publish_bytes(place / "a" / "b" / "file", b"x")
+
+
+def put_in_staging_of_its_own(place: Path) -> None:
+    storage.publish_bytes(place / "b" / "file", b"x", staging=str(place / ".staging"))
+
+
+def put_below_a_claim(place: Path) -> None:
+    with claims.held(place / "a" / "run", what="train"):
+        storage.publish_bytes(place / "a" / "run" / "file", b"x")
+
+
+def put_where_somebody_made_a_folder(place: Path) -> None:
+    place.mkdir()
+    storage.publish_bytes(place / "file", b"x")
+
+
+@pytest.mark.parametrize(
+    "put", [put_beside, put_in_staging_of_its_own, put_below_a_claim, put_where_somebody_made_a_folder]
+)
+def test_every_folder_on_the_way_is_on_disk_in_the_one_above(
+    tmp_path: Path, synced: list[tuple[str, set[str]]], put: Callable[[Path], None]
+) -> None:
+    put(tmp_path / "new")
+    assert (tmp_path / "new").is_dir()
+    assert_all_on_disk(tmp_path, synced)
+
+
+def test_a_folder_that_was_taken_away_and_made_again_is_on_disk(
+    tmp_path: Path, synced: list[tuple[str, set[str]]]
+) -> None:
+    put_beside(tmp_path / "new")
+    storage.discard(tmp_path / "new")
+    synced.clear()
+    put_beside(tmp_path / "new")
+    assert_all_on_disk(tmp_path, synced)
 
 
 def test_remote_puts_one_whole_object(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
