@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import ray
 
+from raybench.cluster.address import LOCAL, cluster_address
+from raybench.cluster.starting import give_token, socket_folder
 from raybench.errors import ResourceError
 from raybench.progress import SILENT, Progress
 
@@ -39,20 +43,44 @@ def session(*, num_cpus: int | None = None, progress: Progress = SILENT) -> Iter
     A session inside a session (a notebook, a test) joins and leaves the outer one as it found it.
     ``num_cpus`` is only used for a cluster started here. By default that one has a logical CPU more than
     the machine has cores, so that data tasks still run beside training workers that fill every core.
+    ResourceError, within seconds, if the cluster does not answer, has no CPU, or none can be started here.
     """
     if ray.is_initialized():
         yield
         return
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    progress.note("starting Ray")
-    own = _connect(num_cpus or (os.cpu_count() or 1) + 1)
+    address = _connect(num_cpus or (os.cpu_count() or 1) + 1, progress)
+    own = address == LOCAL
     try:
         _quiet_ray_data()
+        if not own and cluster_cpus() < 1:
+            raise ResourceError(
+                f"the Ray cluster at {address} has no CPU; add a node that has some, "
+                "or set RAY_ADDRESS=local to run on this machine alone"
+            )
         with _of_own_cluster() if own else nullcontext():
             yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Leave the handler of SIGTERM as it is: Ray puts one of its own there, which ends the process with code 15."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:  # of Ray's handler: the signal came meanwhile
+        ray.shutdown()
+        signal.signal(signal.SIGTERM, before)
+        signal.raise_signal(signal.SIGTERM)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -67,23 +95,34 @@ def _of_own_cluster() -> Iterator[None]:
             os.environ.pop(_WATCHER, None)
 
 
-def _connect(num_cpus: int) -> bool:
-    """Connect, and say whether that started a cluster."""
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
+def _connect(num_cpus: int, progress: Progress) -> str:
+    """Join a cluster or start one of ``num_cpus``; return the address it has, ``local`` for one started here."""
+    address = LOCAL
     try:
-        ray.init(num_cpus=num_cpus, **quiet)
-        return True
-    except ValueError as error:
-        # Ray refuses sizes for a cluster that already runs: join it as it is.
-        if "existing cluster" not in str(error):
-            raise
-        ray.init(**quiet)
-        return False
-    except ConnectionError as error:
+        address = cluster_address(progress=progress)
+        with _signals_kept():
+            if address == LOCAL:
+                progress.note("starting Ray")
+                folder = socket_folder(progress=progress)
+                give_token()
+                ray.init(address=LOCAL, num_cpus=num_cpus, _temp_dir=folder, **_options())
+            else:
+                progress.note(f"joining the Ray cluster at {address}")
+                ray.init(address=address, **_options())
+    except (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError, ray.exceptions.RayError) as error:
+        ray.shutdown()  # what had been started
+        why = str(error).strip().partition(". ")[0].partition("\n")[0]
+        if address == LOCAL:
+            raise ResourceError(f"Ray does not start on this machine: {why}") from error
         raise ResourceError(
-            f"no Ray cluster answers at {os.environ.get('RAY_ADDRESS', 'the last `ray start`')} ({error}); "
-            "start it, or unset RAY_ADDRESS to run on this machine alone"
+            f"cannot join the Ray cluster at {address} ({why}); run this on a machine of the cluster, "
+            "or set RAY_ADDRESS=local to run on this machine alone"
         ) from error
+    return address
+
+
+def _options() -> dict[str, Any]:
+    return {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
 
 
 def _quiet_ray_data() -> None:

@@ -1,0 +1,155 @@
+"""Which cluster is joined: an address that is wrong or dead is told within seconds, in one line."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import ray
+from ray.core.generated.gcs_service_pb2 import CheckAliveReply, CheckAliveRequest
+
+from raybench.cluster import address as module
+from raybench.cluster.address import LOCAL, ask, cluster_address
+from raybench.errors import ResourceError
+
+
+class Notes:
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+    track: Any = None
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Ray's folder, in which ``ray start`` leaves its address."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    (tmp_path / "ray").mkdir()
+    return tmp_path / "ray"
+
+
+def dead_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def head(version: str = ray.__version__, code: grpc.StatusCode | None = None) -> Iterator[str]:
+    """A head that knows nothing but to say that it lives."""
+
+    def answer(request: CheckAliveRequest, context: grpc.ServicerContext) -> CheckAliveReply:
+        if code is not None:
+            context.abort(code, "no")
+        return CheckAliveReply(ray_version=version)
+
+    handler = grpc.unary_unary_rpc_method_handler(
+        answer, CheckAliveRequest.FromString, CheckAliveReply.SerializeToString
+    )
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    service = grpc.method_handlers_generic_handler("ray.rpc.NodeInfoGcsService", {"CheckAlive": handler})
+    server.add_generic_rpc_handlers((service,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("http://127.0.0.1:8265", "ray job submit"),
+        ("https://head", "ray job submit"),
+        ("ray://head:10001", "Ray Client"),
+        ("head", "want HOST:PORT"),
+        (":6379", "want HOST:PORT"),
+        ("127.0.0.1:99999", "want HOST:PORT"),
+        ("127.0.0.1:port", "want HOST:PORT"),
+        ("redis://head:6379", "want HOST:PORT"),
+        ("no host:6379", "want HOST:PORT"),
+        ("auto", "no Ray cluster runs"),
+    ],
+)
+def test_an_address_that_cannot_be_joined(given: str, said: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", given)
+    with pytest.raises(ResourceError, match=said) as caught:
+        cluster_address()
+    assert "RAY_ADDRESS" in str(caught.value)
+
+
+def test_a_dead_address_is_told_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{dead_port()}")
+    began = time.monotonic()
+    with pytest.raises(ResourceError, match="connection refused"):
+        cluster_address()
+    assert time.monotonic() - began < module.CONNECT_SECONDS
+
+
+def test_a_port_that_says_nothing(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.3)
+    assert "not as the head" in ask(f"127.0.0.1:{silent_port}").problem
+
+
+def test_a_name_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(socket, "create_connection", lambda *_: time.sleep(2))
+    assert "nothing came back" in ask("head.far:6379").problem
+
+
+def test_a_living_head_is_joined(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for address in head():
+        (folder / "ray_current_cluster").write_text(address + "\n")
+        assert cluster_address() == address
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        assert cluster_address() == address
+
+
+def test_a_stale_address_file_is_ignored(folder: Path) -> None:
+    (folder / "ray_current_cluster").write_text(f"127.0.0.1:{dead_port()}")
+    notes = Notes()
+    assert cluster_address(progress=notes) == LOCAL
+    assert "ignored" in notes.lines[0]
+
+
+@pytest.mark.parametrize("text", [b"", b"\xff\xfe", b"garbage"])
+def test_an_address_file_with_anything_in_it(folder: Path, text: bytes) -> None:
+    (folder / "ray_current_cluster").write_bytes(text)
+    assert cluster_address() == LOCAL
+
+
+@pytest.mark.parametrize(
+    ("version", "code", "said"),
+    [("1.0.0", None, "runs Ray 1.0.0"), (ray.__version__, grpc.StatusCode.UNAUTHENTICATED, "RAY_AUTH_TOKEN")],
+)
+def test_a_cluster_of_others(
+    version: str, code: grpc.StatusCode | None, said: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for address in head(version, code):
+        (folder / "ray_current_cluster").write_text(address)
+        with pytest.raises(ResourceError, match=f"{said}.*RAY_ADDRESS=local"):
+            cluster_address()
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(ResourceError, match=said):
+            cluster_address()
+        monkeypatch.setenv("RAY_ADDRESS", "local")
+        assert cluster_address() == LOCAL

@@ -1,0 +1,79 @@
+"""Joining Ray for as long as a command runs; Ray itself is not started here."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import ray
+
+from raybench.cluster import session as module
+from raybench.cluster.session import session
+from raybench.errors import ResourceError
+
+
+@pytest.fixture
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any], str], list[str]]:
+    """Put a function in place of ray.init; what is returned fills with ``shutdown`` when Ray is left."""
+    left: list[str] = []
+
+    def become(init: Callable[..., Any], address: str) -> list[str]:
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+        monkeypatch.setattr(ray, "init", init)
+        monkeypatch.setattr(ray, "shutdown", lambda: left.append("shutdown"))
+        monkeypatch.setattr(module, "cluster_address", lambda progress: address)
+        return left
+
+    return become
+
+
+def test_a_cluster_without_cpus(no_ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = no_ray(lambda **options: None, "10.0.0.1:6379")
+    monkeypatch.setattr(module, "cluster_cpus", lambda: 0.0)
+    with pytest.raises(ResourceError, match=r"10\.0\.0\.1:6379 has no CPU"), session():
+        pass
+    assert left == ["shutdown"]
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionError("no way. Long"), RuntimeError("no way\nLong"), ray.exceptions.RayError("no way. Long")]
+)
+@pytest.mark.parametrize(("address", "said"), [("local", "does not start"), ("10.0.0.1:6379", "cannot join")])
+def test_what_ray_refuses_is_one_line(no_ray: Any, error: Exception, address: str, said: str) -> None:
+    def refuse(**options: Any) -> None:
+        raise error
+
+    left = no_ray(refuse, address)
+    with pytest.raises(ResourceError, match=f"{said}.*no way") as caught, session():
+        pass
+    assert "Long" not in str(caught.value)
+    assert left == ["shutdown"]
+
+
+def test_the_handler_of_sigterm_stays(no_ray: Any) -> None:
+    no_ray(lambda **options: signal.signal(signal.SIGTERM, lambda *_: None), "local")
+    before = signal.getsignal(signal.SIGTERM)
+    with session():
+        assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_sigterm_while_ray_starts_is_ours(no_ray: Any) -> None:
+    def init(**options: Any) -> None:
+        raise SystemExit(signal.SIGTERM)  # as Ray's own handler does
+
+    class Ours(Exception):
+        pass
+
+    def handler(*_: object) -> None:
+        raise Ours
+
+    left = no_ray(init, "local")
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        with pytest.raises(Ours), session():
+            pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert left == ["shutdown"]
