@@ -27,6 +27,7 @@ def adopt(
     wanted = config_from(config, None)
     from raybench.cluster.adoption import adopt as make
 
+    out.keeps(f"{to} is no run yet; the same command makes it")
     run = make(wanted, weights=weights, out=to, progress=out.progress)
     out.summary(
         {

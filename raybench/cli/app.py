@@ -2,6 +2,7 @@
 
 A command lives in its own module, which is imported when the command is named (or when all are listed),
 so that ``raybench check`` never waits for torch or ray. Heavy imports belong inside the command's function.
+This module itself loads next to nothing, so that Ctrl-C meets ``main`` and not an import that nobody guards.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Annotated
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import typer
-from typer.main import get_command
+from raybench.cli import interrupts
 
-import raybench
+if TYPE_CHECKING:
+    import typer
 
 COMMANDS: Mapping[str, str] = {
     "demo": "demo",
@@ -36,6 +37,8 @@ COMMANDS: Mapping[str, str] = {
 
 def build(only: str | None = None) -> typer.Typer:
     """Make the application with one command, or with all whose module exists."""
+    import typer
+
     app = typer.Typer(
         name="raybench",
         add_completion=False,
@@ -43,7 +46,7 @@ def build(only: str | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
         help="Train Qlib's recurrent stock models on a Ray cluster and score every instrument on every date.",
     )
-    app.callback()(_options)
+    app.callback()(_options())
     for name, module in COMMANDS.items():
         if only in (None, name) and importlib.util.find_spec(f"raybench.cli.{module}") is not None:
             importlib.import_module(f"raybench.cli.{module}").register(app)
@@ -52,13 +55,17 @@ def build(only: str | None = None) -> typer.Typer:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and give its exit code."""
+    import typer
+    from typer.main import get_command
+
     given = list(arguments) or ["--help"]
     known = given[0] in COMMANDS and importlib.util.find_spec(f"raybench.cli.{COMMANDS[given[0]]}") is not None
     command = get_command(build(given[0] if known else None))
     try:
         code = command.main(args=given, prog_name="raybench", standalone_mode=False)
-    except typer.Abort:
-        return 130
+    except typer.Abort as stop:  # an interrupt before the command itself began
+        cause = stop.__context__
+        raise cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt from None
     except Exception as error:
         message = getattr(error, "format_message", None)  # every error of usage has it, whichever click is inside
         if message is None:
@@ -71,24 +78,47 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """Entry point of the console script."""
     try:
-        code = run(sys.argv[1:])
-        sys.stdout.flush()
+        with interrupts.ended_by_signals():
+            _open_streams()
+            code = run(sys.argv[1:])
+            sys.stdout.flush()
+    except KeyboardInterrupt as stop:
+        interrupts.on_a_line_of_its_own(interrupts.said(stop))
+        code = interrupts.exit_code(stop)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    if code in interrupts.EXIT_CODES:
+        interrupts.at_once_from_now_on()
     sys.exit(code)
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        print(f"raybench {raybench.__version__}")
-        raise typer.Exit
+def _open_streams() -> None:
+    """Let no character fail after the work is done: what an encoding lacks is shown as a question mark."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (it stays open)
+    if hasattr(sys.stdout, "reconfigure"):  # standard error does it by itself
+        sys.stdout.reconfigure(errors="replace")
 
 
-def _options(
-    version: Annotated[
-        bool,
-        typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True),
-    ] = False,
-) -> None:
-    pass
+def _options() -> Callable[..., None]:
+    """Make the function whose arguments are the options of ``raybench`` itself."""
+    from typing import Annotated
+
+    import typer
+
+    import raybench
+
+    def show_version(wanted: bool) -> None:
+        if wanted:
+            print(f"raybench {raybench.__version__}")
+            raise typer.Exit
+
+    version = typer.Option("--version", help="Show the version and exit.", callback=show_version, is_eager=True)
+
+    def options(version: bool = False) -> None:
+        pass
+
+    options.__annotations__["version"] = Annotated[bool, version]
+    return options

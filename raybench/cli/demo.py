@@ -24,6 +24,7 @@ def demo(
     """Synthetic market, features, two training workers, scores, evaluation: the whole way once."""
     from raybench.cluster.demo import run_demo
 
+    out.keeps(f"what is finished in {to} stays; the same command does the rest")
     began = time.monotonic()
     done = run_demo(to, instruments=instruments, years=years, progress=out.progress)
     attained = done.evaluated.metrics["Rank IC"]

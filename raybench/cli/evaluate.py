@@ -33,6 +33,7 @@ def evaluate(
     """Compute IC, Rank IC and long-short figures of scores, and write metrics.json and report.html."""
     from raybench.evaluate.job import evaluate_scores
 
+    out.keeps(f"{scores} is untouched; the same command makes all of {to} again")
     done = evaluate_scores(
         scores, bars, out=to, config=config, model=model, start=start, end=end, progress=out.progress
     )

@@ -55,6 +55,7 @@ def explain(
     from raybench.cluster import explaining
 
     named = [name.strip() for name in (instruments or "").split(",") if name.strip()]
+    out.keeps(f"{model} is untouched; the same command makes all of {to} again")
     done = explaining.explain(
         model,
         bars=bars,

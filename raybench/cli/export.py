@@ -33,6 +33,7 @@ def export(
     from raybench.score.onnx import export_onnx
 
     assert format is Format.ONNX
+    out.keeps(f"{to} is as it was; the same command writes it")
     done = export_onnx(model, to=to, trust=trust)
     out.summary(
         {

@@ -33,6 +33,7 @@ def features(
     """
     from raybench.cluster.features import features as build
 
+    out.keeps(f"what is finished of {to} stays; the same command does the rest")
     began = time.monotonic()
     table = build(bars, set, to, universe=instruments, start=start, end=end, progress=out.progress)
     seconds = time.monotonic() - began

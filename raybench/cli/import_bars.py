@@ -62,6 +62,7 @@ def import_(
     from raybench.data.sources import open_source
     from raybench.data.sources.spans_file import read_spans
 
+    out.keeps(f"{to} is whole, as it was or with all of the new bars; the same command does the rest")
     mapping = dict(pairs(columns or (), "--columns", "THEIRS=OURS"))
     files = dict(pairs(universe or (), "--universe", "NAME=FILE", split=False))
     check_target(to)  # before a source is read that may take minutes

@@ -2,7 +2,7 @@
 
 A command is a plain function whose first argument is an ``Output``; ``command`` adds the options that all
 commands share and turns errors into exit codes: 2 and one line for what the user can put right, 130 for an
-interrupt, 1 and a traceback for anything else.
+interrupt, 143 for SIGTERM, 1 and a traceback for anything else.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import inspect
 import json
 import logging
 import math
+import shlex
 import sys
 import traceback
 import warnings
@@ -22,6 +23,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from raybench.cli import interrupts
 from raybench.cli.progress_bars import BarProgress, LineProgress
 from raybench.cli.tables import print_summary
 from raybench.errors import UserError
@@ -46,11 +48,12 @@ class LogLevel(StrEnum):
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object on the last line.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Print the whole summary.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show neither progress nor notes.")]
 ProgressOption = Annotated[ProgressMode, typer.Option("--progress", help="How progress is shown.")]
 LogOption = Annotated[LogLevel, typer.Option("--log-level", help="How much is logged, on standard error.")]
 
-_SHARED = {"json": (JsonOption, False), "quiet": (QuietOption, False)} | {
+_SHARED = {"json": (JsonOption, False), "verbose": (VerboseOption, False), "quiet": (QuietOption, False)} | {
     "progress": (ProgressOption, ProgressMode.AUTO),
     "log_level": (LogOption, LogLevel.WARNING),
 }
@@ -59,8 +62,12 @@ _SHARED = {"json": (JsonOption, False), "quiet": (QuietOption, False)} | {
 class Output:
     """Where a command puts its summary, its warnings and its progress."""
 
-    def __init__(self, *, as_json: bool, quiet: bool, progress: ProgressMode, stdout: TextIO, stderr: TextIO) -> None:
+    def __init__(
+        self, *, as_json: bool, verbose: bool, quiet: bool, progress: ProgressMode, stdout: TextIO, stderr: TextIO
+    ) -> None:
         self.as_json = as_json
+        self.verbose = verbose
+        self.kept = ""
         self.progress: Progress = SILENT
         self._stdout = stdout
         self._stderr = stderr
@@ -69,13 +76,39 @@ class Output:
             bars = progress is ProgressMode.AUTO and stderr.isatty()
             self.progress = BarProgress(stderr) if bars else LineProgress(stderr)
 
-    def summary(self, values: Mapping[str, Any], title: str = "") -> None:
-        """Print what the command did, once, last: a table, or with --json one object on one line."""
-        if self.as_json:
-            plain = plain_json({**values, "warnings": values.get("warnings", self._warnings)})
-            print(json.dumps(plain, ensure_ascii=False, allow_nan=False), file=self._stdout, flush=True)
-        else:
-            print_summary(values, title, self._stdout)
+    def summary(
+        self, values: Mapping[str, Any], title: str = "", *, told: Sequence[str] = (), then: Sequence[str] = ()
+    ) -> None:
+        """Print what the command did, once, last.
+
+        With --json: ``values`` as one object on one line. Else the title and what is ``told`` of it, a few lines
+        in plain words, and all of ``values`` with --verbose or where nothing is told. ``then``: words of the next
+        command to type, such as ``("evaluate", "--scores", scores)``.
+        """
+        try:
+            if self.as_json:
+                plain = plain_json({**values, "warnings": values.get("warnings", self._warnings)})
+                text = json.dumps(plain, ensure_ascii=not _is_unicode(self._stdout), allow_nan=False)
+                print(text, file=self._stdout, flush=True)
+            else:
+                self._tell(values, title, told, then)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise UserError(f"all is done, but standard output takes no summary ({error.strerror})") from error
+
+    def _tell(self, values: Mapping[str, Any], title: str, told: Sequence[str], then: Sequence[str]) -> None:
+        if told:
+            print("\n  ".join((title, *told)), file=self._stdout)
+        if self.verbose or not told:
+            print_summary(values, "" if told else title, self._stdout)
+        if then:
+            print(f"next: raybench {shlex.join(then)}", file=self._stdout)
+        self._stdout.flush()
+
+    def keeps(self, text: str) -> None:
+        """Say from here on, should the command be interrupted, what is kept and how to go on."""
+        self.kept = text
 
     def warn(self, text: str) -> None:
         """Say what is probably not meant; the JSON summary lists it under ``warnings``."""
@@ -85,6 +118,10 @@ class Output:
     def say(self, text: str) -> None:
         """Write a line to standard error, quiet or not."""
         print(text, file=self._stderr, flush=True)
+
+
+def _is_unicode(stream: TextIO) -> bool:
+    return (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -109,9 +146,10 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextmanager
-def session(*, json: bool, quiet: bool, progress: ProgressMode, log_level: LogLevel) -> Iterator[Output]:
+def session(*, json: bool, verbose: bool, quiet: bool, progress: ProgressMode, log_level: LogLevel) -> Iterator[Output]:
     """Run the body of a command: stray prints go to standard error, errors become exit codes."""
-    out = Output(as_json=json, quiet=quiet, progress=progress, stdout=sys.stdout, stderr=sys.stderr)
+    streams = {"stdout": sys.stdout, "stderr": sys.stderr}
+    out = Output(as_json=json, verbose=verbose, quiet=quiet, progress=progress, **streams)
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(sys.stderr))
         stack.enter_context(_logging(log_level))
@@ -123,9 +161,9 @@ def session(*, json: bool, quiet: bool, progress: ProgressMode, log_level: LogLe
         except UserError as error:
             out.say(f"error: {' '.join(str(error).split())}")
             raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            out.say("interrupted")
-            raise typer.Exit(130) from None
+        except KeyboardInterrupt as stop:
+            interrupts.on_a_line_of_its_own(interrupts.said(stop, out.kept))
+            raise typer.Exit(interrupts.exit_code(stop)) from None
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
         except Exception:

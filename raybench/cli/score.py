@@ -51,6 +51,7 @@ def score(
     """Score every instrument of the universe, one table for each date."""
     from raybench.cluster import scoring
 
+    out.keeps(f"the dates written so far stay in {to}, each whole; the same command does the rest")
     done = scoring.score(
         model,
         bars=bars,

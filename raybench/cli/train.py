@@ -32,6 +32,7 @@ def train(
         raise ConfigError("--out is missing; give the run directory to write, such as --out runs/gru")
     for warning in wanted.warnings():
         out.warn(warning)
+    out.keeps(f"{to} has its checkpoints up to the last finished epoch; the same command with --resume goes on")
     from raybench.cluster import training
 
     if seeds is None:

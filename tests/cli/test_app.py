@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -176,3 +177,33 @@ def test_every_command_has_the_shared_options(name: str, capsys: Captured) -> No
     assert run([name, "--help"]) == 0
     text = capsys.readouterr().out
     assert all(option in text for option in ("--json", "--quiet", "--progress", "--log-level"))
+
+
+def test_a_stdout_without_utf8_takes_all(tmp_path: Path) -> None:
+    """The work is done by then: what the encoding lacks must not fail it."""
+    config = tmp_path / "中.yaml"
+    config.write_text(Path("configs/gru_alpha158.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    for more in ([], ["--json"], ["--verbose"]):
+        line = [sys.executable, "-m", "raybench", "check", str(config), *more]
+        environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+        done = subprocess.run(line, capture_output=True, text=True, env=environment, encoding="ascii", timeout=60)
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_stdout_that_is_full_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        line = [sys.executable, "-m", "raybench", "models", "--json"]
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_what_is_told_and_the_next_command(capsys: Captured) -> None:
+    def speaks(out: Output) -> None:
+        out.summary({"rows": 12}, title="done", told=["twelve rows"], then=["score", "--to", "my scores"])
+
+    assert call(speaks) == 0
+    assert capsys.readouterr().out == "done\n  twelve rows\nnext: raybench score --to 'my scores'\n"
+    assert call(speaks, "-v") == 0
+    assert "rows  12\n" in capsys.readouterr().out
+    assert call(speaks, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"rows": 12, "warnings": []}

@@ -1,0 +1,65 @@
+"""Ctrl-C and SIGTERM, as they meet a process: one line, no traceback, 130 and 143."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raybench.cli.app import run
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(code: str, path: str = "") -> subprocess.CompletedProcess[str]:
+    """Run python code in a process of its own, with ``path`` before everything else that can be imported."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([path, str(ROOT)])}
+    done = [sys.executable, "-c", code]
+    return subprocess.run(done, capture_output=True, text=True, env=environment, timeout=60)
+
+
+def signalled(name: str) -> str:
+    return f"import os, signal, time; os.kill(os.getpid(), signal.{name}); time.sleep(20)"
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "code"), [("SIGINT", "interrupted\n", 130), ("SIGTERM", "ended by SIGTERM\n", 143)]
+)
+def test_a_signal_while_python_still_imports(name: str, said: str, code: int, tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text(signalled(name))
+    done = start("from raybench.cli.app import main; main()", str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
+
+
+@pytest.mark.parametrize(("name", "said", "code"), [("SIGINT", "interrupted", 130), ("SIGTERM", "ended by", 143)])
+def test_a_signal_while_a_command_works(name: str, said: str, code: int) -> None:
+    hook = f"""
+import sys
+from raybench.cli import app, output
+def models(out):
+    out.keeps("what was done stays")
+    {signalled(name)}
+import raybench.cli.models
+raybench.cli.models.models = models
+sys.argv = ["raybench", "models", "--json"]
+app.main()
+"""
+    done = start(hook)
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert done.stderr.startswith(said)
+    assert done.stderr.endswith(": what was done stays\n")
+
+
+def test_an_import_says_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("raybench.data.sources.open_source", interrupted)
+    assert run(["import", str(tmp_path), "--to", str(tmp_path / "bars")]) == 130
+    assert "the same command" in capsys.readouterr().err
