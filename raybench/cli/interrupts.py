@@ -26,13 +26,21 @@ def ended_by_signals() -> Iterator[None]:
         yield
         return
     before = signal.signal(signal.SIGTERM, _terminate)
+    _Received.sigterm = False
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
+class _Received:
+    """Which signal came: what waits in Ray raises a plain KeyboardInterrupt for either."""
+
+    sigterm = False
+
+
 def _terminate(number: int, frame: FrameType | None) -> None:
+    _Received.sigterm = True
     at_once_from_now_on()
     raise Terminated
 
@@ -46,13 +54,17 @@ def at_once_from_now_on() -> None:
 
 def exit_code(stop: KeyboardInterrupt) -> int:
     """Exit code of a command that a signal ended, as shells give it."""
-    return EXIT_CODES[isinstance(stop, Terminated)]
+    return EXIT_CODES[_by_sigterm(stop)]
 
 
 def said(stop: KeyboardInterrupt, kept: str = "") -> str:
     """Say that a command was ended, and what is kept."""
-    what = "ended by SIGTERM" if isinstance(stop, Terminated) else "interrupted"
+    what = "ended by SIGTERM" if _by_sigterm(stop) else "interrupted"
     return f"{what}: {kept}" if kept else what
+
+
+def _by_sigterm(stop: KeyboardInterrupt) -> bool:
+    return _Received.sigterm or isinstance(stop, Terminated)
 
 
 def on_a_line_of_its_own(text: str) -> None:

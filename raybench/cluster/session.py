@@ -6,9 +6,10 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 
@@ -33,6 +34,8 @@ _QUIET = {
     # Processes started in advance, one per CPU: Ray Train, which sets variables for its own, cannot use them.
     "RAY_prestart_worker_first_driver": "0",
 }
+T = TypeVar("T")
+
 _WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 
 
@@ -81,6 +84,26 @@ def _signals_kept() -> Iterator[None]:
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def in_a_thread(work: Callable[[], T]) -> T:
+    """Run what puts a handler for Ctrl-C of its own in the main thread (Ray Train does, and exits) in another.
+
+    So an interrupt is raised here, as it is everywhere; what still runs ends with the session.
+    """
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    thread = threading.Thread(target=run, name="in-a-thread", daemon=True)
+    thread.start()
+    while thread.is_alive():  # a lock without a time limit is not always woken by a signal
+        thread.join(0.2)
+    return done.result()
 
 
 @contextmanager

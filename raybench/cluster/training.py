@@ -19,7 +19,7 @@ from raybench.cluster.journal import EpochBars, Journal
 from raybench.cluster.preparation import Prepared, open_data, prepare, residency
 from raybench.cluster.residency import WholeBlocks
 from raybench.cluster.resources import Workers, capacity, check_dates, plan_workers, suited
-from raybench.cluster.session import session
+from raybench.cluster.session import in_a_thread, session
 from raybench.cluster.worker import WorkerTask, fresh_model, last_state, work
 from raybench.config import Config, dump_config, load_config, with_absolute_paths
 from raybench.config.load import Source
@@ -165,7 +165,7 @@ def _fit_on_workers(config: Config, data: Prepared, workers: Workers, out: str, 
     epochs = 1 if config.model.fitting == "direct" else config.train.max_epochs
     with EpochBars(progress, epochs) as listener, journal.listening(listener.hear):
         try:
-            result = trainer.fit()
+            result = in_a_thread(trainer.fit)  # where Ray Train leaves Ctrl-C to us
         except ray.train.TrainingFailedError as error:
             raise RaybenchError(
                 f"training failed more than cluster.max_failures = {config.cluster.max_failures} times: {error}"

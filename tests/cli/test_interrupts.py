@@ -54,6 +54,19 @@ app.main()
     assert done.stderr.endswith(": what was done stays\n")
 
 
+def test_sigterm_is_143_although_ray_raises_a_plain_interrupt() -> None:
+    code = f"""
+from raybench.cli import interrupts
+with interrupts.ended_by_signals():
+    try:
+        {signalled("SIGTERM")}
+    except KeyboardInterrupt:
+        stop = KeyboardInterrupt()
+print(interrupts.exit_code(stop), interrupts.said(stop, "all"))
+"""
+    assert start(code).stdout == "143 ended by SIGTERM: all\n"
+
+
 def test_an_import_says_what_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import ray
 
 from raybench.cluster import session as module
-from raybench.cluster.session import session
+from raybench.cluster.session import in_a_thread, session
 from raybench.errors import ResourceError
 
 
@@ -50,6 +51,27 @@ def test_what_ray_refuses_is_one_line(no_ray: Any, error: Exception, address: st
         pass
     assert "Long" not in str(caught.value)
     assert left == ["shutdown"]
+
+
+def test_an_interrupt_is_raised_while_a_thread_works() -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    def work() -> None:
+        time.sleep(0.1)
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(5)
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        in_a_thread(work)
+    assert time.monotonic() - began < 4
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_what_a_thread_returns_and_raises() -> None:
+    assert in_a_thread(lambda: 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        in_a_thread(lambda: 1 // 0)
 
 
 def test_the_handler_of_sigterm_stays(no_ray: Any) -> None:
