@@ -41,6 +41,28 @@ FrequencyOption = Annotated[
     str | None,
     typer.Option("--frequency", help="Which of a provider's frequencies; what to call that of a table."),
 ]
+CalendarOption = Annotated[
+    str | None,
+    typer.Option(
+        "--calendar",
+        metavar="FILE",
+        help="The dates on which bars of a table may lie, one a line; rows on others are left out.",
+    ),
+]
+CoverageOption = Annotated[
+    float | None,
+    typer.Option(
+        "--min-date-coverage",
+        metavar="SHARE",
+        min=0.0,
+        max=1.0,
+        help="A date of a table on which fewer than this share of the members have a bar is left out (0.1); "
+        "0 keeps every date.",
+    ),
+]
+ReplaceOption = Annotated[
+    bool, typer.Option("--replace", help="Replace a dataset that holds more (dates, instruments, fields) than SOURCE.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -56,6 +78,9 @@ def import_(
     universe: UniverseOption = None,
     columns: ColumnsOption = None,
     frequency: FrequencyOption = None,
+    calendar: CalendarOption = None,
+    min_date_coverage: CoverageOption = None,
+    replace: ReplaceOption = False,
 ) -> None:
     """Import bars; importing the same again changes nothing."""
     from raybench.data.import_bars import check_target, import_bars
@@ -65,14 +90,32 @@ def import_(
     out.keeps(f"{to} is whole, as it was or with all of the new bars; the same command does the rest")
     mapping = dict(pairs(columns or (), "--columns", "THEIRS=OURS"))
     files = dict(pairs(universe or (), "--universe", "NAME=FILE", split=False))
-    check_target(to)  # before a source is read that may take minutes
+    rules = date_rules(calendar, min_date_coverage)
+    check_target(to, replace=replace)  # before a source is read that may take minutes
     opened = open_source(source, format, columns=mapping, frequency=frequency, progress=out.progress)
     universes = {name: read_spans(file, name) for name, file in files.items()}
-    done = import_bars(opened, to, universes=universes, progress=out.progress)
+    done = import_bars(opened, to, universes=universes, rules=rules, replace=replace, progress=out.progress)
+    for line in done.warnings:
+        out.warn(line)
     for note in done.notes:
         out.progress.note(note)
     title = f"{done.uri}: " + ("imported" if done.changed else "holds the same bars already, nothing changed")
     out.summary(summary(done), title=title)
+
+
+def date_rules(calendar: str | None, min_coverage: float | None) -> Any:
+    """Which dates of a table count, as the options say; None if they say nothing."""
+    from raybench.data.census import MIN_COVERAGE, DateRules
+    from raybench.data.sources.days_file import read_days
+
+    if calendar is not None and min_coverage is not None:
+        raise DataError("--calendar decides alone which dates count; leave --min-date-coverage out")
+    if calendar is None and min_coverage is None:
+        return None
+    return DateRules(
+        min_coverage=MIN_COVERAGE if min_coverage is None else min_coverage,
+        days=None if calendar is None else read_days(calendar),
+    )
 
 
 def summary(done: Any) -> dict[str, Any]:

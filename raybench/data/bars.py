@@ -11,6 +11,7 @@ and complete on the calendar from its first bar to its last; a suspended date is
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
@@ -155,7 +156,8 @@ class Bars:
     @functools.cached_property
     def calendar(self) -> Moments:
         """Every point in time, datetime64[us] [T]; read when first asked for."""
-        table = parquet.read_table(storage.join(self.uri, self.metadata.calendar))
+        with self._reading():
+            table = parquet.read_table(storage.join(self.uri, self.metadata.calendar))
         return _moments(table["datetime"])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -173,7 +175,8 @@ class Bars:
     def listed(self, name: str) -> Universe:
         """The spans of a universe as they were given, members without bars included."""
         file = storage.join(self.uri, self.metadata.universes[name])
-        table = parquet.read_table(file, columns=["instrument", "start", "end"])
+        with self._reading():
+            table = parquet.read_table(file, columns=["instrument", "start", "end"])
         return make_universe(
             name,
             table["instrument"].to_pylist(),
@@ -198,7 +201,8 @@ class Bars:
             ranges = [rows[name] for name in names if name in rows]
             if not ranges:
                 continue
-            table = parquet.read_rows(storage.join(self.uri, file.name), ["datetime", *wanted], ranges)
+            with self._reading():
+                table = parquet.read_rows(storage.join(self.uri, file.name), ["datetime", *wanted], ranges)
             counts += map(len, ranges)
             moments.append(_moments(table["datetime"]))
             for field in wanted:
@@ -209,6 +213,25 @@ class Bars:
             datetime_R=np.concatenate(moments),
             fields={field: np.concatenate(parts) for field, parts in values.items()},
         )
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Where a file cannot be read because an import has put others in place, say that.
+
+        Names tell contents, so what can be read is what the metadata speaks of.
+        """
+        try:
+            yield
+        except DataError:
+            if self._replaced():
+                raise DataError(f"{self.uri}: an import changed the bars while they were read; run again") from None
+            raise
+
+    def _replaced(self) -> bool:
+        try:
+            return open_bars(self.uri).metadata != self.metadata
+        except DataError:  # gone as a whole
+            return False
 
     def groups(self, instruments: Sequence[str] | None = None, max_rows: int = 200_000) -> list[tuple[str, ...]]:
         """Whole instruments in groups of at most ``max_rows`` rows (or one), none across two files."""

@@ -82,11 +82,13 @@ class BarsMetadata:
                 raise DataError(f"{where}: is not the metadata of a bars dataset")
             version = content.pop("schema_version", None)
             if version != SCHEMA_VERSION:
-                raise DataError(f"{where}: has schema version {version}, want {SCHEMA_VERSION}; import again")
+                raise DataError(
+                    f"{where}: has schema version {version}, want {SCHEMA_VERSION}; import again with --replace"
+                )
             files = tuple(
                 BarsFile(instruments=tuple(f.pop("instruments")), counts=tuple(f.pop("counts")), **f)
                 for f in content.pop("files")
             )
             return cls(files=files, fields=tuple(content.pop("fields")), **content)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise DataError(f"{where}: is damaged ({error}); import again") from None
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise DataError(f"{where}: is damaged ({error}); import again with --replace") from None

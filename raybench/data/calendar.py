@@ -18,6 +18,11 @@ Floats = NDArray[np.float32]
 DAY = "day"
 
 
+def no_moments() -> Moments:
+    """No point in time."""
+    return np.empty(0, "datetime64[us]")
+
+
 def union(left_T: Moments, right_R: Moments) -> Moments:
     """Both, sorted, each entry once."""
     return np.union1d(left_T, right_R).astype("datetime64[us]", copy=False)

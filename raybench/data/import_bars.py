@@ -1,26 +1,32 @@
 """From a source of bars to a bars dataset: groups of instruments in, files out, metadata last.
 
 The dataset that readers see changes at one point, when the new metadata is put in place: an import that is
-killed leaves the old dataset, or none, and the next one clears away what was left. Equal bars give equal
+killed leaves the old dataset, or none, and the next one clears away what was left. One import at a time has the
+folder. Equal bars give equal
 files and an equal fingerprint, so an import of what is there already changes nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from raybench.data import storage
-from raybench.data.bars import BarBlock, cut
+from raybench.data.bars import BarBlock, Bars, cut
 from raybench.data.bars_metadata import METADATA, BarsFile, BarsMetadata
-from raybench.data.quality import Findings, check, clock, found, merge
+from raybench.data.census import Census, DateRules, has_bar
+from raybench.data.claims import held
+from raybench.data.quality import Findings, check, clock, found, merge, serious
+from raybench.data.replacing import refuse_loss, shorter
 from raybench.data.sources.source import REQUIRED, Source
 from raybench.data.universe import ALL, FOREVER, Universe, universe_of_bars
 from raybench.errors import DataError
@@ -35,12 +41,16 @@ _OURS = re.compile(r"(bars/part-\d+|calendar/calendar|universe/[^/]+)-[0-9a-f]{1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """The result of an import; ``changed`` is false when the same bars were there already."""
+    """The result of an import; ``changed`` is false when the same bars were there already.
+
+    ``warnings``: what is probably not meant, a line each.
+    """
 
     uri: str
     metadata: BarsMetadata
     changed: bool
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def import_bars(
@@ -48,53 +58,78 @@ def import_bars(
     to: storage.Uri,
     *,
     universes: Mapping[str, Universe] | None = None,
+    rules: DateRules | None = None,
+    replace: bool = False,
     progress: Progress = SILENT,
 ) -> Imported:
     """Write the bars of ``source`` to the dataset ``to``, which is made or replaced as a whole.
 
-    ``universes`` are added to those of the source; ``all`` always exists.
+    ``universes`` are added to those of the source; ``all`` always exists. ``rules`` say which dates of a table
+    are dates. A dataset that holds more than the source is left alone unless ``replace`` is true; one that is
+    being written by another process is left alone: DataError.
     """
-    target = _Target(storage.open_location(to).uri)
-    if target.uri.startswith(source.uri.rstrip("/") + "/") and source.uri:
-        raise DataError(f"{target.uri}: lies in the source {source.uri}; want another place (--to)")
+    uri = storage.open_location(to).uri
+    if uri.startswith(source.uri.rstrip("/") + "/") and source.uri:
+        raise DataError(f"{uri}: lies in the source {source.uri}; want another place (--to)")
     missing = [name for name in REQUIRED if name not in source.fields]
     if missing or not source.spans:
         raise DataError(f"{source.uri}: has no {'column ' + missing[0] if missing else 'bars'}")
+    source = source.settled({**source.universes, **(universes or {})}, rules)
     every = _universes(source, universes or {})
+    with held(uri, what="import"):
+        return _import(_Target(uri, replace=replace), source, every, replace=replace, progress=progress)
+
+
+def check_target(to: storage.Uri, *, replace: bool = False) -> None:
+    """Refuse a place that holds something other than a bars dataset."""
+    _Target(storage.open_location(to).uri, replace=replace)
+
+
+def _import(
+    target: _Target, source: Source, universes: Mapping[str, Universe], *, replace: bool, progress: Progress
+) -> Imported:
+    old = target.old
+    fewer = None
+    if old is not None and not replace:
+        before = Bars(uri=target.uri, metadata=old)
+        refuse_loss(before, source, universes)
+        fewer = shorter(before, source)
     try:
-        metadata = _write(target, source, every, progress)
-    except DataError:
+        metadata = _write(target, source, universes, progress)
+        changed = old is None or _differs(metadata, old) or bool(target.published)
+        if changed:
+            target.publish_metadata(metadata)
+    except BaseException:  # an interrupt too
         target.undo()
         raise
-    old = target.old
-    changed = old is None or replace(metadata, source=old.source) != old or bool(target.published)
-    if changed:
-        target.publish(METADATA, metadata.to_json())
     target.clear(metadata)
     return Imported(
         uri=target.uri,
         metadata=metadata if old is None or changed else old,
         changed=changed,
         notes=source.notes,
+        warnings=((fewer,) if fewer else ()) + serious(metadata.warnings),
     )
 
 
-def check_target(to: storage.Uri) -> None:
-    """Refuse a place that holds something other than a bars dataset."""
-    _Target(storage.open_location(to).uri)
+def _differs(new: BarsMetadata, old: BarsMetadata) -> bool:
+    return dataclasses.replace(new, source=old.source) != old
 
 
 def _write(target: _Target, source: Source, universes: Mapping[str, Universe], progress: Progress) -> BarsMetadata:
     files: list[BarsFile] = []
     findings = merge(source.findings, _absent(universes, source.spans))
+    census = Census(source.calendar, {name: universe for name, universe in universes.items() if name != ALL})
     digest = hashlib.sha256(json.dumps([source.frequency, list(source.fields)]).encode())
     digest.update(_little(source.calendar))
     with progress.track("import", sum(map(len, source.spans.values()))) as advance:
         for block in _parts(source):
             findings = merge(findings, check(block))
+            _count(census, block, source.spans)
             _digest_bars(digest, block)
             files.append(_publish_part(target, len(files), block))
             advance(block.rows, text=block.instruments[-1])
+    findings = merge(findings, census.findings())
     calendar = pa.table({"datetime": _stamps(source.calendar)})
     named = {}
     for name, universe in sorted(universes.items(), key=lambda pair: (pair[0] != ALL, pair[0])):
@@ -114,6 +149,13 @@ def _write(target: _Target, source: Source, universes: Mapping[str, Universe], p
         source={"format": source.format, "uri": source.uri},
         warnings={name: finding.to_json() for name, finding in sorted(findings.items())},
     )
+
+
+def _count(census: Census, block: BarBlock, spans: Mapping[str, range]) -> None:
+    bar_R = has_bar(block.fields, block.rows)
+    for i, name in enumerate(block.instruments):
+        rows = bar_R[int(block.start_N1[i]) : int(block.start_N1[i + 1])]
+        census.add(name, spans[name].start + np.flatnonzero(rows))
 
 
 def _parts(source: Source) -> Iterator[BarBlock]:
@@ -210,12 +252,12 @@ def _stamps(moments: Any) -> Any:
 
 
 class _Target:
-    """The folder of the dataset: what is there, what this import has put there so far."""
+    """The folder of the dataset: what is there, what this import has put there so far. Its owner alone makes one."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, *, replace: bool) -> None:
         self.uri = uri
         self.staging = storage.join(uri, STAGING)
-        self.old = self._existing()
+        self.old = _existing(uri, replace=replace)
         self.published: list[str] = []
         self._begun = False
 
@@ -237,6 +279,16 @@ class _Target:
         self.publish(name, data)
         return name
 
+    def publish_metadata(self, metadata: BarsMetadata) -> None:
+        """Make the files that were put in place the dataset, if they are all there.
+
+        They are, unless another import had the folder too, on a file system that cannot keep it out.
+        """
+        gone = set(metadata.names) - set(storage.sizes(self.uri))
+        if gone:
+            raise DataError(f"{self.uri}: another import took {min(gone)} away while this one wrote; import again")
+        self.publish(METADATA, metadata.to_json())
+
     def clear(self, metadata: BarsMetadata | None) -> None:
         """Delete what imports put here and the metadata does not name, then what they left in staging."""
         named = set() if metadata is None else set(metadata.names)
@@ -247,24 +299,33 @@ class _Target:
             storage.discard(storage.join(self.uri, name))
 
     def undo(self) -> None:
-        """Take back what this import has published, for the metadata is still the old one."""
+        """Take back what this import has published and the metadata, whichever is there now, does not name."""
         if self._begun:
-            self.clear(self.old)
-            if self.old is None:
-                storage.discard(self.uri)
+            with contextlib.suppress(DataError):  # cannot be asked now: the next import clears
+                now = _existing(self.uri, replace=False)
+                self.clear(now)
+                if now is None:
+                    storage.discard(self.uri)
 
-    def _existing(self) -> BarsMetadata | None:
-        if not storage.exists(self.uri):
-            return None
-        if not storage.is_folder(self.uri):
-            raise DataError(f"{self.uri}: is a file; want a folder for the bars dataset (--to)")
-        names = storage.children(self.uri)
-        if METADATA in names:
-            file = storage.join(self.uri, METADATA)
-            return BarsMetadata.from_json(storage.read_bytes(file), where=file)
-        if names and not _staging_names(self.uri):
-            raise DataError(f"{self.uri}: is no bars dataset (no {METADATA} in it); want a new or empty folder (--to)")
+
+def _existing(uri: str, *, replace: bool) -> BarsMetadata | None:
+    """What is there; None for nothing, and for a damaged dataset that is to be replaced."""
+    if not storage.exists(uri):
         return None
+    if not storage.is_folder(uri):
+        raise DataError(f"{uri}: is a file; want a folder for the bars dataset (--to)")
+    names = storage.children(uri)
+    if METADATA in names:
+        file = storage.join(uri, METADATA)
+        try:
+            return BarsMetadata.from_json(storage.read_bytes(file), where=file)
+        except DataError:
+            if replace and any(_OURS.fullmatch(name) for name in storage.sizes(uri)):
+                return None
+            raise
+    if names and not _staging_names(uri):
+        raise DataError(f"{uri}: is no bars dataset (no {METADATA} in it); want a new or empty folder (--to)")
+    return None
 
 
 def _staging_names(uri: str) -> list[str]:

@@ -81,6 +81,32 @@ def _finding(block: BarBlock, mask_R: NDArray[np.bool_]) -> Finding:
     return Finding(count=len(rows), examples=tuple(examples))
 
 
+_SERIOUS = {
+    "left_out_date_with_few_bars": "dates left out of the calendar, for hardly anybody has a bar on them "
+    "(--calendar FILE says which count, --min-date-coverage 0 keeps all)",
+    "left_out_row": "rows left out with them",
+    "left_out_date_without_bars": "dates left out of the calendar, for nobody has a bar on them",
+    "left_out_moment_without_bars": "moments left out of the calendar, for nobody has a bar then",
+    "row_off_calendar": "rows left out, whose dates the calendar given does not list",
+    "left_out_instrument": "instruments left out, who have no row on the calendar",
+    "date_with_few_bars": "dates of the calendar on which hardly anybody has a bar",
+    "date_without_bars": "dates of the calendar on which nobody has a bar",
+    "newest_date_incomplete": "newest date on which fewer than half have a bar; is the delivery complete?",
+    "clock_differs": "rows of daily bars with another clock than the rest, taken as bars of their date",
+    "offsets_differ": "rows with another offset from UTC than the rest, kept as the clocks there show them",
+}
+
+
+def serious(findings: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """A line for each finding, as the metadata has them, that may move windows or labels."""
+    lines = []
+    for name, text in _SERIOUS.items():
+        if name in findings:
+            count, examples = findings[name]["count"], list(findings[name]["examples"])
+            lines.append(f"{count} {text}: {', '.join(examples)}{', ...' if count > len(examples) else ''}")
+    return tuple(lines)
+
+
 def clock(when: np.datetime64) -> str:
     """A moment for people: the date alone when it is a midnight."""
     text = str(when.astype("datetime64[s]")).replace("T", " ")

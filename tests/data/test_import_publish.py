@@ -71,7 +71,7 @@ def spans(end: str) -> Universe:
 def run(seed: int, to: str | Path) -> Imported:
     """Import market ``seed``: other values, another universe, and one instrument more or less."""
     source = memory_source(block(seed, 4 + seed))
-    return import_bars(source, to, universes={"u": spans(f"2020-01-1{seed}")})
+    return import_bars(source, to, universes={"u": spans(f"2020-01-1{seed}")}, replace=True)
 
 
 @pytest.fixture(params=["local", "remote"])

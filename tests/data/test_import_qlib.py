@@ -83,6 +83,7 @@ def test_oddities_are_counted_with_examples(provider: Path, tmp_path: Path) -> N
     warnings = done.metadata.warnings
     assert {name: finding["count"] for name, finding in warnings.items()} == {
         "close_outside_low_high": 5,
+        "date_without_bars": 2,
         "field_ends_early": 1,
         "high_below_low": 2,
         "infinite_value": 1,
@@ -185,7 +186,7 @@ def test_the_real_provider(shared: Path, tmp_path: Path) -> None:
     root = shared / "cn_data"
     done = import_bars(open_source(root), tmp_path / "bars")
     counts = {name: finding["count"] for name, finding in done.metadata.warnings.items()}
-    assert counts == {"close_outside_low_high": 58, "member_without_files": 7}
+    assert counts == {"close_outside_low_high": 58, "date_with_few_bars": 2, "member_without_files": 7}
     bars = open_bars(tmp_path / "bars")
     assert (len(bars.instruments), len(bars.calendar), bars.frequency) == (684, 3292, "day")
     assert bars.metadata.rows == 1_914_114

@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from raybench.data import storage
 from raybench.data.bars import BarBlock, block_of
-from raybench.data.calendar import Floats, Moments
+from raybench.data.calendar import Floats, Moments, no_moments
+from raybench.data.census import DateRules
 from raybench.data.quality import Findings, found
 from raybench.data.sources.source import REQUIRED, field_order
 from raybench.data.sources.spans_file import read_spans
@@ -54,6 +55,15 @@ class QlibProvider:
     bins: Mapping[str, tuple[_Bin, ...]]
     format: str = "qlib"
     notes: tuple[str, ...] = ()
+    left_out: Moments = field(default_factory=no_moments)
+
+    def settled(self, universes: Mapping[str, Universe], rules: DateRules | None) -> QlibProvider:
+        """The provider itself: its calendar says which dates there are."""
+        if rules is not None:
+            raise DataError(
+                f"{self.uri}: a Qlib provider brings its calendar; --calendar and --min-date-coverage are for tables"
+            )
+        return self
 
     def block(self, instruments: Sequence[str]) -> BarBlock:
         """The complete bars of these instruments, given in sorted order."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from raybench.data.bars import BarBlock
-from raybench.data.calendar import Moments, infer_frequency, positions
+from raybench.data.calendar import Moments, infer_frequency, no_moments, positions
+from raybench.data.census import DateRules
 from raybench.data.quality import Findings
 from raybench.data.universe import Universe
 
@@ -26,6 +27,7 @@ class Source(Protocol):
     universes : those that come with the bars
     findings : oddities that only the source can see
     notes : decisions that people should know of, such as ignored columns
+    left_out : moments with rows that are kept out of the calendar
     """
 
     @property
@@ -46,6 +48,15 @@ class Source(Protocol):
     def findings(self) -> Findings: ...
     @property
     def notes(self) -> tuple[str, ...]: ...
+    @property
+    def left_out(self) -> Moments: ...
+
+    def settled(self, universes: Mapping[str, Universe], rules: DateRules | None) -> Source:
+        """The source with the calendar that ``rules`` leave it; ``universes`` are those besides ``all``.
+
+        None: by the rules that hold unless somebody asks for others.
+        """
+        ...
 
     def block(self, instruments: Sequence[str]) -> BarBlock:
         """The complete bars of these instruments, given in sorted order."""
@@ -65,6 +76,11 @@ class MemorySource:
     uri: str = ""
     findings: Findings
     notes: tuple[str, ...] = ()
+    left_out: Moments = field(default_factory=no_moments)
+
+    def settled(self, universes: Mapping[str, Universe], rules: DateRules | None) -> MemorySource:
+        """The source itself: its calendar is the dates that occur."""
+        return self
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -1,11 +1,16 @@
 """Rows in any order -> one instrument at a time, without holding them all in memory.
 
 Batches are written to a local temporary folder, one flat file per column, each batch sorted by instrument;
-where the rows of each instrument lie is remembered. Nothing of it outlives the object.
+where the rows of each instrument lie is remembered. Nothing of it outlives the object; what a killed process left
+goes with the next spool.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import glob
+import os
 import shutil
 import tempfile
 import weakref
@@ -21,12 +26,55 @@ from raybench.data.calendar import Floats, Moments, union
 _DATETIME = "datetime"
 
 
+PREFIX = "raybench-import-"
+
+
+def _own_folder() -> tuple[str, int]:
+    """A new temporary folder, and the lock on it that says that its owner lives: the system lets go of it."""
+    while True:
+        folder = tempfile.mkdtemp(prefix=PREFIX)
+        with contextlib.suppress(FileNotFoundError):  # taken for a dead one's before it was locked
+            handle = os.open(folder, os.O_RDONLY)
+            with contextlib.suppress(BlockingIOError):
+                _lock(handle)
+                if os.path.isdir(folder):
+                    return folder, handle
+            os.close(handle)
+
+
+def _clear_dead() -> None:
+    """Delete the folders that killed imports left."""
+    for folder in glob.glob(os.path.join(tempfile.gettempdir(), PREFIX + "*")):
+        with contextlib.suppress(OSError):  # somebody else's, gone already, or its owner lives
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:  # no locks here: nobody else gets one either, so nobody clears it
+        pass
+
+
+def _leave(folder: str, lock: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    os.close(lock)
+
+
 class Spool:
     """A store for rows of (instrument, datetime, fields); append first, take afterwards."""
 
     def __init__(self, fields: Sequence[str]) -> None:
-        folder = tempfile.mkdtemp(prefix="raybench-import-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        _clear_dead()
+        folder, lock = _own_folder()
+        weakref.finalize(self, _leave, folder, lock)
         self._paths = {name: Path(folder, f"{i}.bin") for i, name in enumerate((_DATETIME, *fields))}
         self._types = dict.fromkeys(fields, "<f4") | {_DATETIME: "<M8[us]"}
         self._pieces: dict[str, list[tuple[range, str]]] = defaultdict(list)
@@ -64,6 +112,11 @@ class Spool:
         """The moments of an instrument, as they came."""
         moments: Moments = self._gather(instrument, _DATETIME)
         return moments
+
+    def values(self, instrument: str, field: str) -> Floats:
+        """The values of a field of an instrument, in the order of its moments."""
+        values: Floats = self._gather(instrument, field)
+        return values
 
     def take(self, instrument: str) -> tuple[Moments, dict[str, Floats]]:
         """The moments and values of an instrument in the order of time."""

@@ -1,13 +1,15 @@
 """Tables of rows (instrument, datetime, open, high, low, close, volume, ...) as a source of bars.
 
 One file or a folder of them, in any order. A file without a column ``instrument`` holds the instrument it
-is named after. Other numeric columns are kept as fields. The calendar is all datetimes that occur.
+is named after. Other numeric columns are kept as fields. The calendar is all datetimes that occur,
+until it is settled: see `table_dates`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,12 +17,15 @@ import pyarrow as pa
 
 from raybench.data import storage
 from raybench.data.bars import BarBlock, block_of
-from raybench.data.calendar import Floats, Moments, complete, infer_frequency
-from raybench.data.quality import Findings, clock
+from raybench.data.calendar import Floats, Moments, complete, no_moments
+from raybench.data.census import DateRules, Mask, has_bar
+from raybench.data.quality import EXAMPLES, PRICES, Finding, Findings, clock, merge
 from raybench.data.sources import typed
+from raybench.data.sources.clocks import Clocks, read_clocks
 from raybench.data.sources.source import REQUIRED, field_order
 from raybench.data.sources.spool import Spool
-from raybench.data.universe import Universe
+from raybench.data.sources.table_dates import settle
+from raybench.data.universe import ALL, Universe
 from raybench.errors import DataError
 from raybench.progress import SILENT, Progress
 
@@ -54,14 +59,37 @@ class TableSource:
     findings: Findings
     notes: tuple[str, ...]
     spool: Spool
+    clocks: Clocks
+    left_out: Moments = field(default_factory=no_moments)
+
+    def settled(self, universes: Mapping[str, Universe], rules: DateRules | None) -> TableSource:
+        """The same rows on the calendar that ``rules`` leave."""
+        done = settle(self, {n: u for n, u in universes.items() if n != ALL}, rules or DateRules())
+        return replace(
+            self,
+            calendar=done.calendar,
+            spans=done.spans,
+            left_out=done.left_out,
+            findings=merge(self.findings, done.findings),
+        )
 
     def block(self, instruments: Sequence[str]) -> BarBlock:
         """The complete bars of these instruments, given in sorted order."""
         return block_of((name, *complete(self.calendar, *self._rows(name))) for name in instruments)
 
     def _rows(self, instrument: str) -> tuple[Moments, dict[str, Floats]]:
+        """The rows of an instrument whose moments are in the calendar, in the order of time."""
         datetime_R, fields = self.spool.take(instrument)
-        return datetime_R, {name: fields[name] for name in self.fields}
+        datetime_R = self.clocks.stamps(datetime_R)
+        inside_R = np.isin(datetime_R, self.left_out, invert=True) if len(self.left_out) else slice(None)
+        return datetime_R[inside_R], {name: fields[name][inside_R] for name in self.fields}
+
+    def moments(self, instrument: str) -> tuple[Moments, Mask]:
+        """The moments of all rows of an instrument, ascending, and which of them have a price."""
+        datetime_R = self.spool.moments(instrument)
+        prices = {name: self.spool.values(instrument, name) for name in PRICES}
+        order_R = np.argsort(datetime_R, kind="stable")
+        return self.clocks.stamps(datetime_R[order_R]), has_bar(prices, len(order_R))[order_R]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +116,7 @@ def open_tables(
         raise DataError(f"{root}: there is no {kind.FORMAT} file here; want {' or '.join(kind.SUFFIXES)}")
     plan = _plan(files, kind, columns or {})
     spool = Spool(plan.fields)
-    zones: set[str] = set()
+    zones: Counter[str] = Counter()
     with progress.track("read", len(files)) as advance:
         for file in files:
             for first_row, batch in kind.pieces(file, list(plan.columns[file].values())):
@@ -96,27 +124,33 @@ def open_tables(
             advance(1, text=storage.name_of(file))
     if not spool.instruments:
         raise DataError(f"{root}: has no rows")
+    clocks = read_clocks(spool, frequency)
+    calendar_T = np.unique(clocks.stamps(spool.calendar))
     notes = [f"datetimes were in {zone}: kept as the clocks there show them" for zone in sorted(zones)]
+    if len(zones) > 1:
+        notes = []
     return TableSource(
         format=kind.FORMAT,
         uri=root,
-        frequency=frequency or infer_frequency(spool.calendar),
+        frequency=clocks.frequency,
         fields=plan.fields,
-        calendar=spool.calendar,
-        spans={name: _span(spool, name) for name in spool.instruments},
+        calendar=calendar_T,
+        spans={name: _span(spool, name, clocks, calendar_T) for name in spool.instruments},
         universes={},
-        findings={},
+        findings={**clocks.findings, **_differing(zones)},
         notes=(*plan.notes, *notes),
         spool=spool,
+        clocks=clocks,
     )
 
 
-def _append(spool: Spool, file: str, first_row: int, batch: Any, columns: Mapping[str, str], zones: set[str]) -> None:
+def _append(
+    spool: Spool, file: str, first_row: int, batch: Any, columns: Mapping[str, str], zones: Counter[str]
+) -> None:
     if batch.num_rows == 0:
         return
     when = batch.column(columns["datetime"])
-    if pa.types.is_timestamp(when.type) and when.type.tz is not None:
-        zones.add(when.type.tz)
+    zones.update(typed.offsets(when))
     datetime_R = typed.datetimes(when, where=file, first_row=first_row)
     if "instrument" in columns:
         instrument_R = typed.names(batch.column(columns["instrument"]), where=file, first_row=first_row)
@@ -130,7 +164,15 @@ def _append(spool: Spool, file: str, first_row: int, batch: Any, columns: Mappin
     spool.append(instrument_R, datetime_R, values, file)
 
 
-def _span(spool: Spool, instrument: str) -> range:
+def _differing(zones: Counter[str]) -> Findings:
+    """Where rows differ in their zone or offset: how many are not of the commonest one."""
+    if len(zones) < 2:
+        return {}
+    examples = tuple(f"{zone} ({count} rows)" for zone, count in zones.most_common(EXAMPLES))
+    return {"offsets_differ": Finding(count=zones.total() - max(zones.values()), examples=examples)}
+
+
+def _span(spool: Spool, instrument: str, clocks: Clocks, calendar_T: Moments) -> range:
     """The positions of an instrument's complete rows; two rows at one moment are an error."""
     datetime_R = np.sort(spool.moments(instrument))
     twice = np.flatnonzero(datetime_R[1:] == datetime_R[:-1])
@@ -138,7 +180,7 @@ def _span(spool: Spool, instrument: str) -> range:
         when = datetime_R[twice[0]]
         files = " and ".join(sorted(set(spool.origins(instrument, when))))
         raise DataError(f"{files}: {instrument} has two rows at {clock(when)}; want one")
-    first, last = np.searchsorted(spool.calendar, datetime_R[[0, -1]])
+    first, last = np.searchsorted(calendar_T, clocks.stamps(datetime_R[[0, -1]]))
     return range(int(first), int(last) + 1)
 
 

@@ -21,6 +21,7 @@ from raybench.errors import DataError
 NOTHING = ("", "nan", "null", "none", "na", "n/a", "<na>", "nat")
 _NUMBER = r"(?i)^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$|^[+-]?inf(inity)?$"
 STAMP = pa.timestamp("us")
+_OFFSET = r":\d{2}(?:\.\d+)? ?(?P<offset>Z|[+-]\d{2}:?(?:\d{2})?)$"
 # what ISO 8601 leaves out, brought into its form: the pattern and what replaces it
 _DATE_FORMS = (
     (r"^(\d{4})[/.](\d{1,2})[/.](\d{1,2})", r"\1-\2-\3"),
@@ -57,6 +58,20 @@ def datetimes(column: Any, *, where: str, first_row: int = 0, row: str = "row") 
         at = pc.index(pc.is_null(stamps), True).as_py()
         raise DataError(f"{where}: {row} {first_row + at + 1} has no datetime")
     return np.asarray(stamps.to_numpy(zero_copy_only=False)).astype("datetime64[us]", copy=False)
+
+
+def offsets(column: Any) -> dict[str, int]:
+    """How many rows name which zone or offset from UTC, ``none`` among them; nothing where no row names one."""
+    values = _flat(column)
+    if pa.types.is_timestamp(values.type):
+        return {values.type.tz: len(values)} if values.type.tz is not None else {}
+    if not _is_text(values.type):
+        return {}
+    named = pc.extract_regex(pc.utf8_trim_whitespace(values.cast(pa.string())), _OFFSET)
+    if named.null_count == len(named):
+        return {}
+    counts = pc.value_counts(pc.fill_null(pc.struct_field(named, "offset"), "none"))
+    return {each["values"].as_py(): each["counts"].as_py() for each in counts}
 
 
 def floats(column: Any, name: str, *, where: str, first_row: int = 0) -> Floats:
