@@ -73,6 +73,8 @@ def explain(
         trust=trust,
         progress=out.progress,
     )
+    for line in done.warnings:
+        out.warn(line)
     out.summary({"explained": to, **_said(done)}, title=f"explained {model}")
 
 

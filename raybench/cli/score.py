@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,14 +11,14 @@ from raybench.cli.run_argument import (
     BarsOption,
     ConceptsOption,
     FeaturesOption,
-    LocalOption,
     SecondOption,
     TrustOption,
 )
-from raybench.errors import DataError
 
 if TYPE_CHECKING:
     from raybench.cluster.scoring import Scored
+
+REFUSED = 3  # exit code: all is written but dates that too few instruments can be scored on
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +28,9 @@ def register(app: typer.Typer) -> None:
 
 def score(
     out: Output,
-    model: Annotated[list[str], typer.Option("--model", metavar="RUN", help="Run; several are combined.")],
+    model: Annotated[
+        list[str], typer.Option("--model", metavar="RUN", help="Run, or folder of seeds; several are combined.")
+    ],
     to: Annotated[str, typer.Option("--to", metavar="SCORES", help="Score table to write or complete.")],
     bars: BarsOption = None,
     features: FeaturesOption = None,
@@ -39,17 +40,29 @@ def score(
         str | None, typer.Option("--start", metavar="DATE", help="First date (default: of the test segment).")
     ] = None,
     end: Annotated[str | None, typer.Option("--end", metavar="DATE", help="Last date (default: the last bar).")] = None,
-    since_last: Annotated[bool, typer.Option("--since-last", help="Start after the last date scored.")] = False,
+    since_last: Annotated[
+        bool, typer.Option("--since-last", help="Start after the last date scored, and at refused ones.")
+    ] = False,
     min_coverage: Annotated[
         float,
-        typer.Option("--min-coverage", metavar="X", min=0.0, max=1.0, help="Leave out dates scored for less."),
-    ] = 0.0,
+        typer.Option(
+            "--min-coverage",
+            metavar="X",
+            min=0.0,
+            max=1.0,
+            help="Leave out dates on which a smaller share of the universe can be scored (exit code 3).",
+        ),
+    ] = 0.5,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Score dates again that are there.")] = False,
-    local: LocalOption = False,
+    local: Annotated[
+        bool | None,
+        typer.Option("--local/--ray", help="This process alone, or Ray (default: Ray for many dates)."),
+    ] = None,
     trust: TrustOption = False,
 ) -> None:
     """Score every instrument of the universe, one table for each date."""
     from raybench.cluster import scoring
+    from raybench.score.coverage import told
 
     out.keeps(f"the dates written so far stay in {to}, each whole; the same command does the rest")
     done = scoring.score(
@@ -68,18 +81,27 @@ def score(
         trust=trust,
         progress=out.progress,
     )
-    if done.from_other_runs:
-        out.warn(f"{done.from_other_runs} dates were scored by other runs before; --overwrite scores them again")
     for line in done.warnings:
         out.warn(line)
     if done.empty:
-        out.warn(f"nobody can be scored on {_some(done.empty)}")
-    out.summary({"scores": to, **_said(done)}, title=f"scored into {to}")
-    if done.low_coverage:
-        raise DataError(
-            f"{_some(done.low_coverage)}: less than --min-coverage {min_coverage} of the universe can be scored, so "
-            "this is left out; complete the bars or lower --min-coverage"
-        )
+        out.warn(f"nobody can be scored on {told(done.empty)}")
+    if done.refused:
+        out.warn(_refusal(done, min_coverage))
+    title = f"scored into {to}" if done.written or not done.refused else f"nothing scored into {to}"
+    out.summary({"scores": to, **_said(done)}, title=title)
+    if done.refused:
+        raise typer.Exit(REFUSED)
+
+
+def _refusal(done: Scored, min_coverage: float) -> str:
+    """Name the dates that were left out, and what becomes of them."""
+    from raybench.score.coverage import told
+
+    days = [f"{day} ({facts['scored']} of {facts['usual']} instruments)" for day, facts in done.refused.items()]
+    return (
+        f"{told(days)}: coverage is below --min-coverage {min_coverage:g}, so nothing is published; the next run comes "
+        "back to it when the bars are there (--min-coverage 0 publishes it as it is)"
+    )
 
 
 def _said(done: Scored) -> dict[str, Any]:
@@ -95,8 +117,3 @@ def _said(done: Scored) -> dict[str, Any]:
         "low_coverage": list(done.low_coverage),
         "seconds": round(done.seconds, 3),
     }
-
-
-def _some(days: Sequence[str]) -> str:
-    """Name a few days and count the rest."""
-    return ", ".join(days[:3]) + (f" and {len(days) - 3} more dates" if len(days) > 3 else "")

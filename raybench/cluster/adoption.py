@@ -23,7 +23,7 @@ from raybench.errors import RunError
 from raybench.models import load_qlib_state
 from raybench.models.weights import read_weights
 from raybench.progress import SILENT, Progress
-from raybench.train import artifact
+from raybench.train import artifact, needs
 
 
 def adopt(config: Source, *, weights: str, out: str, progress: Progress = SILENT) -> artifact.Run:
@@ -58,6 +58,7 @@ def adopt(config: Source, *, weights: str, out: str, progress: Progress = SILENT
         facts={
             "adopted_from": {"name": storage.name_of(weights), "sha256": digest},
             "data_fingerprint": panel.fingerprint,
+            needs.KEY: needs.needs_of(panel, config, bars, features).to_manifest(),
             "model": config.model.type,
             "parameters": sum(value.numel() for value in model.state_dict().values()),
             "samples": panel.counts,

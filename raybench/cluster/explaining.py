@@ -16,7 +16,6 @@ import numpy as np
 
 import raybench
 from raybench.cluster.preparation import on_ray
-from raybench.cluster.scoring import ScoringSource, checked_universe, with_concepts, with_second
 from raybench.cluster.session import session
 from raybench.data import storage
 from raybench.data.frame import Run as Mapper
@@ -28,6 +27,8 @@ from raybench.explain.importance import Importance, measure_importance
 from raybench.explain.job import REPORT, Origin, publish
 from raybench.explain.subject import CrossSection, Subject
 from raybench.progress import SILENT, Progress
+from raybench.score.checks import check_inputs
+from raybench.score.inputs import ScoringSource, checked_universe, with_concepts, with_second
 from raybench.score.planning import parse_day
 from raybench.train.artifact import Run, load_run
 
@@ -36,12 +37,16 @@ REPEATS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """An explanation and where it lies; ``summary`` is the content of explain.json."""
+    """An explanation and where it lies; ``summary`` is the content of explain.json.
+
+    ``warnings``: what was explained with less than there should be, a line each.
+    """
 
     explanation: Explanation
     summary: Mapping[str, Any]
     out: str
     seconds: float
+    warnings: tuple[str, ...] = ()
 
     @property
     def report(self) -> str:
@@ -106,8 +111,9 @@ def explain(
     run = run if concepts is None else with_concepts(run, concepts)
     run = run if second is None else with_second(run, second)
     inputs = ScoringSource.open(bars, features)
-    checked_universe([run], inputs, 0.0)
+    checked_universe([run], inputs)
     dates = _Dates.parse(date, start, end, inputs.calendar)
+    warnings = check_inputs([run], inputs, np.array([dates.day]))
     with nullcontext() if local else session(progress=progress):
         mapper: Mapper = map if local else on_ray
         subject = _subject(run, inputs, dates, mapper, progress)
@@ -116,7 +122,8 @@ def explain(
     progress.note(f"explaining {len(section)} instruments")
     explanation = explain_section(subject, section, importance)
     summary = publish(out, explanation, _origin(run, inputs, dates, seed), instruments)
-    return Explained(explanation=explanation, summary=summary, out=out, seconds=time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return Explained(explanation=explanation, summary=summary, out=out, seconds=seconds, warnings=warnings)
 
 
 def _subject(run: Run, inputs: ScoringSource, dates: _Dates, mapper: Mapper, progress: Progress) -> Subject:

@@ -22,6 +22,7 @@ from raybench.data.processors import FittedProcessors
 from raybench.data.streaming import plan_stream
 from raybench.errors import ConfigError
 from raybench.progress import SILENT, Progress
+from raybench.train.needs import Needs, measure_needs, needs_of
 
 IN_PROCESS_BYTES = 512 * 2**20  # rows up to this size are prepared by the driver alone: a few seconds of one core
 
@@ -35,6 +36,7 @@ class Prepared:
     processors: FittedProcessors
     counts: Mapping[str, int]
     fingerprint: str
+    needs: Needs
     second_processors: FittedProcessors | None = None
 
 
@@ -61,6 +63,7 @@ def prepare(
             processors=plan.processors,
             counts=plan.counts,
             fingerprint=plan.fingerprint,
+            needs=measure_needs(config, bars, features, plan.processors.columns),
         )
     run = on_ray if panel_bytes(config, bars, features) > IN_PROCESS_BYTES else map
     panel = build_panel(config, bars, features, run=run, progress=progress)
@@ -70,6 +73,7 @@ def prepare(
         processors=panel.processors,
         counts=panel.counts,
         fingerprint=panel.fingerprint,
+        needs=needs_of(panel, config, bars, features),
         second_processors=panel.second_processors,
     )
     del panel

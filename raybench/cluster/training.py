@@ -28,7 +28,7 @@ from raybench.data.panel.build import chain_of
 from raybench.errors import RaybenchError, RunError, TrainingError
 from raybench.models import takes_dates
 from raybench.progress import SILENT, Progress
-from raybench.train import artifact
+from raybench.train import artifact, needs
 from raybench.train.events import require_tensorboard, write_events
 from raybench.train.state import TrainState
 
@@ -106,6 +106,7 @@ def _train_one(config: Config, data: Prepared, workers: Workers, out: str, progr
         began=began,
         facts={
             "data_fingerprint": data.fingerprint,
+            needs.KEY: data.needs.to_manifest(),
             "model": config.model.type,
             "parameters": sum(value.numel() for value in state.best_weights.values() if value.is_floating_point()),
             "samples": dict(data.counts),

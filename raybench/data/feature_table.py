@@ -117,6 +117,12 @@ class FeatureTable:
         moments = (_moments(parquet.read_table(file, ["datetime"])["datetime"]) for file in self.files)
         return np.unique(np.concatenate([pc.unique(moment).to_numpy() for moment in moments]))
 
+    def rows_by_date(self) -> tuple[NDArray[np.datetime64], NDArray[np.int64]]:
+        """Every point in time of the table, datetime64[us], sorted, and how many rows it has."""
+        moments = [_moments(parquet.read_table(file, ["datetime"])["datetime"]) for file in self.files]
+        found, counts = np.unique(np.concatenate([moment.to_numpy() for moment in moments]), return_counts=True)
+        return found.astype("datetime64[us]"), counts
+
     def groups(self, max_rows: int = 200_000) -> list[tuple[str, ...]]:
         """Whole instruments in groups of at most ``max_rows`` rows (or one); none across two of our files."""
         if not self.parts:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,23 +24,31 @@ WRITERS = 4
 class Target:
     """Where scores go and what they must cover.
 
-    ``members``: the universe's members on each day that is to be scored; empty where nobody knows.
+    ``members``: the universe's members on each day that is to be scored; empty where nobody knows. ``usual``: how
+    many should have a score, of which ``min_coverage`` is a share; the members where it does not say.
     """
 
     to: str
     run_id: str
     members: Mapping[str, int]
+    usual: Mapping[str, int] = field(default_factory=dict)
     min_coverage: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayResult:
-    """What became of a day. ``coverage``: share of the universe with a score, None where nobody knows."""
+    """What became of a day. ``coverage``: share of the universe with a score, None where nobody knows.
+
+    ``usual``: how many should have a score (by datetime, where a day has several); 0 where nobody knows. ``low``: left
+    out because too few have one.
+    """
 
     day: str
     rows: int
     coverage: float | None
     written: bool
+    usual: int = 0
+    low: bool = False
 
 
 class DayScorer:
@@ -75,11 +83,13 @@ class DayScorer:
         rows = sum(len(scores.score_N) for scores in moments)
         members = self._target.members.get(str(day))
         coverage = rows / (members * max(len(moments), 1)) if members else None
-        enough = rows > 0 and (coverage is None or coverage >= self._target.min_coverage)
-        if enough:
+        usual = self._target.usual.get(str(day), members or 0)
+        low = rows < self._target.min_coverage * usual * max(len(moments), 1)
+        written = rows > 0 and not low
+        if written:
             facts = {"coverage": coverage, "members": members}
             write_date(self._target.to, day, columns_of(moments), self._target.run_id, facts)
-        return DayResult(day=str(day), rows=rows, coverage=coverage, written=enough)
+        return DayResult(day=str(day), rows=rows, coverage=coverage, written=written, usual=usual, low=low)
 
 
 def columns_of(moments: Sequence[MomentScores]) -> dict[str, np.ndarray]:

@@ -37,20 +37,23 @@ def plan_dates(
     start: date,
     end: date | None,
     present: Collection[date],
+    refused: Collection[date] = (),
     since_last: bool = False,
     overwrite: bool = False,
 ) -> DatePlan:
     """Choose days [D] out of ``calendar`` (datetimes; several in a day are one day).
 
-    ``since_last`` starts behind the last day that is present. DataError if the range holds no day at all.
+    ``since_last`` starts behind the last day that is present, and comes back to those before it that were
+    ``refused`` for their coverage. DataError if the range holds no day at all.
     """
     days = np.unique(calendar.astype("datetime64[D]"))
     begin, last = np.datetime64(start, "D"), days[-1] if end is None else min(np.datetime64(end, "D"), days[-1])
-    if since_last and present:
-        begin = max(begin, np.datetime64(max(present), "D") + 1)
-        if begin > last:
-            return DatePlan(wanted=days[:0], missing=days[:0])
     wanted = days[(days >= begin) & (days <= last)]
+    if since_last and present:
+        again = np.isin(wanted, np.array(sorted(refused), dtype="datetime64[D]"))
+        wanted = wanted[(wanted > np.datetime64(max(present), "D")) | again]
+        if not len(wanted):
+            return DatePlan(wanted=wanted, missing=wanted)
     if not len(wanted):
         raise DataError(
             f"no date to score from {begin} to {last}: the data run from {days[0]} to {days[-1]}; "

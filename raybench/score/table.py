@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -95,9 +95,11 @@ def dates(scores_uri: str, start: Day | None = None, end: Day | None = None) -> 
     return sorted(day for day in found if first <= day <= last)
 
 
-def scored_dates(scores_uri: str, start: Day | None = None, end: Day | None = None) -> dict[date, DateFacts]:
-    """What is known about each date that is there, in order, from the footers."""
-    days = dates(scores_uri, start, end)
+def scored_dates(
+    scores_uri: str, start: Day | None = None, end: Day | None = None, *, only: Collection[date] | None = None
+) -> dict[date, DateFacts]:
+    """What is known about each date that is there (of ``only`` these, which are), in order, from the footers."""
+    days = dates(scores_uri, start, end) if only is None else sorted(only)
     with ThreadPoolExecutor(_READERS) as pool:
         return dict(zip(days, pool.map(lambda day: _facts(date_uri(scores_uri, day)), days), strict=True))
 

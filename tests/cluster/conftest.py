@@ -73,6 +73,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
         from raybench.cluster.worker import build_model
         from raybench.data.panel.build import build_panel
         from raybench.train.artifact import begin_run, write_run
+        from raybench.train.needs import needs_of
 
         out = str(tmp_path_factory.mktemp("run"))
         panel = build_panel(config, *open_data(config), segments=("train",))
@@ -85,7 +86,11 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
             history=[],
             best_epoch=0,
             began=datetime.now(UTC),
-            facts={"data_fingerprint": panel.fingerprint, "model": config.model.type},
+            facts={
+                "data_fingerprint": panel.fingerprint,
+                "model": config.model.type,
+                "data": needs_of(panel, config, *open_data(config)).to_manifest(),
+            },
         )
         return out
 

@@ -19,12 +19,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from raybench.cli.app import run as command
-from raybench.cluster.scoring import _device, score
+from raybench.cluster.scoring import score
 from raybench.config import Config
 from raybench.data import storage
 from raybench.data.bars import open_bars
 from raybench.data.synthetic import UNIVERSE
 from raybench.errors import DataError
+from raybench.score.inputs import device_of
+from raybench.score.refused import read_refused, refused_uri
 from raybench.score.table import SCHEMA, read_scores, scored_dates, write_date
 from raybench.train.artifact import load_run
 from tests.cluster.scored import bytes_of, days_of, files_of, import_frame
@@ -92,7 +94,7 @@ def test_coverage_counts_members_without_bars_too(
 
 @pytest.mark.ray
 def test_ray_gives_the_same_bytes(local_ray: None, run: str, market_bars: str, whole: str, tmp_path: Path) -> None:
-    done = score([run], bars=market_bars, to=str(tmp_path / "scores"))
+    done = score([run], bars=market_bars, to=str(tmp_path / "scores"), local=False)
     assert done.written == tuple(days_of(whole))
     assert bytes_of(tmp_path / "scores") == bytes_of(whole)
 
@@ -151,15 +153,57 @@ def test_since_last_goes_on_behind_the_last_date(run: str, market_bars: str, who
     assert score(run, bars=market_bars, to=to, since_last=True, local=True).written == ()
 
 
-def test_dates_of_other_runs_stay_and_are_counted(
-    run: str, make_config: MakeConfig, make_run: MakeRun, market_bars: str, whole: str, tmp_path: Path
+@pytest.fixture(scope="module")
+def other(make_config: MakeConfig, make_run: MakeRun) -> str:
+    """The run trained again with another seed; read only."""
+    return make_run(make_config(train__seed=5))
+
+
+@pytest.mark.parametrize("lost", [0, 50, -1])
+def test_dates_of_another_run_are_refused_before_any_work(
+    run: str, other: str, market_bars: str, whole: str, tmp_path: Path, lost: int
 ) -> None:
-    to, other = copied(whole, tmp_path), make_run(make_config(train__seed=5))
-    day = days_of(to)[-1]
-    shutil.rmtree(Path(to) / f"date={day}")
-    done = score(other, bars=market_bars, to=to, local=True)
-    assert (done.written, done.from_other_runs) == ((day,), len(days_of(whole)) - 1)
-    assert set(read_scores(to)["run_id"]) == {load_run(run).run_id, load_run(other).run_id}
+    to = copied(whole, tmp_path)
+    shutil.rmtree(Path(to) / f"date={days_of(to)[lost]}")
+    before = times_of(to)
+    with pytest.raises(DataError, match=rf"by run {load_run(run).run_id}, and --model is run {load_run(other).run_id}"):
+        score(other, bars=market_bars, to=to, local=True)
+    assert times_of(to) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scores"]
+
+
+def test_another_run_takes_a_table_over_from_a_date_on(
+    run: str, other: str, market_bars: str, whole: str, tmp_path: Path
+) -> None:
+    """A network that is trained anew each month: with --start, as the error says, or with --since-last."""
+    days = days_of(whole)
+    for name, options in (("a", {"start": days[-2]}), ("b", {"since_last": True})):
+        to = copied(whole, tmp_path / name)
+        for day in days[-2:]:
+            shutil.rmtree(Path(to) / f"date={day}")
+        with pytest.raises(DataError, match=rf"--overwrite .*--start {days[-2]} keeps them"):
+            score(other, bars=market_bars, to=to, local=True)
+        done = score(other, bars=market_bars, to=to, local=True, **options)  # type: ignore[arg-type]
+        assert list(done.written) == days[-2:]
+        assert set(read_scores(to)["run_id"]) == {load_run(run).run_id, load_run(other).run_id}
+        assert score(other, bars=market_bars, to=to, start=days[-2], local=True).present == 2
+
+
+def test_overwrite_gives_the_table_to_another_run(other: str, market_bars: str, whole: str, tmp_path: Path) -> None:
+    to = copied(whole, tmp_path)
+    score(other, bars=market_bars, to=to, overwrite=True, local=True)
+    assert set(read_scores(to)["run_id"]) == {load_run(other).run_id}
+
+
+def test_a_folder_of_seeds_is_an_ensemble_of_them(
+    run: str, other: str, market_bars: str, whole: str, tmp_path: Path
+) -> None:
+    for seed, trained in ((10, other), (2, run)):
+        shutil.copytree(trained, tmp_path / "seeds" / f"seed-{seed}")
+    day = days_of(whole)[-1]
+    score(str(tmp_path / "seeds"), bars=market_bars, to=str(tmp_path / "folder"), start=day, local=True)
+    score([run, other], bars=market_bars, to=str(tmp_path / "named"), start=day, local=True)
+    assert bytes_of(tmp_path / "folder") == bytes_of(tmp_path / "named")
 
 
 @pytest.mark.parametrize("step", ["stage", "write", "sync", "rename", "sync folder"])
@@ -228,7 +272,7 @@ def test_a_killed_scorer_changes_nothing(
         def note(self, text: str) -> None:
             pass
 
-    score(run, bars=market_bars, to=str(to), progress=Kill())
+    score(run, bars=market_bars, to=str(to), local=False, progress=Kill())
     assert killed
     assert bytes_of(to) == bytes_of(whole)
 
@@ -242,7 +286,7 @@ def test_min_coverage_leaves_dates_out_and_says_so(
     half = rows["instrument"].isin(sorted(set(rows["instrument"]))[::2])
     import_frame(rows[~(half & (rows["datetime"] >= late[0]))], bars, like=market_bars)
     line = ["score", "--model", run, "--bars", bars, "--to", to, "--local", "--quiet", "--json"]
-    assert command([*line, "--start", days_of(whole)[-5:][0], "--min-coverage", "0.9"]) == 2
+    assert command([*line, "--start", days_of(whole)[-5:][0], "--min-coverage", "0.9"]) == 3
     out, err = capsys.readouterr()
     assert json.loads(out.splitlines()[-1])["low_coverage"] == late
     assert err.count("\n") == 1
@@ -250,7 +294,9 @@ def test_min_coverage_leaves_dates_out_and_says_so(
     assert "--min-coverage" in err
     assert days_of(to) == days_of(whole)[-5:][:3]
     assert {path.name for path in Path(to).iterdir()} == {f"date={day}" for day in days_of(to)}
-    assert command([*line, "--since-last"]) == 0
+    assert [str(day) for day in read_refused(to)] == late
+    assert command([*line, "--since-last", "--min-coverage", "0.1"]) == 0
+    assert not Path(refused_uri(to)).exists()
     coverage = [scored_dates(to, day, day).popitem()[1].coverage for day in late]
     assert all(0.2 < share < 0.8 for share in coverage if share is not None), coverage
 
@@ -316,8 +362,8 @@ def test_gpus_are_used_where_there_are_any_and_no_run_does_without(
     run: str, make_config: MakeConfig, make_run: MakeRun
 ) -> None:
     on_any, on_cpu = load_run(run), load_run(make_run(make_config(cluster__use_gpu="false")))
-    assert _device([on_any], gpus=2) == "cuda"
-    assert _device([on_any], gpus=0) == _device([on_any, on_cpu], gpus=2) == "cpu"
+    assert device_of([on_any], gpus=2) == "cuda"
+    assert device_of([on_any], gpus=0) == device_of([on_any, on_cpu], gpus=2) == "cpu"
 
 
 def test_runs_of_different_universes_are_not_combined(
@@ -346,7 +392,19 @@ def test_dates_that_landed_on_another_disk_are_missed(
 def test_the_command_says_only_what_is_ours(run: str, market_bars: str, whole: str, tmp_path: Path) -> None:
     """In a process of its own, with a Ray of its own: no banner, no warning, JSON last."""
     day = days_of(whole)[-1]
-    line = ["score", "--model", run, "--bars", market_bars, "--to", str(tmp_path / "s"), "--start", day, "--json"]
+    line = [
+        "score",
+        "--model",
+        run,
+        "--bars",
+        market_bars,
+        "--to",
+        str(tmp_path / "s"),
+        "--start",
+        day,
+        "--json",
+        "--ray",
+    ]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     done = subprocess.run([sys.executable, "-m", "raybench", *line], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr

@@ -67,7 +67,6 @@ def test_without_bars_a_table_is_its_own_universe(
     ("universe", "options", "says"),
     [
         ("demo", [], "give --bars BARS beside --features"),
-        ("all", ["--min-coverage", "0.5"], "--min-coverage"),
     ],
 )
 def test_what_only_bars_know_is_asked_for(

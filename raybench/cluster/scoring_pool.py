@@ -1,0 +1,106 @@
+"""Scoring in a pool of Ray actors: panels through the object store, chunks of dates to whoever is free.
+
+An actor scores each date of its chunk by itself and publishes it at once, so a job that is cut short leaves whole
+dates, and the next one does the rest. Ray starts an actor that dies again and retries its chunk, which gives the
+same files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from ray.util import ActorPool
+
+from raybench.cluster.errors import as_raised
+from raybench.cluster.preparation import on_ray
+from raybench.cluster.resources import capacity
+from raybench.config import Config
+from raybench.data.panel import Panel, pack, unpack
+from raybench.models.memory import StoredMemory
+from raybench.progress import Progress
+from raybench.score.inputs import ScoringSource, device_of, panels_of
+from raybench.score.job import DayResult, DayScorer, Target
+from raybench.score.planning import Dates, contiguous_chunks
+from raybench.score.predictor import Predictor
+from raybench.train.artifact import Run
+
+DAYS_PER_CHUNK, CHUNKS_PER_ACTOR = 16, 3  # at most, and at least where there are days enough
+RESTARTS = 3  # of an actor: enough for machines that go away, not for ever if a chunk is the cause
+
+
+def score_on_ray(
+    runs: Sequence[Run], inputs: ScoringSource, days: Dates, target: Target, progress: Progress
+) -> Iterator[DayResult]:
+    """Score in a pool of actors, one for each GPU or else for each core; results come as they are done."""
+    there = capacity()
+    device = device_of(runs, gpus=there.gpus)
+    panels = panels_of(runs, inputs, days, on_ray, progress)
+    models = tuple(_SharedModel.put(run, panel) for run, panel in zip(runs, panels, strict=True))
+    task = ray.put(_PoolTask(models=models, target=target, device=device))
+    gpu = device == "cuda"
+    one_node = there.largest_node == there.cpus
+    size = max(int(there.gpus) if gpu else min(int(there.cpus), there.cores if one_node else int(there.cpus)), 1)
+    length = min(DAYS_PER_CHUNK, -(-len(days) // (CHUNKS_PER_ACTOR * size)))
+    if any(run.config.model.remembers for run in runs):  # who begins a chunk computes the losses of a window before it
+        length = -(-len(days) // size)
+    chunks = contiguous_chunks(days, length)
+    options = {"num_gpus": int(gpu), "max_restarts": RESTARTS, "max_task_retries": RESTARTS}
+    actors = [_PoolScorer.options(**options).remote() for _ in range(min(size, len(chunks)))]  # type: ignore[attr-defined]
+
+    def results() -> Iterator[DayResult]:
+        with as_raised():
+            for done in ActorPool(actors).map_unordered(lambda actor, days: actor.work.remote([task], days), chunks):
+                yield from done
+
+    return results()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SharedModel:
+    """A run and its panel, arrays as references into the object store."""
+
+    config: Config
+    weights: Mapping[str, torch.Tensor]
+    memory: StoredMemory | None
+    panel_spec: dict[str, Any]
+    panel_arrays: Mapping[str, ray.ObjectRef[Any]]
+
+    @classmethod
+    def put(cls, run: Run, panel: Panel) -> _SharedModel:
+        """Put the panel into the object store."""
+        spec, arrays = pack(panel)
+        references = {name: ray.put(array) for name, array in arrays.items()}
+        return cls(config=run.config, weights=run.weights, memory=run.memory, panel_spec=spec, panel_arrays=references)
+
+    def predictor(self, device: str) -> Predictor:
+        """Put it together; the arrays come out of the object store without a copy."""
+        arrays = {name: ray.get(reference) for name, reference in self.panel_arrays.items()}
+        panel = unpack(self.panel_spec, arrays)
+        return Predictor(self.config, self.weights, panel, device, memory=self.memory)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PoolTask:
+    models: tuple[_SharedModel, ...]
+    target: Target
+    device: str
+
+
+@ray.remote(num_cpus=1)
+class _PoolScorer:
+    """A process that scores chunks of days. Ray starts it again if it dies, and gives it the same chunk."""
+
+    def __init__(self) -> None:
+        self._scorer: DayScorer | None = None
+
+    def work(self, task: list[ray.ObjectRef[_PoolTask]], days: np.ndarray) -> list[DayResult]:
+        """Score days; ``task`` is in a list, so that Ray hands on the reference and not what it refers to."""
+        if self._scorer is None:  # not in the constructor: an error there would lose its cause
+            held: _PoolTask = ray.get(task[0])
+            self._scorer = DayScorer([model.predictor(held.device) for model in held.models], held.target)
+        return list(self._scorer.score_days(days))
