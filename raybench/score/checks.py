@@ -122,11 +122,12 @@ def _short_history(run: Run, inputs: ScoringSource, days: Days) -> list[str]:
     short = days[~full_D[np.minimum(np.searchsorted(every, days), len(every) - 1)]]
     if not len(short):
         return []
-    first = every[full_D][:1]
-    when = f"the first date with full windows is {first[0]}" if len(first) else "no date of these has full windows"
+    first = every[full_D & (every > short[0])][:1]
+    when = f"the first date with full windows is {first[0]}" if len(first) else "no date has full windows yet"
     return [
-        f"{told([str(day) for day in short])}: too little history for full windows; {run.uri} needs {rows} rows up to "
-        f"each date, the data begin on {every[0]}, and {when}; scores before that are of cut windows"
+        f"{told([str(day) for day in short])}: too little history for full windows: {run.uri} reads {rows} rows up to "
+        f"each date, most instruments have fewer, and {when}; scores of cut windows are others, give data that begin "
+        f"{rows - 1} dates before the first that is scored"
     ]
 
 
