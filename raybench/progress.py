@@ -16,8 +16,8 @@ class Advance(Protocol):
 class Progress(Protocol):
     """What a long-running function is given to tell how far it is."""
 
-    def track(self, name: str, total: int | None) -> AbstractContextManager[Advance]:
-        """Open one bar; ``total`` None means that its length is not known."""
+    def track(self, name: str, total: int | None, *, at_most: bool = False) -> AbstractContextManager[Advance]:
+        """Open one bar; ``total`` None: its length is not known; ``at_most``: it may end before ``total``."""
         ...
 
     def note(self, text: str) -> None:
@@ -27,7 +27,7 @@ class Progress(Protocol):
 
 class _Silent:
     @contextmanager
-    def track(self, name: str, total: int | None) -> Iterator[Advance]:
+    def track(self, name: str, total: int | None, *, at_most: bool = False) -> Iterator[Advance]:
         yield lambda n=1, text="": None
 
     def note(self, text: str) -> None:

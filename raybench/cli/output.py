@@ -116,8 +116,11 @@ class Output:
         self.say(f"warning: {text}")
 
     def say(self, text: str) -> None:
-        """Write a line to standard error, quiet or not."""
-        print(text, file=self._stderr, flush=True)
+        """Write a line to standard error, quiet or not, and above a bar that is being drawn."""
+        if isinstance(self.progress, BarProgress) and self.progress.drawing:
+            self.progress.note(text)
+        else:
+            print(text, file=self._stderr, flush=True)
 
 
 def _is_unicode(stream: TextIO) -> bool:

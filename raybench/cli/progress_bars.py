@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 from rich.text import Text
 
+from raybench.cli.pace import Clock, Pace
 from raybench.progress import Advance
 
-Clock = Callable[[], float]
+BAR_WIDTH = 16  # so that name, figures and text of a stage stand beside it in 80 columns
 
 
 def duration(seconds: float) -> str:
@@ -29,12 +31,18 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def rate(done: float, seconds: float) -> str:
+def speed(per_second: float | None) -> str:
     """Write how fast it goes: so many per second, or so long for each."""
-    if done <= 0 or seconds <= 0.0:
+    if not per_second:
         return ""
-    each = seconds / done
-    return f"{duration(each)} each" if each > 1.0 else f"{done / seconds:,.0f}/s"
+    return f"{duration(1.0 / per_second)} each" if per_second < 1.0 else f"{per_second:,.0f}/s"
+
+
+def figures(pace: Pace, total: int | None, *, at_most: bool) -> str:
+    """Write how fast a stage goes and how long the rest takes, as far as it can be known."""
+    left = pace.left(total)
+    rest = "" if left is None else f"{'at most ' if at_most else ''}{duration(left)} left"
+    return ", ".join(part for part in (speed(pace.rate()), rest) if part)
 
 
 class LineProgress:
@@ -46,51 +54,61 @@ class LineProgress:
         self._clock = clock
 
     @contextmanager
-    def track(self, name: str, total: int | None) -> Iterator[Advance]:
+    def track(self, name: str, total: int | None, *, at_most: bool = False) -> Iterator[Advance]:
         """Open one stage."""
         start = said = self._clock()
-        done, last = 0, ""
+        done, last, pace = 0, "", Pace(self._clock)
 
         def advance(n: int = 1, text: str = "") -> None:
             nonlocal done, last, said
             done, last, now = done + n, text or last, self._clock()
+            pace.step(n)
             if now - said >= self._every and done != total:
                 said = now
-                self.note(_line(name, done, total, now - start, last))
+                count = f"{name}: {done:,}" if total is None else f"{name}: {done:,}/{total:,}"
+                parts = (count, figures(pace, total, at_most=at_most), last)
+                self.note(", ".join(part for part in parts if part))
 
         yield advance
-        ended = f", {last}" if last else ""
-        self.note(f"{name}: {done:,} in {duration(self._clock() - start)}{ended}")
+        self.note(ended(name, done, self._clock() - start, last))
 
     def note(self, text: str) -> None:
         """Say one line."""
         print(text, file=self._stream, flush=True)
 
 
-def _line(name: str, done: int, total: int | None, seconds: float, text: str) -> str:
-    parts = [f"{name}: {done:,}" if total is None else f"{name}: {done:,}/{total:,}", rate(done, seconds)]
-    if total and done:
-        parts.append(f"{duration(seconds * (total - done) / done)} left")
-    return ", ".join(part for part in (*parts, text) if part)
+def ended(name: str, done: int, seconds: float, last: str) -> str:
+    """Write what is left of a stage that is done."""
+    return f"{name}: {done:,} in {duration(seconds)}{', ' if last else ''}{last}"
 
 
-class _Rate(ProgressColumn):
+class _Words(ProgressColumn):
+    """Words of a task on one line, cut where there is no room."""
+
+    def __init__(self, field: str, style: str) -> None:
+        super().__init__(Column())  # which may shrink, as the others may not
+        self._field, self._style = field, style
+
     def render(self, task: Task) -> Text:
-        """Show rate and time left."""
-        speed = rate(task.completed, task.elapsed or 0.0)
-        left = f", {duration(task.time_remaining)} left" if task.time_remaining and task.completed else ""
-        return Text(speed + left, style="cyan")
+        """Show the task's name, or its text."""
+        words = task.description if self._field == "name" else str(task.fields[self._field])
+        return Text(words, style=self._style, no_wrap=True, overflow="ellipsis")
 
 
-class _Count(ProgressColumn):
+class _Figures(ProgressColumn):
+    def __init__(self) -> None:
+        super().__init__(Column(no_wrap=True))
+
     def render(self, task: Task) -> Text:
-        """Show how many of how many."""
+        """Show how many of how many, how fast and how long yet."""
         of = "" if task.total is None else f"/{task.total:,.0f}"
-        return Text(f"{task.completed:,.0f}{of}", style="green")
+        total = None if task.total is None else int(task.total)
+        said = figures(task.fields["pace"], total, at_most=task.fields["at_most"])
+        return Text.assemble((f"{task.completed:,.0f}{of}", "green"), (f"  {said}" if said else "", "cyan"))
 
 
 class BarProgress:
-    """One bar at a time: a stage inside another takes its place while it lasts."""
+    """One bar at a time, on one line however narrow: a stage inside another takes its place while it lasts."""
 
     def __init__(self, stream: TextIO, *, clock: Clock = time.monotonic) -> None:
         self._console = Console(file=stream, highlight=False)
@@ -99,19 +117,20 @@ class BarProgress:
         self._open: list[TaskID] = []
 
     @contextmanager
-    def track(self, name: str, total: int | None) -> Iterator[Advance]:
+    def track(self, name: str, total: int | None, *, at_most: bool = False) -> Iterator[Advance]:
         """Open one stage."""
         outermost = self._bars is None
         bars = self._bars or self._start()
         if self._open:
             bars.update(self._open[-1], visible=False)
-        task = bars.add_task(name, total=total, text="")
+        start, done, last, pace = self._clock(), 0, "", Pace(self._clock)
+        task = bars.add_task(name, total=total, text="", pace=pace, at_most=at_most)
         self._open.append(task)
-        start, done, last = self._clock(), 0, ""
 
         def advance(n: int = 1, text: str = "") -> None:
             nonlocal done, last
             done, last = done + n, text or last
+            pace.step(n)
             bars.update(task, advance=n, text=last)
 
         try:
@@ -119,17 +138,21 @@ class BarProgress:
         finally:
             self._close(task, stop=outermost)
         if outermost:
-            ended = f", {last}" if last else ""
-            self.note(f"{name}: {done:,} in {duration(self._clock() - start)}{ended}")
+            self.note(ended(name, done, self._clock() - start, last))
+
+    @property
+    def drawing(self) -> bool:
+        """Tell whether there is a bar on the screen."""
+        return self._bars is not None
 
     def note(self, text: str) -> None:
-        """Say one line, above the bar."""
-        self._console.print(Text(text), soft_wrap=True)
+        """Say something, above the bar; what is longer than a line goes on below, between words."""
+        self._console.print(Text(text, overflow="fold"))
 
     def _start(self) -> RichProgress:
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=30), _Count(), _Rate())
-        text = TextColumn("{task.fields[text]}", style="dim", markup=False)
-        self._bars = RichProgress(*columns, text, console=self._console, transient=True)
+        bar = BarColumn(bar_width=BAR_WIDTH, table_column=Column(no_wrap=True))
+        columns = (_Words("name", ""), bar, _Figures(), _Words("text", "dim"))
+        self._bars = RichProgress(*columns, console=self._console, transient=True)
         self._bars.start()
         return self._bars
 

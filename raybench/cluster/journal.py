@@ -75,7 +75,7 @@ class WorkerProgress:
         self._journal, self._speaks = journal, speaks
 
     @contextmanager
-    def track(self, name: str, total: int | None) -> Iterator[Advance]:
+    def track(self, name: str, total: int | None, *, at_most: bool = False) -> Iterator[Advance]:
         """Announce a stage and count its steps."""
         done, sent_at = 0, time.monotonic()
 

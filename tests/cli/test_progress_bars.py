@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
+from contextlib import suppress
 
 import pytest
 
-from raybench.cli.progress_bars import BarProgress, LineProgress, duration, rate
+from raybench.cli.pace import Pace
+from raybench.cli.progress_bars import BarProgress, LineProgress, duration, speed
 
 
 class Clock:
@@ -42,7 +50,7 @@ def test_a_stage_of_unknown_length() -> None:
     with LineProgress(stream, every=1.0, clock=clock).track("files", None) as advance:
         clock.now = 3.0
         advance(2)
-    assert stream.getvalue().splitlines() == ["files: 2, 1.5 s each", "files: 2 in 3.0 s"]
+    assert stream.getvalue().splitlines() == ["files: 2", "files: 2 in 3.0 s"]
 
 
 def test_a_stage_that_fails_is_not_done() -> None:
@@ -86,6 +94,102 @@ def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-@pytest.mark.parametrize(("done", "seconds", "text"), [(0, 1.0, ""), (5000, 2.0, "2,500/s"), (2, 9.0, "4.5 s each")])
-def test_rates(done: int, seconds: float, text: str) -> None:
-    assert rate(done, seconds) == text
+@pytest.mark.parametrize(("per_second", "text"), [(None, ""), (0.0, ""), (2500.0, "2,500/s"), (0.25, "4.0 s each")])
+def test_speeds(per_second: float | None, text: str) -> None:
+    assert speed(per_second) == text
+
+
+def paced(*seconds: float) -> Pace:
+    """A stage whose steps took so long."""
+    clock = Clock()
+    pace = Pace(clock)
+    for each in seconds:
+        clock.now += each
+        pace.step(1)
+    return pace
+
+
+@pytest.mark.parametrize("seconds", [(), (9.0,), (9.0, 1.0), (0.1, 0.1, 0.1)])
+def test_no_estimate_before_three_steps_or_in_an_instant(seconds: tuple[float, ...]) -> None:
+    assert paced(*seconds).left(100) is None
+
+
+def test_the_first_step_which_starts_things_is_not_the_rate() -> None:
+    assert paced(100.0, 1.0, 1.0).left(13) == pytest.approx(10.0)
+
+
+def test_what_is_left_follows_the_recent_rate() -> None:
+    assert paced(*[10.0] * 5, *[0.5] * 100).left(115) == pytest.approx(5.0, rel=0.1)
+
+
+def test_a_stage_that_stands_still_takes_longer() -> None:
+    pace = paced(1.0, 1.0, 1.0)
+    assert isinstance(pace._clock, Clock)
+    pace._clock.now += 8.0
+    assert pace.left(4) == pytest.approx(5.0)
+
+
+def test_steps_of_many_and_a_burst_of_them() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    for _ in range(3):
+        pace.step(16)  # three parts that were worked on beside each other come at once
+    assert pace.left(1000) is None
+    clock.now += 2.0
+    pace.step(16)
+    assert pace.left(112) == pytest.approx(2.0)
+
+
+def test_at_most_is_said_where_a_stage_may_end_early() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with LineProgress(stream, every=3.0, clock=clock).track("training", 10, at_most=True) as advance:
+        for _ in range(3):
+            clock.now += 1.0
+            advance()
+    assert stream.getvalue().splitlines()[0] == "training: 3/10, 1/s, at most 7.0 s left"
+
+
+LONG = "a stage with a name that is longer than anybody would wish it to be"
+
+
+def test_nothing_is_broken_at_80_columns() -> None:
+    """In a terminal of 80 columns every drawing of the bar is one line."""
+    screen = drawn(
+        f"""
+import time
+from raybench.cli.progress_bars import BarProgress
+progress = BarProgress(__import__("sys").stderr)
+for name in ("short", {LONG!r}):
+    with progress.track(name, 1_200_000, at_most=True) as advance:
+        for k in range(12):
+            advance(100_000, text="Rank IC 0.0512, no better for 3 of 10 epochs, and more words than there is room")
+            time.sleep(0.1)
+progress.note("a note of more than eighty characters, which goes on below, but never within a single word of it")
+"""
+    )
+    for line in re.split(r"[\r\n]+|\x1b\[\d*[A-Z]", screen):
+        assert len(re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", line).rstrip()) <= 80, repr(line)
+    assert "…" in screen
+    plain = [line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen).splitlines()]
+    assert plain[-2:] == [
+        "a note of more than eighty characters, which goes on below, but never within a",
+        "single word of it",
+    ]
+
+
+def drawn(code: str) -> str:
+    """Run python code in a terminal of 80 columns, and return what it wrote to it."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, env={**environment, "TERM": "xterm"}
+    )
+    os.close(theirs)
+    parts = []
+    with suppress(OSError):  # of Linux, when the other side is closed
+        while part := os.read(ours, 65536):
+            parts.append(part)
+    os.close(ours)
+    assert process.wait(30) == 0
+    return b"".join(parts).decode()

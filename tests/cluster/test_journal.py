@@ -24,7 +24,7 @@ def test_the_time_left_is_that_of_all_phases() -> None:
 
     class Heard:
         @contextmanager
-        def track(self, name: str, total: int | None) -> Iterator[Advance]:
+        def track(self, name: str, total: int | None, *, at_most: bool = False) -> Iterator[Advance]:
             yield lambda n=1, text="": said.append(text) if text else None
 
         def note(self, text: str) -> None: ...

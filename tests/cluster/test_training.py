@@ -40,7 +40,7 @@ class Watch:
         self._name, self._then, self.called = f"epoch {epoch}", then, False
 
     @contextlib.contextmanager
-    def track(self, name: str, total: int | None) -> Iterator[Advance]:
+    def track(self, name: str, total: int | None, *, at_most: bool = False) -> Iterator[Advance]:
         yield lambda n=1, text="": None
         if name == self._name and not self.called:
             self.called = True

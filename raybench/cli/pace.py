@@ -1,0 +1,45 @@
+"""How long the rest of a stage takes, told only when it can be known: from the recent rate, after three steps."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+Clock = Callable[[], float]
+
+STEPS = 3  # before which nothing is said
+RECENT_SECONDS = 30.0  # what the rate is taken from, or from the last STEPS steps if they took longer
+SHORTEST = 0.5  # seconds over which a rate can be seen
+
+
+class Pace:
+    """Of one stage: steps as they are done, and the time that the rest takes at their recent rate."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._steps = 0
+        self._marks: deque[tuple[float, int]] = deque([(clock(), 0)])  # when, and how much was done by then
+
+    def step(self, n: int) -> None:
+        """Take note that ``n`` more are done; what a stage counts may come in steps of many."""
+        if n <= 0:
+            return
+        now = self._clock()
+        if self._steps == 1:  # the first step has the start of the stage in it
+            self._marks.popleft()
+        self._steps += 1
+        self._marks.append((now, self._marks[-1][1] + n))
+        while len(self._marks) > STEPS + 1 and now - self._marks[1][0] > RECENT_SECONDS:
+            self._marks.popleft()
+
+    def rate(self) -> float | None:
+        """Return how many are done in a second, lately; None before it can be said."""
+        (began, before), (_, done) = self._marks[0], self._marks[-1]
+        seconds = self._clock() - began
+        return None if self._steps < STEPS or seconds < SHORTEST else (done - before) / seconds
+
+    def left(self, total: int | None) -> float | None:
+        """Return the seconds that the rest takes; None where that cannot be said, or nothing is left."""
+        rate = self.rate()
+        rest = 0 if total is None else total - self._marks[-1][1]
+        return rest / rate if rate and rest > 0 else None
