@@ -20,6 +20,7 @@ DEFAULT_LABEL = "Ref($close, -2) / Ref($close, -1) - 1"
 
 MAX_LENGTH = 600  # also bounds the depth of the tree, which is walked by recursion
 MAX_DEPTH = 50
+_NEVER = 1 << 40  # bars ahead
 
 Operator = Literal["+", "-", "*", "/"]
 ElementwiseName = Literal["Log", "Abs"]
@@ -100,6 +101,15 @@ class LabelExpression:
         return max(0, _lead(self.root))
 
     @property
+    def holding(self) -> int:
+        """Bars from the first price that is not known yet to the last, at least 1.
+
+        Labels of neighbouring dates share ``holding - 1`` bars: Ref($close, -2) / Ref($close, -1) - 1 is held for
+        one bar and shares none, Ref($close, -6) / Ref($close, -1) - 1 is held for five.
+        """
+        return max(1, self.horizon - max(0, _nearest(self.root)))
+
+    @property
     def fields(self) -> tuple[str, ...]:
         """Names of the bar fields it reads, sorted."""
         return tuple(sorted(set(_fields(self.root))))
@@ -128,6 +138,23 @@ def _lead(node: Node) -> int:
             return max(_lead(left), _lead(right))
         case Negate(x) | Elementwise(_, x) | Rolling(_, x, _):
             return _lead(x)
+
+
+def _nearest(node: Node) -> int:
+    """Bars ahead of the earliest bar that is read; of a number none is, which counts as later than any."""
+    match node:
+        case Field():
+            return 0
+        case Number():
+            return _NEVER
+        case Ref(x, n):
+            return _nearest(x) - n
+        case Arithmetic(_, left, right):
+            return min(_nearest(left), _nearest(right))
+        case Negate(x) | Elementwise(_, x):
+            return _nearest(x)
+        case Rolling(_, x, n):
+            return _nearest(x) - (n - 1)
 
 
 def _fields(node: Node) -> Iterator[str]:

@@ -13,13 +13,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from raybench.config.label import DEFAULT_LABEL, parse_label
-from raybench.data import labels
-from raybench.data.bars import BarBlock
+from raybench.config.label import DEFAULT_LABEL
+from raybench.data.calendar import Moments
 from raybench.errors import DataError
 from raybench.evaluate import signal
+from raybench.evaluate.annual import Timing
+from raybench.evaluate.label_table import LabelTable
+from raybench.evaluate.matching import check_matching, degenerate
+from raybench.score.foreign import scores_of
 
-SCORE_COLUMNS = ("instrument", "datetime", "score")
 LAGS = 20
 Moment = str | pd.Timestamp | None
 
@@ -30,13 +32,17 @@ class Evaluation:
 
     Attributes
     ----------
-    metrics : ``IC, ICIR, Rank IC, Rank ICIR`` and the long-short figures, named as Qlib names them
+    metrics : ``IC, ICIR, Rank IC, Rank ICIR`` and the long-short figures, named as Qlib names them, and
+        standard errors; over the datetimes that are not in sample
     daily : one row per datetime: ic, rank_ic, long_short, long_avg, q1 .. q5 (mean label of the lowest to
         the highest fifth of the scores), scored, labelled (how many instruments), coverage (share of the
-        universe that has a score, NaN where not known)
+        universe that has a score, NaN where not known), in_sample (whether the run learned from it)
     autocorrelation : lag, rank_autocorrelation
     decay : delay, rank_ic with the label of that many dates later
     label : the expression, or what the labels were called
+    timing : how often a year there are bars, and how many of them a label is held for
+    in_sample : as ``metrics``, over the datetimes in sample; None where there are none, or nobody knows
+    warnings : what a reader of the figures should know, a line each
     """
 
     metrics: dict[str, float]
@@ -44,48 +50,13 @@ class Evaluation:
     autocorrelation: pd.DataFrame
     decay: pd.DataFrame
     label: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelTable:
-    """Raw labels of every instrument on every date of a calendar [L, N]; both axes are sorted."""
-
-    dates_L: NDArray[np.datetime64]
-    instruments: tuple[str, ...]
-    label_LN: NDArray[np.float32]
-    name: str
-
-    @classmethod
-    def of_bars(cls, block: BarBlock, label: str = DEFAULT_LABEL) -> LabelTable:
-        """Compute ``label`` on bars."""
-        return cls._scatter(
-            np.repeat(np.asarray(block.instruments, dtype=object), np.diff(block.start_N1)),
-            block.datetime_R,
-            labels.compute(block, parse_label(label)),
-            label,
-        )
-
-    @classmethod
-    def of_frame(cls, frame: pd.DataFrame, label: str = DEFAULT_LABEL) -> LabelTable:
-        """Take the column ``label`` of a frame, or compute the expression on its bars where it has none."""
-        if "label" not in frame:
-            return cls.of_bars(BarBlock.from_frame(frame), label)
-        when_R = frame["datetime"].to_numpy("datetime64[us]")
-        return cls._scatter(frame["instrument"].to_numpy(), when_R, frame["label"].to_numpy(np.float32), label)
-
-    @classmethod
-    def _scatter(
-        cls, instrument_R: NDArray[Any], when_R: NDArray[Any], label_R: NDArray[np.float32], name: str
-    ) -> LabelTable:
-        column_R, instruments = pd.factorize(instrument_R, sort=True)
-        dates_L, row_R = np.unique(when_R, return_inverse=True)
-        label_LN = np.full((len(dates_L), len(instruments)), np.nan, dtype=np.float32)
-        label_LN[row_R, column_R] = label_R
-        return cls(dates_L=dates_L, instruments=tuple(instruments), label_LN=label_LN, name=name)
+    timing: Timing = Timing()
+    in_sample: dict[str, float] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def evaluate(
-    scores: pd.DataFrame,
+    scores: pd.DataFrame | pd.Series[Any],
     bars: pd.DataFrame,
     *,
     label: str = DEFAULT_LABEL,
@@ -104,31 +75,66 @@ def evaluate(
 
 
 def evaluate_against(
-    scores: pd.DataFrame,
+    scores: pd.DataFrame | pd.Series[Any],
     table: LabelTable,
     *,
     start: Moment = None,
     end: Moment = None,
     coverage: pd.Series[float] | None = None,
+    in_sample: pd.Series[bool] | None = None,
 ) -> Evaluation:
-    """As ``evaluate``, with the labels at hand."""
-    dates_T, instruments, score_TN = _score_matrix(scores, start, end)
+    """As ``evaluate``, with the labels at hand.
+
+    ``in_sample`` says of datetimes whether the scores' run learned from them (default: of none): these are left
+    out of ``metrics``, the autocorrelation and the decay.
+    """
+    dates_T, instruments, score_TN = _score_matrix(scores_of(scores), start, end)
     dates_L, label_LN = _on_instruments(table, dates_T, instruments)
     first_T = np.searchsorted(dates_L, dates_T)
     label_TN = label_LN[first_T]
+    warnings = check_matching(table, dates_T, instruments, score_TN, label_TN)
     if not (np.isfinite(score_TN) & np.isfinite(label_TN)).any():
         raise DataError(
             f"no score from {_text(dates_T[0])} to {_text(dates_T[-1])} has a label; the bars run from "
             f"{_text(table.dates_L[0])} to {_text(table.dates_L[-1])}: other dates or other instrument names?"
         )
-    ic_T, rank_ic_T = signal.correlations(score_TN, label_TN), signal.rank_correlations(score_TN, label_TN)
+    seen_T = _seen(in_sample, dates_T)
+    daily = _daily(dates_T, score_TN, label_TN, coverage, seen_T)
+    new_T = np.flatnonzero(~seen_T)
+    return Evaluation(
+        metrics=_summary(daily, table.timing, first_T, new_T),
+        daily=daily,
+        autocorrelation=pd.DataFrame(
+            {"lag": np.arange(1, LAGS + 1), "rank_autocorrelation": signal.autocorrelation(score_TN[new_T], LAGS)}
+        ),
+        decay=pd.DataFrame(
+            {
+                "delay": np.arange(LAGS + 1),
+                "rank_ic": signal.rank_ic_decay(score_TN[new_T], label_LN, first_T[new_T], LAGS),
+            }
+        ),
+        label=table.name,
+        timing=table.timing,
+        in_sample=_summary(daily, table.timing, first_T, np.flatnonzero(seen_T)) if seen_T.any() else None,
+        warnings=(*warnings, *degenerate(score_TN, label_TN)),
+    )
+
+
+def _daily(
+    dates_T: Moments,
+    score_TN: signal.Array,
+    label_TN: signal.Array,
+    coverage: pd.Series[float] | None,
+    seen_T: NDArray[np.bool_],
+) -> pd.DataFrame:
+    """One row for each datetime, see ``Evaluation.daily``."""
     long_short_T, long_avg_T = signal.long_short(score_TN, label_TN)
     quantile_TQ = signal.quantile_returns(score_TN, label_TN)
-    daily = pd.DataFrame(
+    return pd.DataFrame(
         {
             "datetime": dates_T,
-            "ic": ic_T,
-            "rank_ic": rank_ic_T,
+            "ic": signal.correlations(score_TN, label_TN),
+            "rank_ic": signal.rank_correlations(score_TN, label_TN),
             "long_short": long_short_T,
             "long_avg": long_avg_T,
         }
@@ -137,28 +143,28 @@ def evaluate_against(
             "scored": np.isfinite(score_TN).sum(axis=1),
             "labelled": (np.isfinite(score_TN) & np.isfinite(label_TN)).sum(axis=1),
             "coverage": _by_date(coverage, dates_T),
+            "in_sample": seen_T,
         }
     )
-    metrics = signal.summary(ic_T, rank_ic_T, long_short_T, long_avg_T)
-    return Evaluation(
-        metrics=metrics,
-        daily=daily,
-        autocorrelation=pd.DataFrame(
-            {"lag": np.arange(1, LAGS + 1), "rank_autocorrelation": signal.autocorrelation(score_TN, LAGS)}
-        ),
-        decay=pd.DataFrame(
-            {"delay": np.arange(LAGS + 1), "rank_ic": signal.rank_ic_decay(score_TN, label_LN, first_T, LAGS)}
-        ),
-        label=table.name,
-    )
+
+
+def _summary(
+    daily: pd.DataFrame, timing: Timing, place_T: NDArray[np.int64], chosen_K: NDArray[np.int64]
+) -> dict[str, float]:
+    """The figures over some datetimes, K of T."""
+    names = ("ic", "rank_ic", "long_short", "long_avg")
+    return signal.summary(*(daily[name].to_numpy()[chosen_K] for name in names), timing, place_T[chosen_K])
+
+
+def _seen(in_sample: pd.Series[bool] | None, dates_T: Moments) -> NDArray[np.bool_]:
+    if in_sample is None:
+        return np.zeros(len(dates_T), dtype=bool)
+    return np.asarray(in_sample.reindex(pd.DatetimeIndex(dates_T), fill_value=False), dtype=bool)
 
 
 def _score_matrix(
     scores: pd.DataFrame, start: Moment, end: Moment
-) -> tuple[NDArray[np.datetime64], tuple[str, ...], signal.Array]:
-    missing = [name for name in SCORE_COLUMNS if name not in scores]
-    if missing:
-        raise DataError(f"scores have no column {', '.join(missing)}; want {', '.join(SCORE_COLUMNS)}")
+) -> tuple[Moments, tuple[str, ...], signal.Array]:
     when_R = scores["datetime"].to_numpy("datetime64[us]")
     kept_R = np.ones(len(scores), dtype=bool)
     if start is not None:
@@ -169,17 +175,14 @@ def _score_matrix(
         raise DataError(f"no scores from {start or 'the start'} to {end or 'the end'}; change --start or --end")
     dates_T, row_R = np.unique(when_R[kept_R], return_inverse=True)
     column_R, instruments = pd.factorize(scores["instrument"].to_numpy()[kept_R], sort=True)
-    cell_R = row_R * len(instruments) + column_R
-    if len(np.unique(cell_R)) < len(cell_R):
-        raise DataError("scores have an instrument twice on one datetime; want one row for each")
     score_TN = np.full((len(dates_T), len(instruments)), np.nan)
     score_TN[row_R, column_R] = scores["score"].to_numpy(np.float64)[kept_R]
-    return dates_T, tuple(instruments), score_TN
+    return dates_T, tuple(str(name) for name in instruments), score_TN
 
 
 def _on_instruments(
-    table: LabelTable, dates_T: NDArray[np.datetime64], instruments: tuple[str, ...]
-) -> tuple[NDArray[np.datetime64], signal.Array]:
+    table: LabelTable, dates_T: Moments, instruments: tuple[str, ...]
+) -> tuple[Moments, signal.Array]:
     """Labels of the scored instruments on the calendar from the first score on, as float64 [L, N]."""
     dates_L = np.union1d(table.dates_L[table.dates_L >= dates_T[0]], dates_T)
     label_LN = np.full((len(dates_L), len(instruments)), np.nan)
@@ -192,7 +195,7 @@ def _on_instruments(
     return dates_L, label_LN
 
 
-def _by_date(coverage: pd.Series[float] | None, dates_T: NDArray[np.datetime64]) -> signal.Array:
+def _by_date(coverage: pd.Series[float] | None, dates_T: Moments) -> signal.Array:
     if coverage is None:
         return np.full(len(dates_T), np.nan)
     by_day = coverage.set_axis(pd.to_datetime(coverage.index))

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from raybench.evaluate.annual import Timing, standard_error
+
 Array = NDArray[np.float64]
 
 QUANTILES = 5
 LONG_SHORT_SHARE = 0.2  # of a date's scored instruments, at each end
-SIGNAL_DATES_PER_YEAR = 252  # Qlib's factor for signals; its portfolios are annualised by 238
 _BLOCK = 64  # dates at a time, so that what is in between stays in the cache
 
 
@@ -97,9 +98,25 @@ def ratio(value_T: Array) -> float:
     return float(kept.mean() / deviation) if deviation > 0 else float("nan")
 
 
-def summary(ic_T: Array, rank_ic_T: Array, long_short_T: Array, long_avg_T: Array) -> dict[str, float]:
-    """The figures of metrics.json under the names that Qlib gives them."""
-    year, root = SIGNAL_DATES_PER_YEAR, SIGNAL_DATES_PER_YEAR**0.5
+def summary(
+    ic_T: Array,
+    rank_ic_T: Array,
+    long_short_T: Array,
+    long_avg_T: Array,
+    timing: Timing | None = None,
+    place_T: NDArray[np.int64] | None = None,
+) -> dict[str, float]:
+    """The figures of metrics.json under the names that Qlib gives them, and standard errors of the means.
+
+    ``timing`` says what a year has (default: Qlib's 252 dates), ``place_T`` where each datetime stands in the
+    calendar. A return over several bars is earned so much less often in a year.
+    """
+    timing = timing or Timing()
+    year, root = timing.factor, timing.factor**0.5
+
+    def error(value_T: Array) -> float:
+        return standard_error(value_T, timing.holding, place_T)
+
     return {
         "IC": _finite_mean(ic_T),
         "ICIR": ratio(ic_T),
@@ -109,6 +126,9 @@ def summary(ic_T: Array, rank_ic_T: Array, long_short_T: Array, long_avg_T: Arra
         "Long-Short Ann Sharpe": ratio(long_short_T) * root,
         "Long-Avg Ann Return": _finite_mean(long_avg_T) * year,
         "Long-Avg Ann Sharpe": ratio(long_avg_T) * root,
+        "IC standard error": error(ic_T),
+        "Rank IC standard error": error(rank_ic_T),
+        "Long-Short Ann Return standard error": error(long_short_T) * year,
     }
 
 

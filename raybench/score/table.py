@@ -27,6 +27,7 @@ import pyarrow as pa
 
 from raybench.data import parquet, storage
 from raybench.errors import DataError
+from raybench.score.foreign import KEYS, read_foreign
 
 SCHEMA_VERSION = 1
 SCHEMA = pa.schema(
@@ -38,7 +39,6 @@ SCHEMA = pa.schema(
         ("run_id", pa.string()),
     ]
 )
-KEYS = ("instrument", "datetime", "score")
 Day = date | str | np.datetime64
 
 _FOOTER = "raybench.scores"
@@ -107,13 +107,13 @@ def scored_dates(
 def read_scores(scores_uri: str, start: Day | None = None, end: Day | None = None) -> pd.DataFrame:
     """The table from start to end, both included, sorted by datetime and instrument.
 
-    A Parquet file or folder without ``date=`` parts is read as well, if it has instrument, datetime, score.
+    A Parquet file or folder without ``date=`` parts is read as well, see ``foreign``.
     """
     chosen = dates(scores_uri, start, end)
     if not chosen:
         present = dates(scores_uri)
         if not present:
-            return _foreign(scores_uri, start, end)
+            return read_foreign(scores_uri, start, end)
         raise DataError(
             f"{scores_uri}: has no scores from {start or 'the start'} to {end or 'the end'}; "
             f"it holds {present[0]} to {present[-1]}, change --start or --end"
@@ -178,15 +178,6 @@ def _facts(uri: str) -> DateFacts:
         coverage=None if coverage is None else float(coverage),
         extra=footer,
     )
-
-
-def _foreign(uri: str, start: Day | None, end: Day | None) -> pd.DataFrame:
-    if not storage.exists(uri):
-        raise DataError(f"{uri}: there is nothing here; want a score table (raybench score --to {uri})")
-    frame = _sorted(parquet.read_table(uri, KEYS, start=start, end=end).to_pandas())
-    if frame.empty:
-        raise DataError(f"{uri}: has no scores between the dates asked for; change --start or --end")
-    return frame.astype({"datetime": "datetime64[us]"})
 
 
 def _sorted(frame: pd.DataFrame) -> pd.DataFrame:

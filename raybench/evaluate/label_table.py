@@ -1,0 +1,99 @@
+"""What scores are compared with: labels of instruments on the datetimes of a calendar.
+
+Shapes: L datetimes, N instruments, both sorted; R rows of a table. NaN: a label that is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from raybench.config.label import DEFAULT_LABEL, parse_label
+from raybench.data import labels
+from raybench.data.bars import BarBlock
+from raybench.data.calendar import Moments
+from raybench.evaluate.annual import Timing, periods_per_year
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelTable:
+    """Raw labels of instruments on every datetime of a calendar.
+
+    Attributes
+    ----------
+    dates_L, instruments, label_LN : the labels and their axes
+    name : the expression, or what the labels are called
+    timing : how often a year there are bars, and how many a label is held for
+    listed : every instrument that has bars, whether its labels were read or not
+    """
+
+    dates_L: Moments
+    instruments: tuple[str, ...]
+    label_LN: NDArray[np.float32]
+    name: str
+    timing: Timing
+    listed: tuple[str, ...]
+
+    @classmethod
+    def of_bars(
+        cls,
+        block: BarBlock,
+        label: str = DEFAULT_LABEL,
+        *,
+        calendar: Moments | None = None,
+        listed: Sequence[str] | None = None,
+    ) -> LabelTable:
+        """Compute ``label`` on bars; ``calendar`` and ``listed`` are of all bars where these are some."""
+        expression = parse_label(label)
+        return cls.of_rows(
+            np.repeat(np.asarray(block.instruments, dtype=object), np.diff(block.start_N1)),
+            block.datetime_R,
+            labels.compute(block, expression),
+            label,
+            holding=expression.holding,
+            calendar=calendar,
+            listed=listed,
+        )
+
+    @classmethod
+    def of_frame(cls, frame: pd.DataFrame, label: str = DEFAULT_LABEL) -> LabelTable:
+        """Take the column ``label`` of a frame, or compute the expression on its bars where it has none."""
+        if "label" not in frame:
+            return cls.of_bars(BarBlock.from_frame(frame), label)
+        holding = parse_label(label).holding if "$" in label else 1
+        when_R = frame["datetime"].to_numpy("datetime64[us]")
+        name_R = frame["instrument"].astype(str).to_numpy(object)
+        return cls.of_rows(name_R, when_R, frame["label"].to_numpy(np.float32), label, holding=holding)
+
+    @classmethod
+    def of_rows(
+        cls,
+        instrument_R: NDArray[Any],
+        when_R: Moments,
+        label_R: NDArray[np.float32],
+        name: str,
+        *,
+        holding: int,
+        calendar: Moments | None = None,
+        listed: Sequence[str] | None = None,
+    ) -> LabelTable:
+        """From one row for each instrument and datetime, in any order."""
+        column_R, instruments = pd.factorize(instrument_R, sort=True)
+        found_L, row_R = np.unique(when_R, return_inverse=True)
+        dates_L = found_L if calendar is None else np.union1d(calendar, found_L)
+        label_LN = np.full((len(dates_L), len(instruments)), np.nan, dtype=np.float32)
+        label_LN[np.searchsorted(dates_L, found_L)[row_R], column_R] = label_R
+        names = tuple(str(each) for each in instruments)
+        return cls(
+            dates_L=dates_L,
+            instruments=names,
+            label_LN=label_LN,
+            name=name,
+            timing=Timing(periods_per_year=periods_per_year(dates_L), holding=holding),
+            listed=names if listed is None else tuple(listed),
+        )
