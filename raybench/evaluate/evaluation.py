@@ -54,6 +54,11 @@ class Evaluation:
     in_sample: dict[str, float] | None = None
     warnings: tuple[str, ...] = ()
 
+    @property
+    def unseen(self) -> pd.DataFrame:
+        """The rows of ``daily`` that are not in sample."""
+        return self.daily[~self.daily["in_sample"]]
+
 
 def evaluate(
     scores: pd.DataFrame | pd.Series[Any],
@@ -92,6 +97,8 @@ def evaluate_against(
     dates_L, label_LN = _on_instruments(table, dates_T, instruments)
     first_T = np.searchsorted(dates_L, dates_T)
     label_TN = label_LN[first_T]
+    if not np.isfinite(score_TN).any():
+        raise DataError(f"none of the {score_TN.size:,} scores is a number; want scores that are not null or NaN")
     warnings = check_matching(table, dates_T, instruments, score_TN, label_TN)
     if not (np.isfinite(score_TN) & np.isfinite(label_TN)).any():
         raise DataError(

@@ -1,4 +1,4 @@
-"""Evaluate stored scores against stored bars and publish what comes out.
+"""Evaluate stored scores against stored bars, or the labels of a feature table, and publish what comes out.
 
 OUT/daily.parquet   one row per datetime, see ``Evaluation.daily``
 OUT/report.html     a page that needs no network
@@ -8,23 +8,29 @@ OUT/metrics.json    the figures under Qlib's names; published last
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 import raybench
-from raybench.config import Config, load_config, parse_config, parse_label
-from raybench.config.label import DEFAULT_LABEL
-from raybench.data import parquet, storage
+from raybench.config import Config, load_config
+from raybench.config.label import DEFAULT_LABEL, parse_label
+from raybench.data import storage
 from raybench.data.bars import Bars, open_bars
-from raybench.errors import ConfigError, DataError, RunError
-from raybench.evaluate.evaluation import Evaluation, LabelTable, evaluate_against
+from raybench.data.feature_table import FeatureTable, open_features
+from raybench.data.places import Kind, refuse_others
+from raybench.errors import DataError
+from raybench.evaluate.evaluation import Evaluation, evaluate_against
+from raybench.evaluate.label_table import LabelTable
+from raybench.evaluate.origin import Origin, Yardstick, origin_of, yardstick
 from raybench.evaluate.report import Report, metrics_json, to_html, to_json
 from raybench.progress import SILENT, Progress
 from raybench.score.table import read_scores, scored_dates
+from raybench.train.described import described
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +50,82 @@ class Evaluated:
         """Address of the page."""
         return storage.join(self.out, "report.html")
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the figures should know, a line each."""
+        return self.evaluation.warnings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """What scores are compared with: bars, a feature table that has the label, or the one with the dates of the other."""
+
+    bars: Bars | None
+    features: FeatureTable | None
+
+    @classmethod
+    def open(cls, bars: str | None, features: str | None) -> Truth:
+        """Open what is given."""
+        if bars is None and features is None:
+            raise DataError("nothing to compare scores with; give --bars BARS, or --features TABLE with the label")
+        return cls(
+            bars=None if bars is None else open_bars(bars),
+            features=None if features is None else open_features(features),
+        )
+
+    def labels(self, scores: pd.DataFrame, by: Yardstick) -> LabelTable:
+        """Labels of the scored instruments."""
+        if self.features is not None and by.column is not None:
+            return self._of_table(self.features, scores, by.column, by.holding)
+        assert self.bars is not None, "without a table there are bars"
+        label = by.expression or DEFAULT_LABEL
+        known = self._known(scores, self.bars.instruments, self.bars.uri)
+        block = self.bars.block(known, parse_label(label).fields)
+        return LabelTable.of_bars(block, label, calendar=self.bars.calendar, listed=self.bars.instruments)
+
+    def _of_table(self, table: FeatureTable, scores: pd.DataFrame, column: str, holding: int) -> LabelTable:
+        if column not in (*table.columns, table.label):
+            has = ", ".join([*table.columns, *([table.label] if table.label else [])][:8])
+            raise DataError(f"{table.uri}: no column {column}, the label to judge by; it has {has} (--config names it)")
+        listed = table.instruments()
+        rows = table.read([column], self._known(scores, listed, table.uri))
+        return LabelTable.of_rows(
+            rows["instrument"].to_numpy(),
+            rows["datetime"].to_numpy().astype("datetime64[us]"),
+            rows[column].to_numpy(),
+            f"{column} of {storage.name_of(table.uri)}",
+            holding=holding,
+            calendar=table.dates() if self.bars is None else self.bars.calendar,
+            listed=listed,
+        )
+
+    @staticmethod
+    def _known(scores: pd.DataFrame, listed: Sequence[str], uri: str) -> list[str]:
+        known = sorted(set(scores["instrument"]) & set(listed))
+        if not known:
+            raise DataError(
+                f"{uri}: has none of the scored instruments ({scores['instrument'].iloc[0]}, ...), but "
+                f"{', '.join(listed[:2])}, ...; want what the scores were made from (--bars, --features)"
+            )
+        return known
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Names and fingerprints for the foot of the page."""
+        named = {"Bars": self.bars, "Labels": self.features}
+        return {
+            name: f"{each.uri} (fingerprint {each.fingerprint[:16]})" for name, each in named.items() if each is not None
+        }
+
 
 def evaluate_scores(
     scores: str,
-    bars: str,
+    bars: str | None = None,
     *,
+    features: str | None = None,
     out: str,
     config: str | Config | None = None,
-    model: str | None = None,
+    model: str | Sequence[str] | None = None,
     start: str | None = None,
     end: str | None = None,
     title: str | None = None,
@@ -60,26 +134,37 @@ def evaluate_scores(
 ) -> Evaluated:
     """Evaluate a score table against bars, and publish metrics, daily series and report in ``out``.
 
-    ``config`` gives the label (default: Qlib's); ``model`` is the run the scores come from, whose training
-    curves the report then shows; ``attainable_rank_ic`` is known of synthetic markets only.
+    ``model`` is the run the scores come from, or the runs of an ensemble: its label is used, and the dates it
+    learned from are left out of the metrics and shown apart. ``config`` gives another label; with neither it is
+    Qlib's. ``features`` is a table that has the label as a column. ``attainable_rank_ic`` is known of synthetic
+    markets only.
     """
+    refuse_others(out, Kind.EVALUATION, option="--out", files=True)
     settings = load_config(config) if config is not None else None
-    label = DEFAULT_LABEL if settings is None else _label_of(settings)
-    dataset = open_bars(bars)
-    history, run_config = (None, None) if model is None else _training(model)
+    truth = Truth.open(bars, features)
     with progress.track("evaluate", 4) as advance:
         table = read_scores(scores, start, end)
-        coverage = _coverage(scores, start, end)
+        models = [model] if isinstance(model, str) else list(model or ())
+        origin = origin_of(models, table, scores) if models else None
+        by = yardstick(origin, settings, features)
         advance(text=f"{table['datetime'].nunique()} dates")
-        labels = _labels(dataset, table, label)
+        labels = truth.labels(table, by)
         advance(text="labels")
-        result = evaluate_against(table, labels, start=start, end=end, coverage=coverage)
+        found = evaluate_against(
+            table,
+            labels,
+            start=start,
+            end=end,
+            coverage=_coverage(scores, start, end),
+            in_sample=None if origin is None else origin.in_sample(table),
+        )
+        result = replace(found, warnings=(*_notes(origin, by, settings), *found.warnings))
         advance(text="metrics")
         report = Report(
             evaluation=result,
-            title=title or _title(settings or run_config, scores),
-            inputs=_inputs(scores, dataset, table, model),
-            history=history,
+            title=title or _title(settings, origin, scores),
+            inputs=_inputs(scores, truth, table, origin),
+            history=origin.runs[0].history if origin is not None and len(origin.runs) == 1 else None,
             attainable_rank_ic=attainable_rank_ic,
         )
         _publish(out, report)
@@ -95,25 +180,6 @@ def _publish(out: str, report: Report) -> None:
     storage.publish_bytes(storage.join(out, "metrics.json"), metrics_json(report.evaluation.metrics).encode())
 
 
-def _label_of(config: Config) -> str:
-    if "$" not in config.data.label:
-        raise ConfigError(
-            f"data.label is {config.data.label!r}, a column of a feature table; evaluating against bars needs an "
-            f"expression such as {DEFAULT_LABEL!r}: change data.label, or leave out --config for that one"
-        )
-    return config.data.label
-
-
-def _labels(bars: Bars, scores: pd.DataFrame, label: str) -> LabelTable:
-    known = sorted(set(scores["instrument"]) & set(bars.instruments))
-    if not known:
-        raise DataError(
-            f"{bars.uri}: has none of the scored instruments ({scores['instrument'].iloc[0]}, ...); "
-            "want the bars that the scores were made from (--bars)"
-        )
-    return LabelTable.of_bars(bars.block(known, parse_label(label).fields), label)
-
-
 def _coverage(scores: str, start: str | None, end: str | None) -> pd.Series[float] | None:
     facts = scored_dates(scores, start, end)
     if all(fact.coverage is None for fact in facts.values()):
@@ -122,29 +188,33 @@ def _coverage(scores: str, start: str | None, end: str | None) -> pd.Series[floa
     return pd.Series(shares, index=pd.to_datetime(list(facts)), dtype=np.float64)
 
 
-def _training(model: str) -> tuple[pd.DataFrame, Config]:
-    """History and configuration of a run; its weights are not needed here."""
-    history, config = storage.join(model, "history.parquet"), storage.join(model, "config.yaml")
-    for file in (history, config):
-        if not storage.exists(file):
-            raise RunError(f"{file}: is not there; want the --out of a finished `raybench train` (--model)")
-    parsed = parse_config(storage.read_bytes(config).decode(), name=config)
-    return parquet.read_table(history).to_pandas(), parsed
+def _notes(origin: Origin | None, by: Yardstick, config: Config | None) -> tuple[str, ...]:
+    """What is said of where the scores come from and how they are judged."""
+    if origin is None:
+        return by.warnings
+    learned = origin.runs[0].config.data.label
+    other = config is not None and config.data.label != learned
+    note = f"--config has the label {config.data.label}, {origin.runs[0].uri} learned {learned}" if other else None
+    return (*origin.warnings, *by.warnings, *([note] if note else []))
 
 
-def _title(config: Config | None, scores: str) -> str:
-    if config is None:
+def _title(config: Config | None, origin: Origin | None, scores: str) -> str:
+    said = origin.runs[0].config if origin is not None else config
+    if said is None:
         return f"Scores of {storage.name_of(scores)}"
-    return f"{config.model.type.upper()} on {config.data.feature_set.type}, universe {config.data.universe}"
+    several = f", mean of {len(origin.runs)} runs" if origin is not None and len(origin.runs) > 1 else ""
+    return f"{said.model.type.upper()} on {said.data.feature_set.type}, universe {said.data.universe}{several}"
 
 
-def _inputs(scores: str, bars: Bars, table: pd.DataFrame, model: str | None) -> Mapping[str, str]:
-    runs: list[str] = list(table["run_id"].unique()) if "run_id" in table else []
-    named = ", ".join(runs[:3]) + (f" and {len(runs) - 3} more" if len(runs) > 3 else "")
+def _inputs(scores: str, truth: Truth, table: pd.DataFrame, origin: Origin | None) -> Mapping[str, str]:
+    ids: list[str] = list(table["run_id"].unique()) if "run_id" in table else []
+    named = ", ".join(ids[:3]) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
+    runs = () if origin is None else origin.runs
+    others = {f"Run {k}": f"{run.uri} ({run.run_id})" for k, run in enumerate(runs[1:], start=2)}
     return {
         "Scores": f"{scores} ({len(table):,} rows)",
-        **({"Run": named} if len(runs) else {}),
-        **({"Trained in": model} if model else {}),
-        "Bars": f"{bars.uri} (fingerprint {bars.fingerprint[:16]})",
+        **truth.inputs,
+        **({**described(runs[0]), **others} if runs else {"Run": named} if ids else {}),
+        "Made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "Made by": f"raybench {raybench.__version__}, numpy {np.__version__}, pandas {pd.__version__}",
     }

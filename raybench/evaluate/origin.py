@@ -20,6 +20,7 @@ from raybench.data import feature_table, storage
 from raybench.errors import ConfigError, DataError
 from raybench.score.ensemble import ensemble_id
 from raybench.train.artifact import Run, load_run
+from raybench.train.folders import run_folders
 
 MOST_ORDERED = 8  # runs whose every order is tried as that of an ensemble: 40320
 
@@ -55,10 +56,11 @@ def origin_of(models: Sequence[str], scores: pd.DataFrame, where: str) -> Origin
     Several runs are those of an ensemble, in any order, or each scored some of the dates.
     """
     # a run's own code is named in it, but nothing here calls it
-    runs = tuple(load_run(uri, trust=True) for uri in models)
+    folders = [folder for uri in models for folder in run_folders(uri)]
+    runs = tuple(load_run(folder, trust=True) for folder in folders)
     last = {run.run_id: np.datetime64(run.config.data.segments.valid[1]) for run in runs}
     if "run_id" not in scores:
-        note = f"{where} carries no run_id, so nothing shows that {' and '.join(models)} made these scores"
+        note = f"{where} has no run_id: nothing shows that these scores are those of {' and '.join(models)}"
         return Origin(runs=runs, learned_until=last, warnings=(note,))
     found = sorted(map(str, scores["run_id"].unique()))
     if set(found) == set(last):
@@ -94,8 +96,7 @@ def yardstick(origin: Origin | None, config: Config | None, features: str | None
     """The label of ``config``, else that of the runs, else Qlib's; ``features``: the table that has it as a column."""
     said, who = _configured(origin, config)
     if features is not None:
-        column = LABEL_COLUMN if said is None else said.data.label_column or LABEL_COLUMN
-        return _of_column(column, said)
+        return _of_column(said, who)
     if said is None:
         return Yardstick(expression=DEFAULT_LABEL, holding=parse_label(DEFAULT_LABEL).holding)
     label = said.data.label
@@ -119,7 +120,7 @@ def yardstick(origin: Origin | None, config: Config | None, features: str | None
 def _configured(origin: Origin | None, config: Config | None) -> tuple[Config | None, str]:
     """Who says by what to judge."""
     if config is not None:
-        return config, "the configuration"
+        return config, "--config"
     if origin is None:
         return None, ""
     first = origin.runs[0]
@@ -141,18 +142,22 @@ def _own_expression(config: Config) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _of_column(column: str, config: Config | None) -> Yardstick:
+def _of_column(config: Config | None, who: str) -> Yardstick:
     """A label that somebody computed: it is held from the bar after the score's on, as Qlib's label is."""
-    if column == LABEL_COLUMN and (config is None or "$" not in config.data.label):
-        return Yardstick(column=column, holding=parse_label(DEFAULT_LABEL).holding)
-    horizon = None if config is None else config.data.horizon
-    if horizon is None:
-        note = (
+    qlib = parse_label(DEFAULT_LABEL)
+    if config is None or config.data.label == LABEL_COLUMN:
+        return Yardstick(column=LABEL_COLUMN, holding=qlib.holding)
+    column = config.data.label_column or LABEL_COLUMN
+    notes = []
+    if "$" in config.data.label and parse_label(config.data.label).root != qlib.root:
+        notes.append(f"{who} has the label {config.data.label}; the column {column} of --features is taken for it")
+    if config.data.horizon is None:
+        notes.append(
             f"how many bars the label {column} looks ahead is not known: annual figures and standard errors take "
             "it as a return over one"
         )
-        return Yardstick(column=column, warnings=(note,))
-    return Yardstick(column=column, holding=max(1, horizon - 1))
+    holding = max(1, (config.data.horizon or 1) - 1)
+    return Yardstick(column=column, holding=holding, warnings=tuple(notes))
 
 
 def _ensemble_ids(runs: Sequence[Run]) -> set[str]:

@@ -15,21 +15,13 @@ from typing import Any
 import pandas as pd
 
 from raybench.evaluate import figures
+from raybench.evaluate.annual import TRADING_DATES, Timing
 from raybench.evaluate.evaluation import Evaluation
-from raybench.evaluate.signal import SIGNAL_DATES_PER_YEAR, ratio
 from raybench.page.html import Card, Drawing, Page, number, percent
 from raybench.page.html import to_html as page_html
 from raybench.page.plain import plain, records
 
 SCHEMA_VERSION = 1
-_RULES = (
-    f"Signal figures are annualised with {SIGNAL_DATES_PER_YEAR} dates a year, as Qlib does (its portfolio "
-    "figures, which need a backtest, take 238). Means over dates leave out dates without labels. "
-    "Instruments without a label, suspended ones for example, take no part in correlations. Returns are "
-    "before costs, and nothing here says that they could have been traded."
-)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What a report shows.
@@ -59,7 +51,7 @@ def to_html(report: Report) -> str:
             subtitle=_subtitle_html(report.evaluation),
             cards=_cards(report),
             drawings=_drawings(report),
-            rules=_RULES,
+            rules=_rules(report.evaluation.timing),
             inputs=report.inputs,
         )
     )
@@ -73,8 +65,11 @@ def to_json(report: Report) -> str:
         "title": report.title,
         "inputs": dict(report.inputs),
         "label": result.label,
-        "signal_dates_per_year": SIGNAL_DATES_PER_YEAR,
+        "periods_per_year": result.timing.periods_per_year,
+        "holding": result.timing.holding,
         "metrics": result.metrics,
+        "in_sample": result.in_sample,
+        "warnings": list(result.warnings),
         "attainable_rank_ic": report.attainable_rank_ic,
         "daily": records(result.daily),
         "autocorrelation": records(result.autocorrelation),
@@ -90,64 +85,120 @@ def metrics_json(metrics: Mapping[str, float]) -> str:
     return json.dumps(plain(dict(metrics)), indent=2, allow_nan=False) + "\n"
 
 
+def _rules(timing: Timing) -> str:
+    """How the figures are to be taken."""
+    year, holding = timing.periods_per_year, timing.holding
+    counted = (
+        f"Signal figures are annualised with {year} dates a year, as Qlib does (its portfolio figures, which need a "
+        "backtest, take 238). "
+        if year == TRADING_DATES
+        else f"Signal figures are annualised with {year:,} bars a year, as many as the calendar has. "
+    )
+    held = (
+        f"A label is held for {holding} bars, so a year has {timing.factor:,.1f} of them one after another, and "
+        f"neighbouring dates share {holding - 1} bars: standard errors count that (Newey-West, lag {holding - 1}). "
+        if holding > 1
+        else "Standard errors take dates as independent, since labels of neighbouring dates share no bar. "
+    )
+    return (
+        f"{counted}{held}Means over dates leave out dates without labels. Instruments without a label, suspended "
+        "ones for example, take no part in correlations. Returns are before costs, and nothing here says that they "
+        "could have been traded."
+    )
+
+
 def _cards(report: Report) -> list[Card]:
-    metrics, daily = report.evaluation.metrics, report.evaluation.daily
-    rank_ic = daily["rank_ic"].dropna()
-    certainty = ratio(rank_ic.to_numpy()) * math.sqrt(max(len(rank_ic), 1))
+    result = report.evaluation
+    metrics, timing = result.metrics, result.timing
+    certainty = abs(metrics["Rank IC"] / error) if (error := metrics["Rank IC standard error"]) else math.nan
     attainable = report.attainable_rank_ic
-    scored, labelled = daily["scored"].mean(), daily["labelled"].sum() / daily["scored"].sum()
-    known = daily["coverage"].dropna()
-    share = f"{known.mean():.1%} of the universe has a score; " if len(known) else ""
-    year = SIGNAL_DATES_PER_YEAR
+    bars = "daily" if timing.periods_per_year == TRADING_DATES else "single"
+    returns = f"{bars} long-short return" if timing.holding == 1 else f"long-short return over {timing.holding} bars"
     return [
         Card(
             name="Rank IC",
             value=number(metrics["Rank IC"], 4),
             note="" if attainable is None else f"of {attainable:.4f} attainable",
-            means="Rank correlation of scores with the returns that followed, mean over dates. "
-            f"0 is chance; this mean is {number(abs(certainty), 1)} standard errors away.",
+            means="Rank correlation of scores with the returns that followed, mean over dates. 0 is chance; "
+            f"the standard error is {number(error, 4)}, so this is {number(certainty, 1)} of them away.",
             lead=True,
         ),
         Card(
             name="Rank ICIR",
             value=number(metrics["Rank ICIR"], 3),
-            means="Mean of the daily Rank IC over its standard deviation: how steady it is. Not annualised.",
+            means="Mean of the Rank IC of single dates over its standard deviation: how steady it is. Not annualised.",
             lead=True,
         ),
         Card(
             name="Long-short return a year",
             value=percent(metrics["Long-Short Ann Return"]),
-            means=f"Half of what the top fifth earned more than the bottom fifth, times {year}. Before costs.",
+            means=f"Half of what the top fifth earned more than the bottom fifth, times {timing.factor:,.4g}. "
+            "Before costs.",
             lead=True,
         ),
         Card(
             name="Long-short Sharpe ratio",
             value=number(metrics["Long-Short Ann Sharpe"], 2),
-            means=f"Mean over standard deviation of the daily long-short return, times the root of {year}.",
+            means=f"Mean over standard deviation of the {returns}, times the root of {timing.factor:,.4g}.",
             lead=True,
         ),
         Card(
             name="IC",
             value=number(metrics["IC"], 4),
-            means="Linear (Pearson) correlation of scores with returns, mean over dates.",
+            means="Linear (Pearson) correlation of scores with returns, mean over dates; standard error "
+            f"{number(metrics['IC standard error'], 4)}.",
         ),
         Card(
             name="ICIR",
             value=number(metrics["ICIR"], 3),
-            means="Mean of the daily IC over its standard deviation. Not annualised.",
+            means="Mean of the IC of single dates over its standard deviation. Not annualised.",
         ),
+        *_counts(result),
+        *_seen(result),
+    ]
+
+
+def _counts(result: Evaluation) -> list[Card]:
+    daily = result.unseen
+    rank_ic = daily["rank_ic"].dropna()
+    scored, labelled = daily["scored"].mean(), share_of(daily["labelled"].sum(), daily["scored"].sum())
+    known = daily["coverage"].dropna()
+    share = f"{percent(known.mean())} of the universe has a score; " if len(known) else ""
+    above = f"Rank IC was above 0 on {(rank_ic > 0).mean():.0%} of these." if len(rank_ic) else ""
+    return [
         Card(
             name="Dates",
             value=f"{len(daily):,}",
-            means=f"{len(rank_ic):,} of them have returns to compare with. "
-            f"Rank IC was above 0 on {(rank_ic > 0).mean():.0%} of these.",
+            means=f"{len(rank_ic):,} of them have returns to compare with. {above}",
         ),
         Card(
             name="Instruments a date",
-            value=f"{scored:,.0f}",
-            means=f"Mean over dates. {share}{labelled:.1%} of the scores have a label.",
+            value=number(scored, 0),
+            means=f"Mean over dates. {share}{percent(labelled)} of the scores have a label.",
         ),
     ]
+
+
+def _seen(result: Evaluation) -> list[Card]:
+    """What the dates in sample give, apart from all others."""
+    if result.in_sample is None:
+        return []
+    daily = result.daily[result.daily["in_sample"]]
+    first, last = (_date(when) for when in daily["datetime"].iloc[[0, -1]])
+    return [
+        Card(
+            name="Rank IC in sample",
+            value=number(result.in_sample["Rank IC"], 4),
+            note=f"{len(daily):,} dates, {first} to {last}",
+            means="The network learned from these dates or chose its epoch by them: no forecast, and in none of the "
+            "other figures. Charts over time show them shaded.",
+        )
+    ]
+
+
+def share_of(part: float, whole: float) -> float:
+    """Part of a whole; of nothing it is not known."""
+    return part / whole if whole else math.nan
 
 
 def _drawings(report: Report) -> list[Drawing]:
@@ -219,5 +270,10 @@ def _drawings(report: Report) -> list[Drawing]:
 
 
 def _subtitle_html(result: Evaluation) -> str:
-    first, last = (f"{when.day} {when:%B %Y}" for when in result.daily["datetime"].iloc[[0, -1]])
+    daily = result.unseen if len(result.unseen) else result.daily
+    first, last = (_date(when) for when in daily["datetime"].iloc[[0, -1]])
     return f"{first} to {last}, against the label <code>{html.escape(result.label)}</code> of each date."
+
+
+def _date(when: pd.Timestamp) -> str:
+    return f"{when.day} {when:%B %Y}"
