@@ -62,9 +62,7 @@ def periods_per_year(calendar_L: NDArray[np.datetime64]) -> int:
     return max(1, round(bars_per_week * DAYS_PER_YEAR / 7.0))
 
 
-def standard_error(
-    value_T: NDArray[np.float64], holding: int = 1, place_T: NDArray[np.int64] | None = None
-) -> float:
+def standard_error(value_T: NDArray[np.float64], holding: int = 1, place_T: NDArray[np.int64] | None = None) -> float:
     """Standard error of the mean; NaN with fewer than two values.
 
     Labels that are held for several bars overlap, so neighbours are alike and there is less news in them than

@@ -6,7 +6,7 @@ have scores. NaN rule: see ``signal``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from raybench.config.label import DEFAULT_LABEL
+from raybench.data import parquet
 from raybench.data.calendar import Moments
 from raybench.errors import DataError
 from raybench.evaluate import signal
@@ -50,7 +51,7 @@ class Evaluation:
     autocorrelation: pd.DataFrame
     decay: pd.DataFrame
     label: str
-    timing: Timing = Timing()
+    timing: Timing = field(default_factory=Timing)
     in_sample: dict[str, float] | None = None
     warnings: tuple[str, ...] = ()
 
@@ -58,6 +59,11 @@ class Evaluation:
     def unseen(self) -> pd.DataFrame:
         """The rows of ``daily`` that are not in sample."""
         return self.daily[~self.daily["in_sample"]]
+
+    @property
+    def seen(self) -> pd.DataFrame:
+        """The rows of ``daily`` that are in sample."""
+        return self.daily[self.daily["in_sample"]]
 
 
 def evaluate(
@@ -93,7 +99,8 @@ def evaluate_against(
     ``in_sample`` says of datetimes whether the scores' run learned from them (default: of none): these are left
     out of ``metrics``, the autocorrelation and the decay.
     """
-    dates_T, instruments, score_TN = _score_matrix(scores_of(scores), start, end)
+    frame = _between(scores_of(scores), start, end)
+    dates_T, instruments, score_TN = _score_matrix(frame)
     dates_L, label_LN = _on_instruments(table, dates_T, instruments)
     first_T = np.searchsorted(dates_L, dates_T)
     label_TN = label_LN[first_T]
@@ -123,7 +130,7 @@ def evaluate_against(
         label=table.name,
         timing=table.timing,
         in_sample=_summary(daily, table.timing, first_T, np.flatnonzero(seen_T)) if seen_T.any() else None,
-        warnings=(*warnings, *degenerate(score_TN, label_TN)),
+        warnings=(*_nulls(frame), *warnings, *degenerate(score_TN, label_TN), *_all_seen(seen_T)),
     )
 
 
@@ -159,8 +166,10 @@ def _summary(
     daily: pd.DataFrame, timing: Timing, place_T: NDArray[np.int64], chosen_K: NDArray[np.int64]
 ) -> dict[str, float]:
     """The figures over some datetimes, K of T."""
-    names = ("ic", "rank_ic", "long_short", "long_avg")
-    return signal.summary(*(daily[name].to_numpy()[chosen_K] for name in names), timing, place_T[chosen_K])
+    ic, rank_ic, long_short, long_avg = (
+        daily[name].to_numpy(np.float64)[chosen_K] for name in ("ic", "rank_ic", "long_short", "long_avg")
+    )
+    return signal.summary(ic, rank_ic, long_short, long_avg, timing, place_T[chosen_K])
 
 
 def _seen(in_sample: pd.Series[bool] | None, dates_T: Moments) -> NDArray[np.bool_]:
@@ -169,27 +178,39 @@ def _seen(in_sample: pd.Series[bool] | None, dates_T: Moments) -> NDArray[np.boo
     return np.asarray(in_sample.reindex(pd.DatetimeIndex(dates_T), fill_value=False), dtype=bool)
 
 
-def _score_matrix(
-    scores: pd.DataFrame, start: Moment, end: Moment
-) -> tuple[Moments, tuple[str, ...], signal.Array]:
-    when_R = scores["datetime"].to_numpy("datetime64[us]")
-    kept_R = np.ones(len(scores), dtype=bool)
-    if start is not None:
-        kept_R &= when_R >= np.datetime64(pd.Timestamp(start), "us")
-    if end is not None:  # an end without a time is that whole day
-        kept_R &= when_R.astype("datetime64[D]") <= np.datetime64(pd.Timestamp(end), "D")
+def _between(frame: pd.DataFrame, start: Moment, end: Moment) -> pd.DataFrame:
+    when_R = frame["datetime"].to_numpy("datetime64[us]")
+    first, last = parquet.moment(start), parquet.end_moment(end)
+    kept_R = np.ones(len(frame), dtype=bool) if first is None else when_R >= first
+    kept_R = kept_R if last is None else kept_R & (when_R <= last)
     if not kept_R.any():
         raise DataError(f"no scores from {start or 'the start'} to {end or 'the end'}; change --start or --end")
-    dates_T, row_R = np.unique(when_R[kept_R], return_inverse=True)
-    column_R, instruments = pd.factorize(scores["instrument"].to_numpy()[kept_R], sort=True)
+    return frame[kept_R]
+
+
+def _score_matrix(frame: pd.DataFrame) -> tuple[Moments, tuple[str, ...], signal.Array]:
+    dates_T, row_R = np.unique(frame["datetime"].to_numpy("datetime64[us]"), return_inverse=True)
+    column_R, instruments = pd.factorize(frame["instrument"].to_numpy(), sort=True)
     score_TN = np.full((len(dates_T), len(instruments)), np.nan)
-    score_TN[row_R, column_R] = scores["score"].to_numpy(np.float64)[kept_R]
+    score_TN[row_R, column_R] = frame["score"].to_numpy(np.float64)
     return dates_T, tuple(str(name) for name in instruments), score_TN
 
 
-def _on_instruments(
-    table: LabelTable, dates_T: Moments, instruments: tuple[str, ...]
-) -> tuple[Moments, signal.Array]:
+def _nulls(frame: pd.DataFrame) -> tuple[str, ...]:
+    count = int(frame["score"].isna().sum())
+    return (f"{count:,} of {len(frame):,} scores are null, NaN or infinite, and count as not scored",) if count else ()
+
+
+def _all_seen(seen_T: NDArray[np.bool_]) -> tuple[str, ...]:
+    if not seen_T.all():
+        return ()
+    return (
+        f"all {len(seen_T):,} dates lie in the run's train and valid segments or before them: there is no figure of "
+        "dates it has not learned from; what these dates give stands under in_sample",
+    )
+
+
+def _on_instruments(table: LabelTable, dates_T: Moments, instruments: tuple[str, ...]) -> tuple[Moments, signal.Array]:
     """Labels of the scored instruments on the calendar from the first score on, as float64 [L, N]."""
     dates_L = np.union1d(table.dates_L[table.dates_L >= dates_T[0]], dates_T)
     label_LN = np.full((len(dates_L), len(instruments)), np.nan)

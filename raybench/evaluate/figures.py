@@ -14,6 +14,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from raybench.evaluate.annual import standard_error
 from raybench.page.canvas import (
     BLUE,
     DIVERGING,
@@ -29,8 +30,10 @@ from raybench.page.canvas import (
     blank,
     heading,
     legend,
+    nothing,
 )
 
+NO_IC = "no date has an IC: too few instruments, or scores or labels that are all the same"
 LIGHT_TEXT, DARK_TEXT = "#ffffff", "#22262b"  # on the cells of the heat map, whatever the page
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -63,7 +66,7 @@ def rank_ic_over_time(daily: pd.DataFrame, window: int = 20) -> Figure:
     figure, (total, each) = blank(WIDE, 4.6, rows=2, heights=(3, 2), share_x=True)
     when = daily["datetime"].to_numpy()
     for name, text, colour in (("rank_ic", "Rank IC", BLUE), ("ic", "IC", RUST)):
-        total.plot(when, daily[name].fillna(0.0).cumsum(), color=colour, lw=1.7, label=text)
+        total.plot(when, _path(daily, daily[name]), color=colour, lw=1.7, label=text)
     heading(total, "Cumulative")
     legend(total)
     rank_ic = daily["rank_ic"]
@@ -73,14 +76,18 @@ def rank_ic_over_time(daily: pd.DataFrame, window: int = 20) -> Figure:
     each.axhline(0.0, color=MUTED, lw=0.7)
     heading(each, "Rank IC of each date")
     each.set_title(f"line: mean of {window} dates", loc="right", fontsize=TEXT, color=BLUE)
+    for axes in (total, each):
+        _shade(axes, daily)
     _dates(each)
     return figure
 
 
 def ic_distribution(daily: pd.DataFrame) -> Figure:
     """How the Rank IC of single dates is spread."""
-    figure, (axes,) = blank(HALF, 2.9)
     value = daily["rank_ic"].dropna()
+    if value.empty:
+        return nothing(HALF, NO_IC)
+    figure, (axes,) = blank(HALF, 2.9)
     axes.hist(value, bins=min(max(len(value) // 12, 10), 45), color=SKY, edgecolor="none", alpha=0.85)
     axes.axvline(0.0, color=MUTED, lw=0.8)
     axes.axvline(value.mean(), color=RUST, lw=1.6)
@@ -91,49 +98,54 @@ def ic_distribution(daily: pd.DataFrame) -> Figure:
     return figure
 
 
-def quantile_means(daily: pd.DataFrame) -> Figure:
+def quantile_means(daily: pd.DataFrame, holding: int = 1) -> Figure:
     """Mean label of each score fifth less that of all fifths, with two standard errors."""
-    figure, (axes,) = blank(HALF, 2.9)
     excess = _excess(daily) * 1e4
-    error: pd.Series[float] = 2.0 * excess.std() / np.sqrt(excess.count())
+    if not excess.notna().to_numpy().any():
+        return nothing(HALF, "no date has a label in every fifth")
+    figure, (axes,) = blank(HALF, 2.9)
+    error = [2.0 * standard_error(excess[name].to_numpy(), holding) for name in excess]
     place = np.arange(excess.shape[1])
     axes.bar(place, excess.mean(), color=FIFTHS, width=0.66)
     axes.errorbar(place, excess.mean(), yerr=error, fmt="none", ecolor=INK, elinewidth=0.9, capsize=2.5)
     axes.axhline(0.0, color=MUTED, lw=0.8)
     axes.set_xticks(place, _fifth_names())
     axes.grid(False, axis="x")
-    heading(axes, "Basis points a date, against the mean of all")
+    each = "a date" if holding == 1 else f"over {holding} bars"
+    heading(axes, f"Basis points {each}, against the mean of all")
     return figure
 
 
-def quantile_paths(daily: pd.DataFrame) -> Figure:
+def quantile_paths(daily: pd.DataFrame, holding: int = 1) -> Figure:
     """Running sum of what each score fifth earned more than all of them."""
     figure, (axes,) = blank(HALF, 2.9)
-    path = _excess(daily).fillna(0.0).cumsum()
+    excess = _excess(daily) / holding
     when = daily["datetime"].to_numpy()
-    for name, colour, text in zip(path, FIFTHS, _fifth_names(), strict=True):
-        axes.plot(when, path[name], color=colour, lw=1.5, label=text)
+    for name, colour, text in zip(excess, FIFTHS, _fifth_names(), strict=True):
+        axes.plot(when, _path(daily, excess[name]), color=colour, lw=1.5, label=text)
     axes.axhline(0.0, color=MUTED, lw=0.7)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    heading(axes, "Sum of labels, against the mean of all")
+    heading(axes, f"Sum of {_returns(holding)}, against the mean of all")
+    _shade(axes, daily)
     _dates(axes)
     below = {"loc": "upper left", "bbox_to_anchor": (0.0, -0.11), "ncols": 5, "columnspacing": 1.2}
     legend(axes, **below)
     return figure
 
 
-def long_short_path(daily: pd.DataFrame) -> Figure:
+def long_short_path(daily: pd.DataFrame, holding: int = 1) -> Figure:
     """Running sum of the long-short return and how far it lies below its highest point."""
     figure, (axes,) = blank(HALF, 2.9)
     when = daily["datetime"].to_numpy()
-    total = daily["long_short"].fillna(0.0).cumsum()
-    fall = total - total.cummax().clip(lower=0.0)
+    total = _path(daily, daily["long_short"] / holding)
+    peak = total.groupby(daily["in_sample"]).cummax().clip(lower=0.0)
     axes.plot(when, total, color=BLUE, lw=1.7, label="long-short")
-    axes.fill_between(when, fall, color=RUST, alpha=0.4, lw=0, label="below the peak")
+    axes.fill_between(when, (total - peak).clip(upper=0.0), color=RUST, alpha=0.4, lw=0, label="below the peak")
     axes.axhline(0.0, color=MUTED, lw=0.7)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    heading(axes, "Sum of daily returns, before costs")
+    heading(axes, f"Sum of {_returns(holding)}, before costs")
     legend(axes)
+    _shade(axes, daily)
     _dates(axes)
     return figure
 
@@ -171,6 +183,7 @@ def coverage(daily: pd.DataFrame) -> Figure:
         axes.set_title(text, loc="right", fontsize=TEXT, color=RUST)
     heading(axes, "Instruments")
     legend(axes)
+    _shade(axes, daily)
     _dates(axes)
     return figure
 
@@ -178,6 +191,8 @@ def coverage(daily: pd.DataFrame) -> Figure:
 def monthly_rank_ic(daily: pd.DataFrame) -> Figure:
     """Mean Rank IC of each month, a row a year."""
     table = monthly_table(daily).dropna(how="all")
+    if table.empty:
+        return nothing(WIDE, NO_IC)
     figure, (axes,) = blank(WIDE, 0.75 + 0.36 * len(table))
     value = table.to_numpy()
     bound = float(np.nanquantile(np.abs(value), 0.95)) or 1e-9
@@ -219,6 +234,28 @@ def _is_dark(colour: tuple[float, ...]) -> bool:
 def _excess(daily: pd.DataFrame) -> pd.DataFrame:
     fifths = daily[[f"q{q}" for q in range(1, 6)]]
     return fifths.sub(fifths.mean(axis=1, skipna=False), axis=0)
+
+
+def _path(daily: pd.DataFrame, value: pd.Series[float]) -> pd.Series[float]:
+    """Running sum that starts from zero on the first date that is not in sample."""
+    total: pd.Series[float] = value.fillna(0.0).cumsum()
+    unseen = np.flatnonzero(~daily["in_sample"])
+    return total - (float(total.iloc[unseen[0] - 1]) if len(unseen) and unseen[0] else 0.0)
+
+
+def _returns(holding: int) -> str:
+    return "returns" if holding == 1 else f"returns over {holding} bars, each counted 1/{holding}"
+
+
+def _shade(axes: Axes, daily: pd.DataFrame) -> None:
+    """Shade the dates in sample; it is left to what else is drawn how high the axes are."""
+    seen = daily["in_sample"].to_numpy()
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], seen, [False]]).astype(np.int8)))
+    when = daily["datetime"].to_numpy()
+    for first, stop in edges.reshape(-1, 2):
+        axes.axvspan(when[first], when[stop - 1], color=GRID, alpha=0.8, lw=0, zorder=0)
+    if len(edges):
+        axes.text(0.01, 0.03, "shaded: in sample", color=MUTED, fontsize=TEXT, transform=axes.transAxes)
 
 
 def _fifth_names() -> tuple[str, ...]:

@@ -58,7 +58,7 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """What scores are compared with: bars, a feature table that has the label, or the one with the dates of the other."""
+    """What scores are compared with: bars, or a feature table with the label, on the calendar of bars if there are."""
 
     bars: Bars | None
     features: FeatureTable | None
@@ -114,7 +114,9 @@ class Truth:
         """Names and fingerprints for the foot of the page."""
         named = {"Bars": self.bars, "Labels": self.features}
         return {
-            name: f"{each.uri} (fingerprint {each.fingerprint[:16]})" for name, each in named.items() if each is not None
+            name: f"{each.uri} (fingerprint {each.fingerprint[:16]})"
+            for name, each in named.items()
+            if each is not None
         }
 
 
@@ -192,10 +194,11 @@ def _notes(origin: Origin | None, by: Yardstick, config: Config | None) -> tuple
     """What is said of where the scores come from and how they are judged."""
     if origin is None:
         return by.warnings
+    notes = [*origin.warnings, *by.warnings]
     learned = origin.runs[0].config.data.label
-    other = config is not None and config.data.label != learned
-    note = f"--config has the label {config.data.label}, {origin.runs[0].uri} learned {learned}" if other else None
-    return (*origin.warnings, *by.warnings, *([note] if note else []))
+    if config is not None and config.data.label != learned:
+        notes.append(f"--config has the label {config.data.label}, {origin.runs[0].uri} learned {learned}")
+    return tuple(notes)
 
 
 def _title(config: Config | None, origin: Origin | None, scores: str) -> str:

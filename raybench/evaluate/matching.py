@@ -19,7 +19,7 @@ from raybench.errors import DataError
 from raybench.evaluate.label_table import LabelTable
 from raybench.evaluate.signal import LONG_SHORT_SHARE, Array
 
-MOST_MISSING = 0.5  # of the scores; from here on nothing is evaluated
+MOST_MISSING = 0.5  # of the scores, or of the instruments; from here on nothing is evaluated
 WORTH_SAYING = 0.1  # of the scores without a label: some instruments are always suspended
 EXAMPLES = 3
 FEWEST = round(1 / LONG_SHORT_SHARE)  # scores a date for a long-short return
@@ -47,7 +47,8 @@ def check_matching(
         *_strange_dates(table, dates_T[absent_T & scored_TN.any(axis=1)]),
     ]
     barless, blank = int(barless_TN.sum()), int(blank_TN.sum())
-    if barless >= MOST_MISSING * total > 0:
+    strangers = int((strange_N & scored_TN.any(axis=0)).sum())
+    if barless >= MOST_MISSING * total > 0 or strangers >= MOST_MISSING * int(scored_TN.any(axis=0).sum()) > 0:
         raise DataError(
             f"{barless:,} of {total:,} scores ({barless / total:.0%}) have no bars: {'; '.join(found)}; want the bars "
             "that these scores were made from (--bars), spelt and dated alike"

@@ -47,7 +47,8 @@ class Origin:
         else:
             last_R = pd.Series(max(self.learned_until.values()), index=scores.index)
         seen_R = scores["datetime"].dt.normalize() <= pd.to_datetime(last_R)
-        return seen_R.groupby(scores["datetime"]).any()
+        seen: pd.Series[bool] = seen_R.groupby(scores["datetime"]).any()
+        return seen
 
 
 def origin_of(models: Sequence[str], scores: pd.DataFrame, where: str) -> Origin:

@@ -22,6 +22,8 @@ from raybench.page.html import to_html as page_html
 from raybench.page.plain import plain, records
 
 SCHEMA_VERSION = 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What a report shows.
@@ -74,7 +76,7 @@ def to_json(report: Report) -> str:
         "daily": records(result.daily),
         "autocorrelation": records(result.autocorrelation),
         "decay": records(result.decay),
-        "monthly_rank_ic": records(figures.monthly_table(result.daily).rename(columns=str).reset_index()),
+        "monthly_rank_ic": records(figures.monthly_table(result.unseen).rename(columns=str).reset_index()),
         "history": None if report.history is None else records(report.history),
     }
     return json.dumps(plain(content), indent=1, allow_nan=False)
@@ -183,7 +185,7 @@ def _seen(result: Evaluation) -> list[Card]:
     """What the dates in sample give, apart from all others."""
     if result.in_sample is None:
         return []
-    daily = result.daily[result.daily["in_sample"]]
+    daily = result.seen
     first, last = (_date(when) for when in daily["datetime"].iloc[[0, -1]])
     return [
         Card(
@@ -203,7 +205,7 @@ def share_of(part: float, whole: float) -> float:
 
 def _drawings(report: Report) -> list[Drawing]:
     result, history = report.evaluation, report.history
-    daily = result.daily
+    daily, unseen, holding = result.daily, result.unseen, result.timing.holding
     drawings = [
         Drawing(
             name="Rank IC over time",
@@ -215,23 +217,23 @@ def _drawings(report: Report) -> list[Drawing]:
             name="Returns by score",
             means="Mean label of each fifth of the scores; bars should rise from left to right. "
             "Lines are two standard errors.",
-            draw=lambda: figures.quantile_means(daily),
+            draw=lambda: figures.quantile_means(unseen, holding),
         ),
         Drawing(
             name="Returns by score over time",
             means="What each fifth earned more than all of them, summed up. "
             "The fan should open in the order of the scores.",
-            draw=lambda: figures.quantile_paths(daily),
+            draw=lambda: figures.quantile_paths(daily, holding),
         ),
         Drawing(
             name="Long-short",
             means="Half of top fifth minus bottom fifth, rebalanced each date, without costs or limits.",
-            draw=lambda: figures.long_short_path(daily),
+            draw=lambda: figures.long_short_path(daily, holding),
         ),
         Drawing(
             name="Spread of the Rank IC",
             means="Single dates vary much more than the mean: it takes many of them to tell two models apart.",
-            draw=lambda: figures.ic_distribution(daily),
+            draw=lambda: figures.ic_distribution(unseen),
         ),
         Drawing(
             name="How long scores stay",
@@ -247,7 +249,7 @@ def _drawings(report: Report) -> list[Drawing]:
         Drawing(
             name="Rank IC by month",
             means="Mean over the dates of each month, and of each year.",
-            draw=lambda: figures.monthly_rank_ic(daily),
+            draw=lambda: figures.monthly_rank_ic(unseen),
             wide=True,
         ),
         Drawing(

@@ -48,6 +48,14 @@ def blank(
     return figure, list(grid.flat)
 
 
+def nothing(width: float, text: str) -> Figure:
+    """Make a figure that says why there is nothing to see."""
+    figure, (axes,) = blank(width, 1.0)
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, text, color=MUTED, fontsize=TEXT, ha="center", va="center", transform=axes.transAxes)
+    return figure
+
+
 def heading(axes: Axes, text: str) -> None:
     """Say at the top left what axes show."""
     axes.set_title(text, loc="left", fontsize=TEXT, color=MUTED)

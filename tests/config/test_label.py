@@ -90,3 +90,20 @@ def test_what_is_refused(text: str, says: str) -> None:
 
 def test_the_longest_label_can_be_walked() -> None:
     assert parse_label("$a" + "+1" * 299).horizon == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "holding"),
+    [
+        ("Ref($close, -2) / Ref($close, -1) - 1", 1),
+        ("Ref($close, -6) / Ref($close, -1) - 1", 5),
+        ("Ref($close, -5) / $close - 1", 5),
+        ("Ref($close, -1) / Ref($open, -1) - 1", 1),
+        ("Log(Ref($close, -11) / Ref($close, -1)) * 100", 10),
+        ("Mean(Ref($close, -5), 5) / $close - 1", 5),
+        ("Ref($close, -5) / Ref($close, 3) - 1", 5),
+        ("$close / Ref($close, 5) - 1", 1),
+    ],
+)
+def test_how_long_it_is_held(text: str, holding: int) -> None:
+    assert parse_label(text).holding == holding

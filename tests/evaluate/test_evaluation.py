@@ -117,7 +117,25 @@ def test_what_cannot_be_evaluated_says_why(market: Market, scores: pd.DataFrame)
         evaluate(scores.drop(columns="score"), market.bars)
     with pytest.raises(DataError, match="change --start or --end"):
         evaluate(scores, market.bars, start="2030-01-01")
-    with pytest.raises(DataError, match="other dates or other instrument names"):
+    with pytest.raises(DataError, match="40 of 40 instruments have no bars"):
         evaluate(scores.assign(instrument="X" + scores["instrument"]), market.bars)
     with pytest.raises(DataError, match="twice on one datetime"):
         evaluate(pd.concat([scores, scores]), market.bars)
+
+
+def test_the_overlap_of_labels_is_in_annual_figures(market: Market, scores: pd.DataFrame) -> None:
+    """A label over five bars is earned 50.4 times a year, one after another."""
+    five = evaluate(scores, market.bars, label="Ref($close, -6) / Ref($close, -1) - 1")
+    mean, spread = five.daily["long_short"].mean(), five.daily["long_short"].std()
+    assert five.metrics["Long-Short Ann Return"] == pytest.approx(mean * 252 / 5)
+    assert five.metrics["Long-Short Ann Sharpe"] == pytest.approx(mean / spread * (252 / 5) ** 0.5)
+    assert five.metrics["Rank ICIR"] == pytest.approx(five.daily["rank_ic"].mean() / five.daily["rank_ic"].std())
+    naive = five.daily["rank_ic"].std() / five.daily["rank_ic"].count() ** 0.5
+    assert five.metrics["Rank IC standard error"] > 1.2 * naive
+
+
+def test_weekly_bars_have_52_periods(market: Market, scores: pd.DataFrame) -> None:
+    friday = [frame[frame["datetime"].dt.day_of_week == 4] for frame in (scores, market.bars)]
+    weekly = evaluate(*friday)
+    assert weekly.timing.periods_per_year == 52
+    assert weekly.metrics["Long-Short Ann Return"] == pytest.approx(weekly.daily["long_short"].mean() * 52)

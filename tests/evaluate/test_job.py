@@ -66,25 +66,9 @@ def test_scores_of_others_are_evaluated_too(stored: dict[str, str], tmp_path: Pa
     assert done.metrics["Rank IC"] > 0.05
 
 
-def test_a_run_adds_its_training_curves(stored: dict[str, str], tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
-    run_dir.mkdir()
-    columns = {"epoch": [1, 2], "train_loss": [1.0, 0.9], "valid_loss": [1.0, 0.9], "valid_rank_ic": [0.0, 0.1]}
-    pd.DataFrame(columns).to_parquet(run_dir / "history.parquet")
-    (run_dir / "config.yaml").write_text(
-        "data:\n  bars: b\n  segments: {train: [2014-01-01, 2014-02-01], valid: [2014-03-01, 2014-04-01], "
-        "test: [2014-05-01, 2014-06-01]}\nmodel: {type: gru}\n"
-    )
-    out = tmp_path / "e"
-    evaluate_scores(stored["scores"], stored["bars"], out=str(out), model=str(run_dir))
-    page = (out / "report.html").read_text()
-    assert "<h2>Training</h2>" in page
-    assert "GRU on alpha158" in page
-
-
 def test_what_is_missing_is_named(stored: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "e")
-    with pytest.raises(RunError, match="--model"):
+    with pytest.raises(RunError, match="no-run is not a finished run"):
         evaluate_scores(stored["scores"], stored["bars"], out=out, model=str(tmp_path / "no-run"))
     with pytest.raises(DataError, match="nothing here"):
         evaluate_scores(str(tmp_path / "no-scores"), stored["bars"], out=out)

@@ -113,6 +113,28 @@ def test_a_few_dates_are_drawn_too(dates: int) -> None:
     json.loads(to_json(few))
 
 
+DEGENERATE = {
+    "constant scores": lambda s: s.assign(score=0.0),
+    "one instrument": lambda s: s[s["instrument"] == s["instrument"].iloc[0]],
+    "one date of equal scores": lambda s: s[s["datetime"] == s["datetime"].iloc[30]].assign(score=1.0),
+    "three instruments": lambda s: s[s["instrument"].isin(sorted(set(s["instrument"]))[:3])],
+}
+
+
+@pytest.mark.parametrize("kind", DEGENERATE)
+def test_what_has_no_ic_is_drawn_and_said(kind: str) -> None:
+    market = make_market(seed=2, instruments=25, years=1)
+    scores = market.signal.dropna().rename(columns={"signal": "score"}).sort_values(["datetime", "instrument"])
+    result = evaluate(DEGENERATE[kind](scores), market.bars)
+    assert result.warnings
+    report = Report(evaluation=result, title=kind)
+    page = to_html(report)
+    assert page.count("<figure") == 9
+    assert "nan" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL).lower()
+    json.loads(to_json(report))
+    json.loads(metrics_json(result.metrics))
+
+
 def test_a_training_without_rank_ic_is_drawn(report: Report) -> None:
     unknown = replace(report, history=HISTORY.assign(valid_rank_ic=np.nan))
     assert to_html(unknown).count("<svg") == 10

@@ -1,0 +1,180 @@
+"""Scores and the runs that made them: ids, labels, and the dates that are no test."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from raybench.cli.app import run as command
+from raybench.config import load_config
+from raybench.config.label import DEFAULT_LABEL
+from raybench.data.bars import BarBlock
+from raybench.data.import_bars import import_bars
+from raybench.data.processors import FittedProcessors
+from raybench.data.sources.source import memory_source
+from raybench.data.synthetic import Market, make_market
+from raybench.errors import ConfigError, DataError
+from raybench.evaluate.job import Evaluated, evaluate_scores
+from raybench.score.ensemble import ensemble_id
+from raybench.score.table import write_date
+from raybench.train.artifact import load_run, write_run
+
+FIVE_BARS = "Ref($close, -6) / Ref($close, -1) - 1"
+
+
+@pytest.fixture(scope="module")
+def market() -> Market:
+    return make_market(seed=5, instruments=12, years=1)
+
+
+@pytest.fixture(scope="module")
+def bars(market: Market, tmp_path_factory: pytest.TempPathFactory) -> str:
+    uri = str(tmp_path_factory.mktemp("bars") / "bars")
+    import_bars(memory_source(BarBlock.from_frame(market.bars)), uri)
+    return uri
+
+
+def make_run(folder: Path, market: Market, **data: Any) -> str:
+    """A run whose test segment is the last 25 dates and whose valid segment the 10 before."""
+    day = [str(date.date()) for date in market.calendar]
+    segments = {"train": [day[0], day[-36]], "valid": [day[-35], day[-26]], "test": [day[-25], day[-1]]}
+    source = {"bars": "b"} if "features" not in data else {}
+    config = load_config({"data": {**source, "segments": segments, **data}, "model": {"type": "gru"}})
+    write_run(
+        str(folder),
+        config=config,
+        weights={"w": torch.tensor([float(len(folder.name))])},
+        processors=FittedProcessors(table_columns=("KMID",), infer=(), learn=()),
+        history=[],
+        best_epoch=0,
+        began=datetime(2026, 1, 2, tzinfo=UTC),
+        facts={"model": folder.name},
+    )
+    return str(folder)
+
+
+def make_scores(folder: Path, market: Market, run_id: str, dates: int = 60) -> str:
+    signal = market.signal.dropna().rename(columns={"signal": "score"})
+    for day, frame in signal[signal["datetime"] >= market.calendar[-dates]].groupby("datetime"):
+        write_date(str(folder), day.date(), frame, run_id)
+    return str(folder)
+
+
+def evaluated(tmp_path: Path, market: Market, bars: str, *, dates: int = 60, **data: Any) -> Evaluated:
+    run = make_run(tmp_path / "run", market, **data)
+    scores = make_scores(tmp_path / "scores", market, load_run(run).run_id, dates)
+    return evaluate_scores(scores, bars, out=str(tmp_path / "e"), model=run)
+
+
+def test_label_and_test_dates_are_the_run_s(tmp_path: Path, market: Market, bars: str) -> None:
+    done = evaluated(tmp_path, market, bars, label=FIVE_BARS)
+    result = done.evaluation
+    assert (result.label, result.timing.holding) == (FIVE_BARS, 5)
+    assert list(result.unseen["datetime"]) == list(market.calendar[-25:])
+    alone = evaluate_scores(
+        str(tmp_path / "scores"),
+        bars,
+        out=str(tmp_path / "test"),
+        model=str(tmp_path / "run"),
+        start=str(market.calendar[-25].date()),
+    )
+    assert done.metrics == pytest.approx(alone.metrics, nan_ok=True)
+    assert result.in_sample is not None
+    assert alone.evaluation.in_sample is None
+    assert result.in_sample["Rank IC"] == pytest.approx(result.seen["rank_ic"].mean())
+    page = (tmp_path / "e" / "report.html").read_text()
+    assert "Rank IC in sample" in page
+    assert "shaded: in sample" in page
+
+
+def test_only_dates_in_sample_have_no_headline(tmp_path: Path, market: Market, bars: str) -> None:
+    run = make_run(tmp_path / "run", market)
+    scores = make_scores(tmp_path / "scores", market, load_run(run).run_id)
+    done = evaluate_scores(scores, bars, out=str(tmp_path / "e"), model=run, end=str(market.calendar[-30].date()))
+    assert json.loads((tmp_path / "e" / "metrics.json").read_text())["Rank IC"] is None
+    assert done.evaluation.in_sample is not None
+    assert "no figure of dates it has not learned from" in done.warnings[-1]
+
+
+def test_another_run_is_refused_by_both_ids(
+    tmp_path: Path, market: Market, bars: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, other = make_run(tmp_path / "mine", market), make_run(tmp_path / "other", market)
+    scores = make_scores(tmp_path / "scores", market, load_run(mine).run_id, 3)
+    arguments = ["evaluate", "--scores", scores, "--bars", bars, "--model", other, "--out", str(tmp_path / "e")]
+    assert command(arguments) == 2
+    (line,) = [each for each in capsys.readouterr().err.splitlines() if each.startswith("error")]
+    assert load_run(mine).run_id in line
+    assert load_run(other).run_id in line
+    assert not (tmp_path / "e").exists()
+
+
+@pytest.mark.parametrize("way", ["ensemble", "other order", "dates apart"])
+def test_several_runs_match_as_a_set(way: str, tmp_path: Path, market: Market, bars: str) -> None:
+    runs = [make_run(tmp_path / name, market) for name in ("a", "bb")]
+    ids = [load_run(run).run_id for run in runs]
+    scores = make_scores(tmp_path / "scores", market, ensemble_id(ids) if way != "dates apart" else ids[0], 30)
+    if way == "dates apart":
+        make_scores(tmp_path / "scores", market, ids[1], 10)
+    given = runs[::-1] if way == "other order" else runs
+    done = evaluate_scores(scores, bars, out=str(tmp_path / "e"), model=given)
+    assert len(done.evaluation.unseen) == 25
+    with pytest.raises(DataError, match="these are scores of run"):
+        evaluate_scores(scores, bars, out=str(tmp_path / "e"), model=runs[0])
+
+
+def test_scores_without_an_id_are_taken_with_a_word(tmp_path: Path, market: Market, bars: str) -> None:
+    run = make_run(tmp_path / "run", market)
+    market.signal.dropna().rename(columns={"signal": "score"}).to_parquet(tmp_path / "s.parquet")
+    done = evaluate_scores(str(tmp_path / "s.parquet"), bars, out=str(tmp_path / "e"), model=run)
+    assert "has no run_id" in done.warnings[0]
+    assert len(done.evaluation.unseen) == 25
+
+
+def test_the_column_of_a_feature_table(tmp_path: Path, market: Market, bars: str) -> None:
+    table = market.bars[["instrument", "datetime"]].assign(size=1.0, mine=market.bars["close"] / market.bars["open"])
+    table.to_parquet(tmp_path / "table.parquet")
+    data = {"features": str(tmp_path / "table.parquet"), "feature_set": {"type": "table"}, "label": "mine"}
+    done = evaluated(tmp_path, market, bars, **data)
+    assert done.evaluation.label == DEFAULT_LABEL
+    assert "learned the column mine of a feature table" in done.warnings[0]
+    for given in (bars, None):
+        own = evaluate_scores(
+            str(tmp_path / "scores"),
+            given,
+            features=data["features"],
+            out=str(tmp_path / "own"),
+            model=str(tmp_path / "run"),
+        )
+        assert own.evaluation.label == "mine of table.parquet"
+        assert own.metrics["Rank IC"] != done.metrics["Rank IC"]
+    with pytest.raises(ConfigError, match="evaluating against bars needs an expression"):
+        evaluate_scores(
+            str(tmp_path / "scores"), bars, out=str(tmp_path / "o"), config=load_run(str(tmp_path / "run")).config
+        )
+
+
+def test_neither_bars_nor_table(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="give --bars BARS, or --features TABLE"):
+        evaluate_scores("s", None, out=str(tmp_path / "e"))
+
+
+def test_the_page_says_what_was_trained_and_when_it_was_made(tmp_path: Path, market: Market, bars: str) -> None:
+    evaluated(tmp_path, market, bars, label=FIVE_BARS)
+    page = (tmp_path / "e" / "report.html").read_text()
+    now = pd.Timestamp.now(tz="UTC")
+    for text in (
+        FIVE_BARS,
+        "<dt>Seed</dt>",
+        "<dt>Segments</dt>",
+        "<dt>Epochs</dt>",
+        f"<dt>Made</dt><dd>{now:%Y-%m-%d}",
+    ):
+        assert text in page
+    assert "lag 4" in page
