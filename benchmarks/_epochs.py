@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks._measure import bars_of, config_of, measured, panel_of, parser, qlib_case, run_qlib, use_cores, windows
-from raybench.cluster.residency import resident_feeds
-from raybench.cluster.worker import build_model
 from raybench.config import Config
 from raybench.data.panel import Panel
+from raybench.train.feeds import resident_feeds
 from raybench.train.loop import fit
+from raybench.train.network import build_model
 from raybench.train.world import SOLO
 
 CPU = torch.device("cpu")

@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 import torch
 
 from benchmarks._measure import bars_of, config_of, measured, panel_of, parser, qlib_case, run_qlib
-from raybench.cluster.residency import resident_feeds
-from raybench.cluster.worker import build_model
 from raybench.config import Config
 from raybench.data.panel import Panel
 from raybench.train.batches import Batch, TrainingFeed
+from raybench.train.feeds import resident_feeds
 from raybench.train.loop import fit
+from raybench.train.network import build_model
 from raybench.train.world import SOLO
 
 CUDA = torch.device("cuda")

@@ -19,15 +19,15 @@ import torch
 
 from benchmarks._epochs import CPU
 from benchmarks._measure import bars_of, config_of, panel_of, parser, use_cores
-from raybench.cluster.residency import resident_feeds
-from raybench.cluster.worker import build_model
 from raybench.config import Config
 from raybench.data.bars import Bars
 from raybench.data.panel import Panel
 from raybench.models import takes_dates
 from raybench.train.batches import EvaluationFeed, ResidentEvaluation
 from raybench.train.dates import DateEvaluation, groups_of
+from raybench.train.feeds import resident_feeds
 from raybench.train.loop import fit
+from raybench.train.network import build_model
 from raybench.train.state import TrainState
 from raybench.train.validation import validate
 from raybench.train.world import SOLO

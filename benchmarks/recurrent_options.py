@@ -23,8 +23,6 @@ from typing import Any
 import torch
 
 from raybench.cluster.demo import demo_config
-from raybench.cluster.residency import resident_feeds
-from raybench.cluster.worker import build_model
 from raybench.config import Config, load_config
 from raybench.config.label import DEFAULT_LABEL
 from raybench.data.bars import Bars, open_bars
@@ -35,7 +33,9 @@ from raybench.data.sources import open_source
 from raybench.data.synthetic import UNIVERSE, Market, make_market
 from raybench.data.universe import universe_of_frame
 from raybench.train.batches import ResidentEvaluation
+from raybench.train.feeds import resident_feeds
 from raybench.train.loop import fit
+from raybench.train.network import build_model
 from raybench.train.validation import validate
 from raybench.train.world import SOLO
 

@@ -16,10 +16,10 @@ import torch
 
 from benchmarks._epochs import bare_forward
 from benchmarks._measure import bars_of, config_of, measured, parser, qlib_case, run_qlib, use_cores
-from raybench.cluster.worker import build_model
 from raybench.data.panel import Panel
 from raybench.data.panel.build import build_panel, scoring_panel
 from raybench.score.predictor import Predictor
+from raybench.train.network import build_model
 
 
 def main() -> None:

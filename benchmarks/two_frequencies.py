@@ -25,8 +25,6 @@ import pandas as pd
 import torch
 from recurrent_options import shown
 
-from raybench.cluster.residency import resident_feeds
-from raybench.cluster.worker import build_model
 from raybench.config import load_config
 from raybench.config.alpha_names import BENCHMARK_20
 from raybench.data.bars import BarBlock, open_bars
@@ -35,7 +33,9 @@ from raybench.data.panel.build import build_panel
 from raybench.data.sources import memory_source
 from raybench.evaluate.signal import rank_correlations
 from raybench.train.batches import ResidentEvaluation
+from raybench.train.feeds import resident_feeds
 from raybench.train.loop import fit
+from raybench.train.network import build_model
 from raybench.train.validation import validate
 from raybench.train.world import SOLO
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from raybench.cluster.preparation import on_ray, open_data
 from raybench.cluster.session import session
 from raybench.cluster.training import CHECKPOINTS, claim
-from raybench.cluster.worker import build_model
 from raybench.config import Config, load_config, with_absolute_paths
 from raybench.config.load import Source
 from raybench.data import storage
@@ -24,6 +23,7 @@ from raybench.models import load_qlib_state
 from raybench.models.weights import read_weights
 from raybench.progress import SILENT, Progress
 from raybench.train import artifact, needs
+from raybench.train.network import build_model
 
 
 def adopt(config: Source, *, weights: str, out: str, progress: Progress = SILENT) -> artifact.Run:

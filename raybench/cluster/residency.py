@@ -8,8 +8,8 @@ workers, in another order each epoch. Both give the same samples per epoch.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -22,10 +22,7 @@ from torch import nn
 from raybench.config import Config
 from raybench.data.panel import Panel, Segment, pack, unpack
 from raybench.models import num_features
-from raybench.models.memory import Remembers
-from raybench.train.bank import Bank
-from raybench.train.batches import ResidentEvaluation, ResidentFeed
-from raybench.train.dates import DateEvaluation, DateFeed, groups_of, qlib_cuts
+from raybench.train.feeds import TRAIN, VALID, resident_feeds
 from raybench.train.loop import Feeds
 from raybench.train.streaming import StreamingEvaluation, StreamingFeed
 from raybench.train.world import World
@@ -33,7 +30,6 @@ from raybench.train.world import World
 if TYPE_CHECKING:
     from raybench.data.streaming import StreamPlan, StreamView
 
-TRAIN, VALID = "train", "valid"
 PREFETCH_BLOCKS = 2
 
 
@@ -56,76 +52,6 @@ class Resident:
         """Make the loop's feeds in a worker, see :func:`resident_feeds`."""
         panel = unpack(self.spec, {name: ray.get(reference) for name, reference in self.arrays.items()})
         return resident_feeds(config, panel, world, device, dates=dates, network=network)
-
-
-def resident_feeds(
-    config: Config,
-    panel: Panel,
-    world: World,
-    device: torch.device,
-    *,
-    dates: bool = False,
-    network: nn.Module | None = None,
-) -> Feeds:
-    """Make the loop's feeds over a panel in this process.
-
-    ``dates``: the network takes whole dates. ``network`` itself is needed if it remembers its losses.
-    """
-    options = config.train
-    train, valid = moved([panel.segments[TRAIN], panel.segments[VALID]], device)
-    if dates:
-        return _date_feeds(config, train, valid, world, device)
-    size = options.eval_batch_size or options.batch_size
-    bank = None
-    if config.model.remembers:
-        remembering: Any = network
-        assert isinstance(remembering, Remembers)
-        bank = Bank(remembering, panel, [train, valid], batch_size=size, world=world, device=device)
-    memory = None if bank is None else bank.memory
-    again = ResidentEvaluation(train, batch_size=size, world=world, device=device, memory=memory)
-    return Feeds(
-        train=ResidentFeed(
-            train,
-            batch_size=options.batch_size,
-            seed=options.seed,
-            world=world,
-            device=device,
-            drop_last=config.recipe == "qlib",
-            memory=memory,
-        ),
-        valid=ResidentEvaluation(valid, batch_size=size, world=world, device=device, memory=memory),
-        train_again=again if options.extra_train_pass else None,
-        bank=bank,
-    )
-
-
-def _date_feeds(config: Config, train: Segment, valid: Segment, world: World, device: torch.device) -> Feeds:
-    options = config.train
-    cuts = qlib_cuts(config.recipe, config.data.feature_set.type)
-    train_groups, valid_groups = (groups_of(segment, qlib_cuts=cuts) for segment in (train, valid))
-    again = DateEvaluation(train, train_groups, world=world, device=device)
-    return Feeds(
-        train=DateFeed(
-            train,
-            train_groups,
-            dates_per_batch=options.dates_per_batch,
-            seed=options.seed,
-            world=world,
-            device=device,
-        ),
-        valid=DateEvaluation(valid, valid_groups, world=world, device=device),
-        train_again=again if options.extra_train_pass else None,
-    )
-
-
-def moved(segments: Sequence[Segment], device: torch.device) -> list[Segment]:
-    """Bring the sources of segments to a device, one that they share only once."""
-    sources = [source for segment in segments for source in (segment.source, segment.second) if source is not None]
-    there = {id(source): source.to(device) for source in sources}
-    return [
-        replace(s, source=there[id(s.source)], second=None if s.second is None else there[id(s.second)])
-        for s in segments
-    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

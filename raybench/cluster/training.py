@@ -20,7 +20,7 @@ from raybench.cluster.preparation import Prepared, open_data, prepare, residency
 from raybench.cluster.residency import WholeBlocks
 from raybench.cluster.resources import Workers, capacity, check_dates, plan_workers, suited
 from raybench.cluster.session import in_a_thread, session
-from raybench.cluster.worker import WorkerTask, fresh_model, last_state, work
+from raybench.cluster.worker import WorkerTask, last_state, work
 from raybench.config import Config, dump_config, load_config, with_absolute_paths
 from raybench.config.load import Source
 from raybench.data import storage
@@ -30,6 +30,7 @@ from raybench.models import takes_dates
 from raybench.progress import SILENT, Progress
 from raybench.train import artifact, needs
 from raybench.train.events import require_tensorboard, write_events
+from raybench.train.network import fresh_model
 from raybench.train.state import TrainState
 
 CHECKPOINTS = "checkpoints"  # Ray Train's own folder inside the run directory

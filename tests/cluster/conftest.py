@@ -70,10 +70,10 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
 
     def make(config: Config) -> str:
         from raybench.cluster.preparation import open_data
-        from raybench.cluster.worker import build_model
         from raybench.data.panel.build import build_panel
         from raybench.train.artifact import begin_run, write_run
         from raybench.train.needs import needs_of
+        from raybench.train.network import build_model
 
         out = str(tmp_path_factory.mktemp("run"))
         panel = build_panel(config, *open_data(config), segments=("train",))

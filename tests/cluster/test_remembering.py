@@ -15,13 +15,13 @@ from raybench.cluster.explaining import explain
 from raybench.cluster.features import features as build_features
 from raybench.cluster.scoring import score
 from raybench.cluster.training import train
-from raybench.cluster.worker import build_model
 from raybench.config import Config
 from raybench.config.alpha_names import BENCHMARK_20
 from raybench.data import parquet, storage
 from raybench.errors import ConfigError, RunError
 from raybench.score.table import read_scores
 from raybench.train.artifact import load_run
+from raybench.train.network import build_model
 from tests.cluster.scored import bytes_of, days_of
 
 pytestmark = pytest.mark.ray

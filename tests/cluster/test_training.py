@@ -17,14 +17,14 @@ import torch
 
 from raybench.cluster import training
 from raybench.cluster.preparation import open_data
-from raybench.cluster.residency import resident_feeds
-from raybench.cluster.worker import build_model
 from raybench.config import Config, dump_config
 from raybench.data.panel.build import build_panel
 from raybench.errors import ResourceError, RunError, TrainingError
 from raybench.progress import Advance
 from raybench.train.artifact import Run, load_run
+from raybench.train.feeds import resident_feeds
 from raybench.train.loop import fit
+from raybench.train.network import build_model
 from raybench.train.world import SOLO
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

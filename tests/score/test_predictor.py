@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
-from raybench.cluster.worker import build_model
 from raybench.config import Config, load_config
 from raybench.data.bars import Bars
 from raybench.data.panel import Panel, pack, unpack
 from raybench.data.panel.build import build_panel, scoring_panel
 from raybench.score import predictor
 from raybench.score.predictor import MomentScores, Predictor
+from raybench.train.network import build_model
 from tests.data.panel_market import COLUMNS, SEGMENTS, market_frame, write_bars
 
 CHANGES = "2020-11-20"

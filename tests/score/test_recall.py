@@ -11,8 +11,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from raybench.cluster.residency import resident_feeds
-from raybench.cluster.worker import build_model
 from raybench.config import Config, load_config
 from raybench.data.bars import Bars
 from raybench.data.panel import Panel, Samples, pack, unpack
@@ -20,7 +18,9 @@ from raybench.data.panel.build import build_panel, scoring_panel
 from raybench.models.memory import StoredMemory
 from raybench.score import predictor
 from raybench.score.predictor import MomentScores, Predictor, repeatable
+from raybench.train.feeds import resident_feeds
 from raybench.train.loop import Feeds
+from raybench.train.network import build_model
 from raybench.train.world import SOLO
 from tests.data.panel_market import COLUMNS, SEGMENTS, market_frame, write_bars
 
