@@ -14,7 +14,7 @@ import raybench
 
 ROOT = Path(raybench.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "progress"}),
+    frozenset({"errors", "progress", "scratch"}),
     frozenset({"config"}),
     frozenset({"data"}),
     frozenset({"models", "page"}),

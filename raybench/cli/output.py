@@ -28,6 +28,7 @@ from raybench.cli.progress_bars import BarProgress, LineProgress
 from raybench.cli.tables import print_summary
 from raybench.errors import UserError
 from raybench.progress import SILENT, Progress
+from raybench.scratch import settle
 
 
 class ProgressMode(StrEnum):
@@ -153,6 +154,7 @@ def session(*, json: bool, verbose: bool, quiet: bool, progress: ProgressMode, l
     """Run the body of a command: stray prints go to standard error, errors become exit codes."""
     streams = {"stdout": sys.stdout, "stderr": sys.stderr}
     out = Output(as_json=json, verbose=verbose, quiet=quiet, progress=progress, **streams)
+    settle()
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(sys.stderr))
         stack.enter_context(_logging(log_level))

@@ -8,11 +8,11 @@ NaN; without a vwap field its 60 columns are NaN.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from raybench.config.alpha_names import ALPHA360_FIELDS, ALPHA360_NAMES, ALPHA360_STEPS
 from raybench.data.bars import BarBlock
+from raybench.data.compiled import compiled
 from raybench.errors import DataError
 
 NAMES: tuple[str, ...] = ALPHA360_NAMES
@@ -40,7 +40,7 @@ def compute(block: BarBlock) -> NDArray[np.float32]:
     return _wide(raw(block), block.start_N1, STEPS, VOLUME_EPS)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _wide(
     raw_R6: NDArray[np.float32], start_N1: NDArray[np.int64], steps: int, volume_eps: np.float32
 ) -> NDArray[np.float32]:

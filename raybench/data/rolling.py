@@ -19,15 +19,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from raybench.data.compiled import compiled
 
 Series = NDArray[np.float32]
 Windows = NDArray[np.int64]
 Values = NDArray[np.float64]
 
 _CHUNK = 256  # rows whose accumulators stay in the first-level cache
-_kernel = njit(nogil=True, cache=True, error_model="numpy")
 
 
 def shift(x_L: NDArray[Any], rows: int) -> NDArray[Any]:
@@ -40,7 +40,7 @@ def shift(x_L: NDArray[Any], rows: int) -> NDArray[Any]:
     return out_L
 
 
-@_kernel
+@compiled
 def _valid(x_L: Series, before: int) -> tuple[Values, Values, Values]:
     """Split into values and presence (both [before + L], 0 in holes) and the newest valid value [L]."""
     length = x_L.size
@@ -58,7 +58,7 @@ def _valid(x_L: Series, before: int) -> tuple[Values, Values, Values]:
     return value, present, newest_L
 
 
-@_kernel
+@compiled
 def total(x_L: Series, windows_K: Windows) -> Values:
     """Sum."""
     length, widest = x_L.size, windows_K[-1]
@@ -84,7 +84,7 @@ def total(x_L: Series, windows_K: Windows) -> Values:
     return out_KL
 
 
-@_kernel
+@compiled
 def moments(x_L: Series, windows_K: Windows) -> tuple[Values, Values]:
     """Mean and standard deviation (ddof 1: NaN for a single value)."""
     length, widest = x_L.size, windows_K[-1]
@@ -117,7 +117,7 @@ def moments(x_L: Series, windows_K: Windows) -> tuple[Values, Values]:
     return mean_KL, std_KL
 
 
-@_kernel
+@compiled
 def trend(x_L: Series, windows_K: Windows) -> tuple[Values, Values, Values, Values, Values]:
     """Mean, standard deviation, and of the least-squares line over the rows slope, r-square, newest residual.
 
@@ -169,7 +169,7 @@ def trend(x_L: Series, windows_K: Windows) -> tuple[Values, Values, Values, Valu
     return mean_KL, std_KL, slope_KL, square_KL, rest_KL
 
 
-@_kernel
+@compiled
 def correlation(x_L: Series, y_L: Series, windows_K: Windows) -> Values:
     """Pearson correlation over the rows where both are valid; NaN where either does not vary."""
     length, widest = x_L.size, windows_K[-1]
@@ -210,7 +210,7 @@ def correlation(x_L: Series, y_L: Series, windows_K: Windows) -> Values:
     return out_KL
 
 
-@_kernel
+@compiled
 def maximum(x_L: Series, windows_K: Windows) -> Values:
     """Largest value."""
     length, widest = x_L.size, windows_K[-1]
@@ -237,7 +237,7 @@ def maximum(x_L: Series, windows_K: Windows) -> Values:
     return out_KL
 
 
-@_kernel
+@compiled
 def argmax(x_L: Series, windows_K: Windows) -> Values:
     """Position of the first largest value, counted from 1 at the oldest row; a hole is larger than any."""
     length, widest = x_L.size, windows_K[-1]
@@ -276,7 +276,7 @@ def argmax(x_L: Series, windows_K: Windows) -> Values:
     return out_KL
 
 
-@_kernel
+@compiled
 def rank(x_L: Series, windows_K: Windows) -> Values:
     """Rank of the newest value as a share of the valid ones, ties averaged; NaN if the newest is a hole."""
     length, widest = x_L.size, windows_K[-1]
@@ -309,7 +309,7 @@ def rank(x_L: Series, windows_K: Windows) -> Values:
     return out_KL
 
 
-@_kernel
+@compiled
 def quantiles(x_L: Series, windows_K: Windows, share_Q: Values) -> Values:
     """Quantiles [Q, K, L], linear between neighbours, from a window that is kept sorted."""
     length = x_L.size
