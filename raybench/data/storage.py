@@ -191,13 +191,14 @@ def publish_file(uri: Uri, write: Callable[[BinaryIO], None], *, staging: str | 
 
     ``staging`` is the local folder to write aside in, on the same file system and not among the data;
     by default ``<folder of the target>.staging``. It goes away when it is empty. S3 has no use for it.
+    Where the folder is all that can be written (a volume that is mounted there), it is ``.staging`` inside.
     DataError if the disk is full or may not be written; what was there before stays.
     """
     place = open_location(uri)
     if place.local:
         beside = sibling(os.path.dirname(place.path), ".staging")
         try:
-            _publish_local(place, write, beside if staging is None else open_location(staging).path)
+            _publish_local(place, write, _usable(beside if staging is None else open_location(staging).path))
         except OSError as error:
             if error.errno is None:  # not the system's
                 raise
@@ -234,6 +235,15 @@ def _checkpoint(step: str, uri: str) -> None:
 def _put(place: Location, buffer: io.BytesIO) -> None:
     with place.fs.open_output_stream(place.path, buffer_size=0) as stream:
         stream.write(buffer.getbuffer())
+
+
+def _usable(staging: str) -> str:
+    """The folder to write aside in: ``<folder>.staging``, or ``<folder>/.staging`` if that cannot be beside it."""
+    folder, parent = staging.removesuffix(".staging").rstrip("/"), os.path.dirname(staging)
+    if not os.path.isdir(folder) or not os.path.isdir(parent):
+        return staging
+    same = os.stat(folder).st_dev == os.stat(parent).st_dev
+    return staging if same and os.access(parent, os.W_OK | os.X_OK) else os.path.join(folder, ".staging")
 
 
 def _publish_local(place: Location, write: Callable[[BinaryIO], None], staging: str) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -109,6 +110,7 @@ def encode(program: ExportedProgram, axes: Axes, *, metadata: Mapping[str, str])
 @torch.no_grad()
 def largest_difference(data: bytes, network: nn.Module, axes: Axes) -> float:
     """Score what is drawn with onnxruntime and with the network -> largest difference, see TOLERANCE."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # and no file for it in a home that may not be there
     import onnxruntime
 
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])

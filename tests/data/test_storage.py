@@ -230,3 +230,17 @@ def test_addresses_join_and_normalise(tmp_path: Path, monkeypatch: pytest.Monkey
     assert storage.open_location("x").uri == str(tmp_path / "x")
     assert storage.open_location("file:///a/b").uri == "/a/b"
     assert storage.open_location("s3://b/k/").uri == "s3://b/k"
+
+
+def test_a_folder_that_is_all_one_may_write_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A volume that is mounted there: nothing can be made beside it, and what is beside it is another disk."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    writable = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(tmp_path) and writable(path, mode))
+    steps: list[str] = []
+    monkeypatch.setattr(storage, "_checkpoint", lambda step, uri: steps.extend(map(str, tmp_path.rglob("*.staging*"))))
+    storage.publish_bytes(folder / "file", b"new")
+    storage.publish_bytes(folder / "part" / "file", b"new", staging=f"{folder}.staging")
+    assert set(steps) == {f"{folder}/.staging"}
+    assert sorted(path.name for path in folder.rglob("*")) == ["file", "file", "part"]
