@@ -18,11 +18,13 @@ from numba.core.caching import FunctionCache
 from raybench.scratch import has_home, private_folder
 
 F = TypeVar("F", bound=Callable[..., Any])
+_Untyped: Any = FunctionCache
+_settings: Any = numba.config
 
 
 def compiled(function: F) -> F:
     """Compile a function when it is first called; without the interpreter lock, division as C has it."""
-    made = numba.njit(nogil=True, error_model="numpy")(function)
+    made: Any = numba.njit(nogil=True, error_model="numpy")(function)
     cache = _cache_of(function)
     if cache is not None:
         made._cache = cache
@@ -30,7 +32,7 @@ def compiled(function: F) -> F:
     return kernel
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
+class _Cache(_Untyped):  # type: ignore[misc]
     """numba's, but what cannot be kept (a full disk) or read (a file that was cut) is compiled."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
@@ -48,14 +50,14 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 
 def _cache_of(function: Callable[..., Any]) -> _Cache | None:
     """A cache where numba finds a place for it, else in the user's own folder; None: there is no place."""
-    given = numba.config.CACHE_DIR
+    given = _settings.CACHE_DIR
     if given or has_home():
         with contextlib.suppress(RuntimeError):  # no locator available
             return _Cache(function)
-    numba.config.CACHE_DIR = private_folder("numba") or ""
+    _settings.CACHE_DIR = private_folder("numba") or ""
     try:
-        return _Cache(function) if numba.config.CACHE_DIR else None
+        return _Cache(function) if _settings.CACHE_DIR else None
     except RuntimeError:
         return None
     finally:
-        numba.config.CACHE_DIR = given
+        _settings.CACHE_DIR = given
