@@ -22,6 +22,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
+from raybench.config.dates import parse_moment
+
 
 def nearest(name: object, known: Iterable[str]) -> str:
     """Say which known name was probably meant, or list them all."""
@@ -157,22 +159,17 @@ def _is_quoted_number(kind: str, given: object) -> bool:
 
 
 def _parse_date(value: Any) -> Any:
-    if isinstance(value, dt.datetime):
-        if value.time() != dt.time():
-            raise problem(f"want a date as 2015-01-31, got {value.isoformat()}")
-        return value.date()
-    if isinstance(value, str):
-        try:
-            return dt.date.fromisoformat(value.strip())
-        except ValueError:
-            raise problem(f"want a date as 2015-01-31, got {show(value)}") from None
-    if not isinstance(value, dt.date):
-        raise problem(f"want a date as 2015-01-31, got {show(value)}")
-    return value
+    try:
+        moment = parse_moment(value)
+    except ValueError:
+        raise problem(f"want a date as 2015-01-31, got {show(value)}") from None
+    if moment.time() != dt.time():
+        raise problem(f"want a date as 2015-01-31, got {moment.isoformat()}")
+    return moment.date()
 
 
 Date = Annotated[dt.date, BeforeValidator(_parse_date), PlainSerializer(lambda day: day, when_used="always")]
-"""A calendar date; text in ISO form is read too."""
+"""A calendar date; text and numbers such as 20150131 are read too."""
 
 Count = Annotated[int, Field(ge=1)]
 """A whole number of at least one."""

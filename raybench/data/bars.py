@@ -23,7 +23,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from raybench.data import parquet, storage
+from raybench.data import moments, numbers, parquet, storage
 from raybench.data.bars_metadata import METADATA, BarsFile, BarsMetadata
 from raybench.data.calendar import Floats, Moments, complete
 from raybench.data.universe import Universe, make_universe
@@ -83,25 +83,39 @@ class BarBlock:
         missing = [c for c in ("instrument", "datetime", *(fields or ())) if c not in bars.columns]
         if missing:
             raise DataError(f"the bars have no column {missing[0]}; they have {', '.join(map(str, bars.columns))}")
-        numeric = bars.drop(columns=["instrument", "datetime"]).select_dtypes("number").columns
-        bars = bars.sort_values(["instrument", "datetime"], kind="stable")
-        double = bars.duplicated(["instrument", "datetime"])
-        if double.any():
-            row = bars[double].iloc[0]
-            raise DataError(f"the bars have two rows for {row['instrument']} at {row['datetime']}; want one")
-        datetime_R = np.asarray(bars["datetime"], dtype="datetime64[us]")
-        values = {str(f): np.asarray(bars[f], dtype=np.float32) for f in (fields or numeric)}
-        name_R = bars["instrument"].astype(str).to_numpy(dtype=object)
-        edges = [0, *(np.flatnonzero(name_R[1:] != name_R[:-1]) + 1).tolist(), len(name_R)]
+        datetime_R = moments.datetimes(bars["datetime"], where=_FRAME)
+        code_R, named = pd.factorize(moments.names(bars["instrument"], where=_FRAME).to_numpy(False), sort=True)
+        order = np.lexsort((datetime_R, code_R))
+        datetime_R, code_R = datetime_R[order], code_R[order]
+        double = np.flatnonzero((code_R[1:] == code_R[:-1]) & (datetime_R[1:] == datetime_R[:-1]))
+        if len(double):
+            at = double[0]
+            raise DataError(f"{_FRAME} have two rows for {named[code_R[at]]} at {datetime_R[at]}; want one")
+        values = {name: value_R[order] for name, value_R in _fields(bars, fields).items()}
+        edges = np.searchsorted(code_R, np.arange(len(named) + 1)).tolist()
         calendar_T = np.unique(datetime_R)
         return block_of(
-            (
-                str(name_R[a]),
-                *complete(calendar_T, datetime_R[a:b], {f: v_R[a:b] for f, v_R in values.items()}),
-            )
-            for a, b in itertools.pairwise(edges)
-            if b > a
+            (name, *complete(calendar_T, datetime_R[a:b], {f: v_R[a:b] for f, v_R in values.items()}))
+            for name, (a, b) in zip(named, itertools.pairwise(edges), strict=True)
         )
+
+
+_FRAME = "the bars"
+_FIELDS = ("open", "high", "low", "close", "volume", "vwap")
+
+
+def _fields(bars: pd.DataFrame, wanted: Sequence[str] | None) -> dict[str, Floats]:
+    """Columns of a frame as float32: those wanted, else every one that holds numbers, objects of them included."""
+    found: dict[str, Floats] = {}
+    for name in bars.columns if wanted is None else wanted:
+        if name in ("instrument", "datetime"):
+            continue
+        column = moments.arrow(bars[name])
+        mixed = moments.is_text(column.type) and bars[name].dtype == object  # numbers of several kinds, or text
+        number = numbers.is_number(column.type) or (mixed and numbers.mostly_numbers(column))
+        if wanted is not None or name in _FIELDS or number:
+            found[str(name)] = numbers.floats(column, str(name), where=_FRAME)
+    return found
 
 
 def block_of(parts: Iterator[tuple[str, Moments, dict[str, Floats]]]) -> BarBlock:

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from raybench.data import parquet, storage
 from raybench.data.calendar import Moments
+from raybench.data.moments import Moment, moment
 from raybench.data.sources import csv_tables, typed
 from raybench.data.universe import FOREVER
 from raybench.data.windows.source import Arrays, as_array, as_tensor
@@ -67,12 +67,12 @@ class Concepts:
             digest.update(array.tobytes())
         return digest.hexdigest()[:32]
 
-    def members(self, instruments: Sequence[str], when: parquet.Moment) -> NDArray[np.float32]:
+    def members(self, instruments: Sequence[str], when: Moment) -> NDArray[np.float32]:
         """Say who is in which concept at one moment -> [N, K]."""
-        moment = parquet.moment(when)
-        assert moment is not None
+        at = moment(when)
+        assert at is not None
         code_S = _codes(self.instruments, instruments)[self.instrument_S]
-        here_S = (code_S >= 0) & (self.start_S <= moment) & (moment <= self.last_S)
+        here_S = (code_S >= 0) & (self.start_S <= at) & (at <= self.last_S)
         member_NK = np.zeros((len(instruments), len(self.names)), np.float32)
         member_NK[code_S[here_S], self.concept_S[here_S]] = 1.0
         return member_NK
@@ -187,8 +187,9 @@ def _part(table: Any, file: str, first_row: int = 0) -> Part:
     instrument_R, concept_R = (
         typed.names(table.column(name), name=name, where=file, first_row=first_row) for name in COLUMNS[:2]
     )
-    start_R = typed.datetimes(table.column("start"), where=file, first_row=first_row)
-    end_R = _ends(table.column("end"), file, first_row)
+    start_R = typed.datetimes(table.column("start"), where=file, first_row=first_row, name="start")
+    end_R = typed.ends(table.column("end"), where=file, first_row=first_row)
+    end_R = np.where(np.isnat(end_R), FOREVER, end_R)
     last_R = np.where(end_R == end_R.astype("datetime64[D]"), end_R + _LAST_OF_DAY, end_R)
     for row in np.flatnonzero(start_R > last_R)[:1]:
         raise DataError(
@@ -196,21 +197,6 @@ def _part(table: Any, file: str, first_row: int = 0) -> Part:
             f"ends {end_R[row]}; want a start that is not after the end"
         )
     return instrument_R, concept_R, start_R, last_R
-
-
-def _ends(column: Any, file: str, first_row: int) -> Moments:
-    """Moments, FOREVER where there is none."""
-    values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
-        values = pc.cast(parquet.wall_time(values), typed.STAMP, safe=False)
-        filler = pa.scalar(0, typed.STAMP)
-    else:
-        texts = pc.utf8_trim_whitespace(values.cast(pa.string()))
-        values = pc.if_else(pc.is_in(pc.utf8_lower(texts), value_set=pa.array(typed.NOTHING)), None, texts)
-        filler = pa.scalar("1970-01-01")
-    open_R = pc.is_null(values).to_numpy(zero_copy_only=False)
-    end_R = typed.datetimes(pc.fill_null(values, filler), where=file, first_row=first_row)
-    return np.where(open_R, FOREVER, end_R)
 
 
 def _sorted(uri: str, instrument_R: Any, concept_R: Any, start_R: Moments, last_R: Moments) -> Concepts:

@@ -25,8 +25,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raybench.config.data import LABEL_COLUMN
-from raybench.data import parquet, storage
+from raybench.data import moments, parquet, storage
 from raybench.data.bars import cut
+from raybench.data.moments import Moment
+from raybench.data.numbers import is_number
 from raybench.errors import DataError
 
 SCHEMA_VERSION = 1
@@ -90,8 +92,8 @@ class FeatureTable:
         self,
         columns: Sequence[str] | None = None,
         instruments: Sequence[str] | None = None,
-        start: parquet.Moment | None = None,
-        end: parquet.Moment | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
     ) -> Any:
         """Read an Arrow table ``instrument, datetime, <columns float32>``, sorted by the first two.
 
@@ -114,8 +116,8 @@ class FeatureTable:
 
     def dates(self) -> NDArray[np.datetime64]:
         """Every point in time of the table, datetime64[us], sorted."""
-        moments = (_moments(parquet.read_table(file, ["datetime"])["datetime"]) for file in self.files)
-        return np.unique(np.concatenate([pc.unique(moment).to_numpy() for moment in moments]))
+        tables = (parquet.read_table(file, ["datetime"]) for file in self.files)
+        return np.unique(np.concatenate([pc.unique(_key(table, "datetime", self.uri)).to_numpy() for table in tables]))
 
     def rows_by_date(self) -> tuple[NDArray[np.datetime64], NDArray[np.int64]]:
         """Every point in time of the table, datetime64[us], sorted, and how many rows it has."""
@@ -134,7 +136,7 @@ class FeatureTable:
         if self.parts:
             pairs = (zip(part.instruments, part.counts, strict=True) for part in self.parts)
             return dict(sorted(itertools.chain.from_iterable(pairs)))
-        names = parquet.read_table(self.files, ["instrument"])["instrument"].cast(pa.string())
+        names = _key(parquet.read_table(self.files, ["instrument"]), "instrument", self.uri)
         return dict(sorted((row["values"], row["counts"]) for row in names.value_counts().to_pylist()))
 
 
@@ -196,7 +198,7 @@ def _open_foreign(uri: str) -> FeatureTable:
         has = ", ".join(schema.names[:8])
         raise DataError(f"{uri}: a feature table needs the column {missing[0]}; it has {has}")
     names = [name for name in schema.names if name not in KEYS and not PANDAS_INDEX.fullmatch(name)]
-    numeric = [name for name in names if _is_number(schema.field(name).type)]
+    numeric = [name for name in names if is_number(schema.field(name).type)]
     columns = tuple(name for name in numeric if name != LABEL_COLUMN)
     if not columns:
         keys = f"{', '.join(KEYS)} and {LABEL_COLUMN}"
@@ -208,10 +210,6 @@ def _open_foreign(uri: str) -> FeatureTable:
         files=tuple(files),
         fingerprint=_footers(files),
     )
-
-
-def _is_number(kind: Any) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def _footers(files: Sequence[str]) -> str:
@@ -227,17 +225,18 @@ def _footers(files: Sequence[str]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _moments(column: Any) -> Any:
-    """Points in time as timestamp[us] without a zone."""
-    return pc.cast(parquet.wall_time(column), pa.timestamp("us"), safe=False)
+def _key(table: Any, key: str, uri: str) -> Any:
+    """The instrument of each row as text, or its datetime as timestamp[us] without a zone; DataError without one."""
+    read = moments.texts if key == "instrument" else moments.stamps
+    values = read(table[key], where=uri, name=key)
+    if values.null_count:
+        raise DataError(f"{uri}: {values.null_count} rows have no {key}; want one in every row")
+    return values
 
 
 def _canonical(table: Any, uri: str, *, in_order: bool) -> Any:
     """Bring columns to our types and rows to our order; refuse what is missing or double."""
-    for key in KEYS:
-        if table[key].null_count:
-            raise DataError(f"{uri}: {table[key].null_count} rows have no {key}; want one in every row")
-    columns = [table["instrument"].cast(pa.string()), _time_column(table["datetime"], uri)]
+    columns = [_key(table, key, uri) for key in KEYS]
     for name in table.column_names[2:]:
         columns.append(_float_column(table[name], name, uri))
     table = pa.table(columns, names=table.column_names)
@@ -252,17 +251,9 @@ def _canonical(table: Any, uri: str, *, in_order: bool) -> Any:
     return table
 
 
-def _time_column(column: Any, uri: str) -> Any:
-    try:
-        return _moments(column)
-    except pa.ArrowException as error:
-        kind = column.type
-        raise DataError(f"{uri}: column datetime is of type {kind}; want timestamps or dates") from error
-
-
 def _float_column(column: Any, name: str, uri: str) -> Any:
     if column.type == pa.float32() and not column.null_count:
         return column
-    if not (_is_number(column.type) or pa.types.is_boolean(column.type)):
+    if not (is_number(column.type) or pa.types.is_boolean(column.type)):
         raise DataError(f"{uri}: column {name} is of type {column.type}; want numbers")
     return pc.fill_null(pc.cast(column, pa.float32(), safe=False), float("nan"))

@@ -34,6 +34,7 @@ from raybench.data.feature_table import (
     publish_manifest,
     read_manifest,
 )
+from raybench.data.moments import Moment, end_moment, moment
 from raybench.data.universe import Universe
 from raybench.errors import DataError
 from raybench.progress import SILENT, Progress
@@ -131,15 +132,15 @@ def plan_features(
     to: storage.Uri,
     *,
     universe: str | None = None,
-    start: parquet.Moment | None = None,
-    end: parquet.Moment | None = None,
+    start: Moment | None = None,
+    end: Moment | None = None,
 ) -> FeatureJob:
     """Check what can be checked before any work starts."""
     missing = [field for field in alpha158.FIELDS if field not in bars.fields]
     if missing:
         has = ", ".join(bars.fields)
         raise DataError(f"{bars.uri}: the features need the field {missing[0]}; the bars have {has}")
-    first, last = parquet.moment(start), parquet.end_moment(end)
+    first, last = moment(start, "--start"), end_moment(end, "--end")
     calendar = bars.calendar
     if not _between(calendar, first, last).any():
         days = f"{calendar[0].astype('M8[D]')} to {calendar[-1].astype('M8[D]')}"

@@ -11,7 +11,7 @@ import base64
 import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from raybench.data import moments
+from raybench.data.moments import Moment, end_moment, moment
 from raybench.data.storage import Uri, list_files, name_of, open_input, open_location
 from raybench.errors import DataError
 
-Moment = str | date | datetime | np.datetime64
 MAGIC = b"PAR1"
 
 
@@ -100,25 +101,6 @@ def parquet_files(uri: Uri | Sequence[Uri]) -> list[str]:
     return files
 
 
-def moment(when: Moment | None) -> np.datetime64 | None:
-    """A point in time as datetime64[us]."""
-    if when is None:
-        return None
-    plain: Any = when
-    try:
-        return np.datetime64(plain, "us")
-    except ValueError:
-        raise DataError(f"{when!r} is no date; want YYYY-MM-DD or YYYY-MM-DD HH:MM:SS") from None
-
-
-def end_moment(when: Moment | None) -> np.datetime64 | None:
-    """The last point in time of an inclusive end: a midnight stands for its whole day."""
-    stop = moment(when)
-    if stop is not None and stop == stop.astype("datetime64[D]"):
-        return stop + np.timedelta64(1, "D") - np.timedelta64(1, "us")
-    return stop
-
-
 def check_plain(schema: Any, uri: Uri) -> None:
     """Refuse a schema with columns other than plain values."""
     for field in schema:
@@ -191,30 +173,26 @@ def _read_file(
         names = list(file.schema_arrow.names if columns is None else columns)
         _check_columns(uri, file.schema_arrow, [*names, *keys])
         groups = [i for i in range(file.num_row_groups) if _may_hold(file, i, instruments, start, end)]
-        table = file.read_row_groups(groups, columns=[*names, *(k for k in keys if k not in names)])
+        table = _without_views(file.read_row_groups(groups, columns=[*names, *(k for k in keys if k not in names)]))
     if keys:
-        table = table.filter(_mask(table, instruments, start, end))
+        table = table.filter(_mask(table, uri, instruments, start, end))
     return table.select(names)
 
 
-def _mask(table: Any, instruments: list[str] | None, start: Any, end: Any) -> Any:
+def _mask(table: Any, uri: str, instruments: list[str] | None, start: Any, end: Any) -> Any:
     mask = None
     if instruments is not None:
-        mask = pc.is_in(table["instrument"].cast(pa.string()), value_set=pa.array(instruments, pa.string()))
+        named = moments.texts(table["instrument"], where=uri)
+        mask = pc.is_in(named, value_set=pa.array(instruments, pa.string()))
     if start is not None or end is not None:
-        when = pc.cast(wall_time(table["datetime"]), pa.timestamp("us"), safe=False)
+        when = moments.stamps(table["datetime"], where=uri)
+        if when.null_count:  # it would lie in no range, and go without a word
+            raise DataError(f"{uri}: {when.null_count} rows have no datetime; want one in every row")
         for bound, compare in ((start, pc.greater_equal), (end, pc.less_equal)):
             if bound is not None:
-                here = compare(when, pa.scalar(bound.astype(datetime), pa.timestamp("us")))
+                here = compare(when, pa.scalar(bound.astype(datetime), moments.STAMP))
                 mask = here if mask is None else pc.and_(mask, here)
     return mask
-
-
-def wall_time(column: Any) -> Any:
-    """Timestamps with a zone as the wall clock there shows them, without the zone; others unchanged."""
-    if pa.types.is_timestamp(column.type) and column.type.tz is not None:
-        return pc.local_timestamp(column)
-    return column
 
 
 def _may_hold(file: Any, group: int, instruments: list[str] | None, start: Any, end: Any) -> bool:
@@ -234,12 +212,24 @@ def _may_hold(file: Any, group: int, instruments: list[str] | None, start: Any, 
         column = meta.column(index)
         low, high = wanted.get(column.path_in_schema, (None, None))
         stats = column.statistics if column.is_stats_set else None
-        if stats is None or not stats.has_min_max:
+        if stats is None or not stats.has_min_max or _padded(stats.min) or _padded(stats.max):
             continue
         with contextlib.suppress(TypeError):  # dates, zones and the like do not compare: read the group
             if (low is not None and stats.max < low) or (high is not None and stats.min > high):
                 return False
     return True
+
+
+def _without_views(table: Any) -> Any:
+    """Views of text as text: most of what Arrow computes does not know views."""
+    plain = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+    views = [field.with_type(plain[field.type]) if field.type in plain else field for field in table.schema]
+    return table.cast(pa.schema(views, metadata=table.schema.metadata))
+
+
+def _padded(value: Any) -> bool:
+    """Whether text has blanks around it, which are not part of what it says: the statistics say little then."""
+    return isinstance(value, str) and value != value.strip()
 
 
 def _check_columns(uri: Uri, schema: Any, columns: Sequence[str]) -> None:

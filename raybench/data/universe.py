@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from raybench.data import moments
 from raybench.data.calendar import Moments
 from raybench.errors import DataError
 
@@ -115,8 +116,13 @@ def universe_of_frame(name: str, spans: pd.DataFrame, *, where: str = "the table
     missing = [c for c in ("instrument", "start", "end") if c not in spans.columns]
     if missing:
         raise DataError(f"{where}: universe {name} has no column {missing[0]}; want instrument, start, end")
-    start_K, end_K = (np.asarray(pd.to_datetime(spans[c]), dtype="datetime64[us]") for c in ("start", "end"))
-    return make_universe(name, [str(i) for i in spans["instrument"]], start_K, end_K, where=where)
+    return make_universe(
+        name,
+        moments.names(spans["instrument"], where=where).to_pylist(),
+        moments.datetimes(spans["start"], where=where, name="start"),
+        moments.ends(spans["end"], where=where),
+        where=where,
+    )
 
 
 def universe_of_bars(ranges: Mapping[str, tuple[np.datetime64, np.datetime64]]) -> Universe:

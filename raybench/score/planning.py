@@ -12,6 +12,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
+from raybench.data import moments
 from raybench.data.universe import ALL, Universe
 from raybench.errors import DataError
 
@@ -64,12 +65,13 @@ def plan_dates(
     return DatePlan(wanted=wanted, missing=missing)
 
 
-def parse_day(option: str, text: str) -> date:
-    """Read a date of the command line."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise DataError(f"{option} is {text!r}; want a date as YYYY-MM-DD") from None
+def parse_day(option: str, text: moments.Moment) -> date:
+    """Read a date that was given as an option."""
+    when = moments.moment(text, option)
+    found = moments.day(text, option)
+    if when != np.datetime64(found):
+        raise DataError(f"{option} is {text!r}, a date with a time of day; want a date as YYYY-MM-DD")
+    return found
 
 
 def count_members(universe: Universe, days: Dates, calendar: Dates) -> dict[str, int]:

@@ -18,7 +18,7 @@ import re
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ import pandas as pd
 import pyarrow as pa
 
 from raybench.data import parquet, storage
+from raybench.data.moments import Moment
+from raybench.data.moments import day as _day
 from raybench.errors import DataError
 from raybench.score.foreign import KEYS, read_foreign
 
@@ -39,7 +41,7 @@ SCHEMA = pa.schema(
         ("run_id", pa.string()),
     ]
 )
-Day = date | str | np.datetime64
+Day = Moment
 
 _FOOTER = "raybench.scores"
 _NAME = re.compile(r"^date=(\d{4}-\d{2}-\d{2})/scores\.parquet$")
@@ -182,12 +184,3 @@ def _facts(uri: str) -> DateFacts:
 
 def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values(["datetime", "instrument"], kind="stable", ignore_index=True)
-
-
-def _day(day: Day) -> date:
-    try:
-        if isinstance(day, datetime):
-            return day.date()
-        return day if isinstance(day, date) else date.fromisoformat(str(np.datetime64(str(day), "D")))
-    except ValueError:
-        raise DataError(f"{day!r} is no date; want YYYY-MM-DD") from None

@@ -121,7 +121,7 @@ def test_instruments_spelt_differently_are_an_error(concepts: Concepts) -> None:
         ("c.csv", "instrument,concept,start\nA,x,2020-01-01\n", "no column end; want instrument, concept, start, end"),
         ("c.csv", f"{HEADER}\nA,x,2020-01-01,\nA,x,soon,\n", "row 2: 'soon' is not a date"),
         ("c.csv", f"{HEADER}\nA,x,2020-01-01,never\n", "row 1: 'never' is not a date"),
-        ("c.csv", f"{HEADER}\nA,x,,2020-01-01\n", "row 1 has no datetime"),
+        ("c.csv", f"{HEADER}\nA,x,,2020-01-01\n", "row 1 has no start"),
         ("c.csv", f"{HEADER}\nA,,2020-01-01,\n", "row 1 has no concept"),
         ("c.csv", f"{HEADER}\nA,x,2020-02-01,2020-01-01\n", "row 1: A in x starts 2020-02-01"),
         ("c.csv", f"{HEADER}\n", "has no rows"),

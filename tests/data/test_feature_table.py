@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import raybench
@@ -179,7 +181,7 @@ def test_what_somebody_else_put_there_is_not_touched(bars: Bars, tmp_path: Path)
         ({"universe": "nobody"}, "no universe nobody"),
         ({"start": "2030-01-01"}, "change --start or --end"),
         ({"universe": "few", "end": "2020-02-01"}, "no row is in universe few"),
-        ({"start": "yesterday"}, "is no date"),
+        ({"start": "yesterday"}, "--start is .*; want a date"),
     ],
 )
 def test_nothing_to_build_is_an_error(bars: Bars, tmp_path: Path, rows: dict[str, str], message: str) -> None:
@@ -213,17 +215,51 @@ def test_anyones_table_is_read_sorted_and_as_float32(tmp_path: Path) -> None:
     assert len(frame(table, start="2024-01-03")) == 2
 
 
-def test_dates_zones_and_categories_are_understood(tmp_path: Path) -> None:
-    plain = foreign()
-    plain.to_parquet(tmp_path / "a.parquet")
-    odd = plain.assign(
-        instrument=plain["instrument"].astype("category"), datetime=plain["datetime"].dt.tz_localize("Asia/Shanghai")
-    )
-    odd.to_parquet(tmp_path / "b.parquet")
-    plain.assign(datetime=plain["datetime"].dt.date).to_parquet(tmp_path / "c.parquet")
-    tables = [frame(open_features(tmp_path / name)) for name in ("a.parquet", "b.parquet", "c.parquet")]
-    pd.testing.assert_frame_equal(tables[0], tables[1])
-    pd.testing.assert_frame_equal(tables[0], tables[2])
+KINDS: dict[str, Callable[[pd.DataFrame], pa.Table]] = {
+    "zones": lambda t: pa.table(t.assign(datetime=t["datetime"].dt.tz_localize("Asia/Shanghai"))),
+    "categories": lambda t: pa.table(t.assign(instrument=t["instrument"].astype("category"))),
+    "dates": lambda t: pa.table(t.assign(datetime=t["datetime"].dt.date)),
+    "numbers": lambda t: pa.table(t.assign(datetime=t["datetime"].dt.strftime("%Y%m%d").astype(int))),
+    "text": lambda t: pa.table(t.assign(datetime=t["datetime"].dt.strftime("%Y%m%d"))),
+    "text views": lambda t: _cast(pa.table(t), "instrument", pa.string_view()),
+    "large text": lambda t: _cast(pa.table(t), "instrument", pa.large_string()),
+    "milliseconds": lambda t: _cast(pa.table(t), "datetime", pa.timestamp("ms")),
+    "blanks": lambda t: pa.table(t.assign(instrument=t["instrument"] + "  ")),
+}
+
+
+def _cast(table: pa.Table, name: str, kind: pa.DataType) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, table[name].cast(kind))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dates_and_instruments_of_any_kind_are_understood(tmp_path: Path, kind: str) -> None:
+    foreign().to_parquet(tmp_path / "plain.parquet")
+    pq.write_table(KINDS[kind](foreign()), tmp_path / "odd.parquet")
+    plain, odd = (open_features(tmp_path / f"{name}.parquet") for name in ("plain", "odd"))
+    assert odd.groups() == plain.groups()
+    np.testing.assert_array_equal(odd.dates(), plain.dates())
+    for rows in ({}, {"instruments": ["B"]}, {"start": 20240103}, {"instruments": ["A"], "end": "20240102"}):
+        pd.testing.assert_frame_equal(frame(odd, **rows), frame(plain, **rows))
+    assert len(frame(odd, instruments=["B"], start="20240103")) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "ask"),
+    [
+        ("datetime", lambda t: t.read(start="2024-01-02")),
+        ("datetime", lambda t: t.read()),
+        ("datetime", lambda t: t.dates()),
+        ("instrument", lambda t: t.read()),
+        ("instrument", lambda t: t.groups()),
+    ],
+)
+def test_a_row_without_a_key_is_told(tmp_path: Path, key: str, ask: Callable[[FeatureTable], object]) -> None:
+    broken = foreign()
+    broken.loc[1, key] = None
+    broken.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=f"1 rows have no {key}"):
+        ask(open_features(tmp_path / "t.parquet"))
 
 
 BROKEN: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {

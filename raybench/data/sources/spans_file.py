@@ -5,13 +5,9 @@ separated by tabs without one. An empty end keeps the span open.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
-
-import numpy as np
 
 from raybench.data import parquet, storage
-from raybench.data.calendar import Moments
-from raybench.data.sources.typed import NOTHING, datetimes, names
+from raybench.data.sources.typed import datetimes, ends, names
 from raybench.data.universe import Universe, make_universe
 from raybench.errors import DataError
 
@@ -24,7 +20,8 @@ def read_spans(uri: storage.Uri, name: str) -> Universe:
     if file.endswith((".parquet", ".pq")):
         table = parquet.read_table(file, columns=COLUMNS)
         rows = [names(table["instrument"], where=file).to_pylist()]
-        start_K, end_K = (_ends(table[c].to_pylist(), file) for c in COLUMNS[1:])
+        start_K = datetimes(table["start"], where=file, name="start")
+        end_K = ends(table["end"], where=file)
         return make_universe(name, rows[0], start_K, end_K, where=file)
     with storage.open_stream(file) as stream:
         try:
@@ -43,21 +40,13 @@ def read_spans(uri: storage.Uri, name: str) -> Universe:
         skipped = 1
     elif delimiter == "," and cells:
         raise DataError(f"{file}: has no header; want the columns instrument, start, end")
-    members, starts, ends = [], [], []
+    members, starts, lasts = [], [], []
     for line, row in enumerate(cells[skipped:], start=skipped + 1):
         if len(row) <= max(order[:2]) or not row[order[0]]:
             raise DataError(f"{file}: line {line}: {','.join(row)!r} is not instrument, start, end")
         members.append(row[order[0]])
         starts.append(row[order[1]])
-        ends.append(row[order[2]] if len(row) > order[2] else "")
-    start_K = datetimes(starts, where=file, first_row=skipped, row="line")
-    return make_universe(name, members, start_K, _ends(ends, file, skipped), where=file)
-
-
-def _ends(values: Sequence[object], file: str, skipped: int = 0) -> Moments:
-    """Moments, NaT where there is none."""
-    texts = ["" if value is None else str(value) for value in values]
-    open_K = np.array([text.lower() in NOTHING for text in texts], dtype=bool)
-    filled = ["1970-01-01" if still else text for text, still in zip(texts, open_K, strict=True)]
-    stamps_K = datetimes(filled, where=file, first_row=skipped, row="line")
-    return np.where(open_K, np.datetime64("NaT", "us"), stamps_K)
+        lasts.append(row[order[2]] if len(row) > order[2] else "")
+    start_K = datetimes(starts, where=file, first_row=skipped, row="line", name="start")
+    end_K = ends(lasts, where=file, first_row=skipped, row="line")
+    return make_universe(name, members, start_K, end_K, where=file)
