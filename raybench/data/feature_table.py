@@ -15,7 +15,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -116,13 +116,14 @@ class FeatureTable:
 
     def dates(self) -> NDArray[np.datetime64]:
         """Every point in time of the table, datetime64[us], sorted."""
-        tables = (parquet.read_table(file, ["datetime"]) for file in self.files)
-        return np.unique(np.concatenate([pc.unique(_key(table, "datetime", self.uri)).to_numpy() for table in tables]))
+        return np.unique(
+            np.concatenate([pc.unique(stamps).to_numpy(zero_copy_only=False) for stamps in self._stamps()])
+        )
 
     def rows_by_date(self) -> tuple[NDArray[np.datetime64], NDArray[np.int64]]:
         """Every point in time of the table, datetime64[us], sorted, and how many rows it has."""
-        moments = [_moments(parquet.read_table(file, ["datetime"])["datetime"]) for file in self.files]
-        found, counts = np.unique(np.concatenate([moment.to_numpy() for moment in moments]), return_counts=True)
+        every = [stamps.to_numpy(zero_copy_only=False) for stamps in self._stamps()]
+        found, counts = np.unique(np.concatenate(every), return_counts=True)
         return found.astype("datetime64[us]"), counts
 
     def groups(self, max_rows: int = 200_000) -> list[tuple[str, ...]]:
@@ -131,6 +132,10 @@ class FeatureTable:
             counts = self._counts()
             return cut(list(counts), list(counts.values()), max_rows)
         return [group for part in self.parts for group in cut(part.instruments, part.counts, max_rows)]
+
+    def _stamps(self) -> Iterator[Any]:
+        """The points in time of each file, one for each row."""
+        return (_key(parquet.read_table(file, ["datetime"]), "datetime", self.uri) for file in self.files)
 
     def _counts(self) -> dict[str, int]:
         if self.parts:
