@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from raybench.data.calendar import Floats
 from raybench.data.moments import blank, flat, is_text, parsed
@@ -21,14 +22,19 @@ _NUMBER = r"(?i)^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$|^[+-]?inf(inity)?$"
 
 def floats(column: Any, name: str, *, where: str, first_row: int = 0) -> Floats:
     """Numbers as float32, NaN for nothing; DataError names the row of what is no number."""
+    with np.errstate(over="ignore"):  # beyond float32: infinite, and counted as such later
+        return doubles(column, name, where=where, first_row=first_row).astype(np.float32)
+
+
+def doubles(column: Any, name: str, *, where: str, first_row: int = 0) -> NDArray[np.float64]:
+    """Numbers as float64, otherwise like ``floats``."""
     values = flat(column)
     if is_text(values.type):
         values = parsed(values, _read, f"a number in column {name}", where, first_row, "row")
     elif not is_number(values.type):
         raise DataError(f"{where}: column {name} is of type {values.type}; want numbers")
     found = pc.fill_null(pc.cast(values, pa.float64(), safe=False), np.nan)
-    with np.errstate(over="ignore"):  # beyond float32: infinite, and counted as such later
-        return np.asarray(found.to_numpy(zero_copy_only=False)).astype(np.float32)
+    return np.asarray(found.to_numpy(zero_copy_only=False))
 
 
 def is_number(kind: Any) -> bool:

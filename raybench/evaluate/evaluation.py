@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from raybench.config.label import DEFAULT_LABEL
-from raybench.data import parquet
+from raybench.data import moments
 from raybench.data.calendar import Moments
 from raybench.errors import DataError
 from raybench.evaluate import signal
@@ -24,7 +24,7 @@ from raybench.evaluate.matching import check_matching, degenerate
 from raybench.score.foreign import scores_of
 
 LAGS = 20
-Moment = str | pd.Timestamp | None
+Moment = moments.Moment | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +180,7 @@ def _seen(in_sample: pd.Series[bool] | None, dates_T: Moments) -> NDArray[np.boo
 
 def _between(frame: pd.DataFrame, start: Moment, end: Moment) -> pd.DataFrame:
     when_R = frame["datetime"].to_numpy("datetime64[us]")
-    first, last = parquet.moment(start), parquet.end_moment(end)
+    first, last = moments.moment(start, "--start"), moments.end_moment(end, "--end")
     kept_R = np.ones(len(frame), dtype=bool) if first is None else when_R >= first
     kept_R = kept_R if last is None else kept_R & (when_R <= last)
     if not kept_R.any():

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from raybench.config.label import DEFAULT_LABEL, parse_label
-from raybench.data import labels
+from raybench.data import labels, moments, numbers
 from raybench.data.bars import BarBlock
 from raybench.data.calendar import Moments
 from raybench.evaluate.annual import Timing, periods_per_year
@@ -66,9 +66,10 @@ class LabelTable:
         if "label" not in frame:
             return cls.of_bars(BarBlock.from_frame(frame), label)
         holding = parse_label(label).holding if "$" in label else 1
-        when_R = frame["datetime"].to_numpy("datetime64[us]")
-        name_R = frame["instrument"].astype(str).to_numpy(object)
-        return cls.of_rows(name_R, when_R, frame["label"].to_numpy(np.float32), label, holding=holding)
+        when_R = moments.datetimes(frame["datetime"], where="labels")
+        name_R = moments.names(frame["instrument"], where="labels").to_numpy(zero_copy_only=False)
+        label_R = numbers.floats(frame["label"], "label", where="labels")
+        return cls.of_rows(name_R, when_R, label_R, label, holding=holding)
 
     @classmethod
     def of_rows(

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from raybench.data import parquet, storage
+from raybench.data import moments, numbers, parquet, storage
 from raybench.errors import DataError
 
 KEYS = ("instrument", "datetime", "score")
@@ -23,7 +23,7 @@ _PICKLES = (".pkl", ".pickle", ".p", ".joblib")
 _INDEX = "__index_level_"  # pandas stores index levels without a name so
 
 
-def read_foreign(uri: str, start: parquet.Moment | None = None, end: parquet.Moment | None = None) -> pd.DataFrame:
+def read_foreign(uri: str, start: moments.Moment | None = None, end: moments.Moment | None = None) -> pd.DataFrame:
     """Read somebody's scores from start to end, both included, sorted by datetime and instrument."""
     if not storage.exists(uri) and not storage.is_folder(uri):
         raise DataError(f"{uri}: there is nothing here; want a score table (raybench score --to {uri})")
@@ -35,9 +35,8 @@ def read_foreign(uri: str, start: parquet.Moment | None = None, end: parquet.Mom
     files = parquet.parquet_files(uri)
     columns = _columns(parquet.read_schema(files[0]), uri)
     table = parquet.read_table(files, list(columns.values())).rename_columns(list(columns))
-    plain = {name: parquet.wall_time(_decoded(table[name])) for name in KEYS}
-    frame = scores_of(pd.DataFrame({name: column.to_pandas() for name, column in plain.items()}), where=uri)
-    first, last = parquet.moment(start), parquet.end_moment(end)
+    frame = _checked(table["instrument"], table["datetime"], table["score"], pd.DataFrame(), uri)
+    first, last = moments.moment(start, "--start"), moments.end_moment(end, "--end")
     when_R = frame["datetime"].to_numpy("datetime64[us]")
     kept_R = np.ones(len(frame), dtype=bool) if first is None else when_R >= first
     frame = frame[kept_R if last is None else kept_R & (when_R <= last)]
@@ -57,14 +56,16 @@ def scores_of(scores: pd.DataFrame | pd.Series[Any], *, where: str = "scores") -
     missing = [name for name in KEYS if name not in frame]
     if missing:
         raise DataError(_wanted(where, missing, [str(name) for name in frame.columns]))
-    for name in ("instrument", "datetime"):
-        absent = int(frame[name].isna().sum())
-        if absent:
-            raise DataError(f"{where}: {absent:,} of {len(frame):,} rows have no {name}; want one in every row")
-    frame = frame.assign(
-        instrument=frame["instrument"].astype(str).astype(object),
-        datetime=_moments(frame["datetime"], where),
-        score=_numbers(frame["score"], where),
+    return _checked(frame["instrument"], frame["datetime"], frame["score"], frame.reset_index(drop=True), where)
+
+
+def _checked(instrument: Any, when: Any, score: Any, beside: pd.DataFrame, where: str) -> pd.DataFrame:
+    """The three columns in our types, with what else there is; sorted."""
+    value = numbers.doubles(score, "score", where=where)
+    frame = beside.assign(
+        instrument=moments.names(instrument, where=where).to_numpy(zero_copy_only=False),
+        datetime=moments.datetimes(when, where=where),
+        score=np.where(np.isfinite(value), value, np.nan),
     )
     twice = frame.duplicated(["instrument", "datetime"])
     if twice.any():
@@ -95,32 +96,3 @@ def _columns(schema: Any, uri: str) -> dict[str, str]:
 def _wanted(where: str, missing: Sequence[str], names: Sequence[str]) -> str:
     has = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     return f"{where}: no column {', '.join(missing)} among {has}; want {', '.join(KEYS)}: rename the columns"
-
-
-def _decoded(column: Any) -> Any:
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
-
-
-def _moments(column: pd.Series[Any], where: str) -> Any:
-    """Timestamps or dates, a zone's as its wall clock shows them."""
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        column = column.dt.tz_localize(None)
-    if not pd.api.types.is_datetime64_dtype(column):
-        if pd.api.types.infer_dtype(column, skipna=True) not in ("date", "datetime", "datetime64"):
-            raise DataError(
-                f"{where}: column datetime holds {_example(column)}; want timestamps or dates (pandas.to_datetime)"
-            )
-        column = pd.to_datetime(column)
-    return column.astype("datetime64[us]")
-
-
-def _numbers(column: pd.Series[Any], where: str) -> Any:
-    try:
-        value = column.astype(np.float64)
-    except (TypeError, ValueError):
-        raise DataError(f"{where}: column score holds {_example(column)}; want numbers") from None
-    return value.where(np.isfinite(value))
-
-
-def _example(column: pd.Series[Any]) -> str:
-    return f"{column.dropna().iloc[0]!r}" if column.notna().any() else str(column.dtype)

@@ -33,6 +33,8 @@ FORMS: dict[str, Callable[[Frame], Frame]] = {
     "float32": lambda f: f.astype({"score": "float32"}),
     "dates": lambda f: f.assign(datetime=f["datetime"].dt.date),
     "a zone": lambda f: f.assign(datetime=f["datetime"].dt.tz_localize("Asia/Shanghai")),
+    "numbers": lambda f: f.assign(datetime=f["datetime"].dt.strftime("%Y%m%d").astype(int)),
+    "text": lambda f: f.assign(datetime=f["datetime"].dt.strftime("%Y%m%d"), score=f["score"].astype(str)),
     "nanoseconds": lambda f: f.astype({"datetime": "datetime64[ns]"}),
 }
 
@@ -66,10 +68,13 @@ REFUSED: dict[str, tuple[Callable[[Frame], Frame], str]] = {
     "another name": (lambda f: f.rename(columns={"score": "$score"}), r"no column score among .*\$score.*want"),
     "a number for a name": (lambda f: f.rename(columns={"score": "0"}), "no column score among .*0"),
     "no keys": (lambda f: f[["score"]], "no column instrument, datetime among score"),
-    "no datetime in a row": (lambda f: f.assign(datetime=f["datetime"].where(f.index != 2)), "1 of 6 rows have no"),
-    "no instrument in a row": (lambda f: f.assign(instrument=f["instrument"].where(f.index > 1)), "2 of 6 rows"),
+    "no datetime in a row": (lambda f: f.assign(datetime=f["datetime"].where(f.index != 2)), "row 3 has no datetime"),
+    "no instrument in a row": (
+        lambda f: f.assign(instrument=f["instrument"].where(f.index > 1)),
+        "row 1 has no instrument",
+    ),
     "twice": (lambda f: pd.concat([f, f.head(2)]), "SH600000 is there twice .*2020-01-01.*2 rows"),
-    "words": (lambda f: f.assign(score="high"), "column score holds 'high'; want numbers"),
+    "words": (lambda f: f.assign(score="high"), "row 1: 'high' is not a number in column score"),
 }
 
 
