@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
 
 from raybench.cli.config_argument import ConfigArgument, OverridesArgument, config_from
 from raybench.cli.output import Output, command
-from raybench.errors import ConfigError
+from raybench.errors import ConfigError, UserError
 
 
 def register(app: typer.Typer) -> None:
@@ -34,10 +35,16 @@ def train(
         out.warn(warning)
     out.keeps(f"{to} has its checkpoints up to the last finished epoch; the same command with --resume goes on")
     from raybench.cluster import training
+    from raybench.train import artifact
 
     if seeds is None:
-        done_before = training.claim(to, wanted, resume=True)
-        run = training.train(wanted, out=to, resume=resume, progress=out.progress)
+        done_before = artifact.is_finished(to)
+        try:
+            run = training.train(wanted, out=to, resume=resume, progress=out.progress)
+        except KeyboardInterrupt:
+            with suppress(UserError):  # a store that does not answer now
+                out.keeps(training.kept(to))
+            raise
         title = f"{to} was finished before" if done_before else f"trained into {to}"
         out.summary({"run": to, "run_id": run.run_id, **run.metrics, **_facts(run.manifest)}, title=title)
         return

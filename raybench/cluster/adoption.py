@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from raybench.cluster.preparation import on_ray, open_data
 from raybench.cluster.session import session
-from raybench.cluster.training import CHECKPOINTS, claim
+from raybench.cluster.training import claim, compare_data
 from raybench.config import Config, load_config, with_absolute_paths
 from raybench.config.load import Source
 from raybench.data import storage
 from raybench.data.bars import Bars
+from raybench.data.claims import held
 from raybench.data.feature_table import FeatureTable
 from raybench.data.panel import Panel
 from raybench.data.panel.build import build_panel, chain_of
@@ -22,7 +23,7 @@ from raybench.errors import RunError
 from raybench.models import load_qlib_state
 from raybench.models.weights import read_weights
 from raybench.progress import SILENT, Progress
-from raybench.train import artifact, needs
+from raybench.train import artifact, checkpoints, needs
 from raybench.train.network import build_model
 
 
@@ -37,33 +38,36 @@ def adopt(config: Source, *, weights: str, out: str, progress: Progress = SILENT
     out = storage.open_location(out).uri
     state = read_weights(weights)
     digest = hashlib.sha256(storage.read_bytes(weights)).hexdigest()
-    if storage.exists(storage.join(out, CHECKPOINTS)):
-        raise RunError(f"{out} holds a training; choose another --out")
-    if claim(out, config, resume=True):
-        return _adopted_before(out, weights, digest)
-    began = datetime.now(UTC)
-    bars, features = open_data(config)
-    model = _fitting(config, chain_of(config, features, None).columns, state, weights)
-    panel = _fitted_panel(config, bars, features, progress)
-    artifact.begin_run(out, config)
-    return artifact.write_run(
-        out,
-        config=config,
-        weights=model.state_dict(),
-        processors=panel.processors,
-        second_processors=panel.second_processors,
-        history=[],
-        best_epoch=0,
-        began=began,
-        facts={
-            "adopted_from": {"name": storage.name_of(weights), "sha256": digest},
-            "data_fingerprint": panel.fingerprint,
-            needs.KEY: needs.needs_of(panel, config, bars, features).to_manifest(),
-            "model": config.model.type,
-            "parameters": sum(value.numel() for value in model.state_dict().values()),
-            "samples": panel.counts,
-        },
-    )
+    with held(out, what="adopt"):
+        if storage.exists(storage.join(out, checkpoints.FOLDER)):
+            raise RunError(f"{out} holds a training; choose another --out")
+        if claim(out, config, resume=True):
+            run = _adopted_before(out, weights, digest)
+            compare_data(run, config, progress)
+            return run
+        began = datetime.now(UTC)
+        bars, features = open_data(config)
+        model = _fitting(config, chain_of(config, features, None).columns, state, weights)
+        panel = _fitted_panel(config, bars, features, progress)
+        artifact.begin_run(out, config)
+        return artifact.write_run(
+            out,
+            config=config,
+            weights=model.state_dict(),
+            processors=panel.processors,
+            second_processors=panel.second_processors,
+            history=[],
+            best_epoch=0,
+            began=began,
+            facts={
+                "adopted_from": {"name": storage.name_of(weights), "sha256": digest},
+                "data_fingerprint": panel.fingerprint,
+                needs.KEY: needs.needs_of(panel, config, bars, features).to_manifest(),
+                "model": config.model.type,
+                "parameters": sum(value.numel() for value in model.state_dict().values()),
+                "samples": panel.counts,
+            },
+        )
 
 
 def _adopted_before(out: str, weights: str, digest: str) -> artifact.Run:

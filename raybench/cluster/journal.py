@@ -1,8 +1,10 @@
-"""What workers tell the driver while they run: progress of a step count, finished epochs, a fatal cause.
+"""What workers tell the driver while they run: progress of a step count, finished epochs.
 
 Ray Train's own reports reach its controller only, which lives in another process than the command line; a
 small actor carries them to the driver, which looks every ``POLL_SECONDS``. It runs in a process of its own, so
 neither this module nor an event may need torch, which alone would be most of that process.
+
+Events are for people to see: one that is lost, or the actor itself, costs a training nothing but that.
 """
 
 from __future__ import annotations
@@ -10,19 +12,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import ray
+from ray.exceptions import ActorDiedError, RayError
 
-from raybench.progress import Advance, Progress
+from raybench.progress import SILENT, Advance, Progress
 
 POLL_SECONDS = 0.3
+ANSWER_SECONDS = 10.0
 
 Event = tuple[str, Any]
 
 
-@ray.remote(num_cpus=0)
+@ray.remote(num_cpus=0, max_restarts=2)
 class _Journal:
     def __init__(self) -> None:
         self._events: list[Event] = []
@@ -42,17 +46,27 @@ class Journal:
         self._actor = _Journal.remote()  # type: ignore[attr-defined]
 
     def add(self, kind: str, value: Any) -> None:
-        """Send one event without waiting for it."""
-        self._actor.add.remote((kind, value))
+        """Send one event without waiting for it, or for news of its arrival."""
+        with suppress(RayError):
+            self._actor.add.remote((kind, value))
 
     @contextmanager
-    def listening(self, hear: Callable[[str, Any], None]) -> Iterator[None]:
-        """Call ``hear`` for each event, in order, from a thread, until the block ends; none is lost."""
+    def listening(self, hear: Callable[[str, Any], None], progress: Progress = SILENT) -> Iterator[None]:
+        """Call ``hear`` for each event, in order, from a thread, until the block ends.
+
+        ``progress`` is told, once, when the actor is gone and nothing more will be heard.
+        """
         done = threading.Event()
 
         def listen() -> None:
             while not done.wait(POLL_SECONDS):
-                self._deliver(hear)
+                try:
+                    self._deliver(hear)
+                except ActorDiedError:
+                    progress.note("the process that gathers progress is gone: the training goes on without showing any")
+                    return
+                except RayError:
+                    continue  # it is being started again
 
         thread = threading.Thread(target=listen, name="journal", daemon=True)
         thread.start()
@@ -61,10 +75,11 @@ class Journal:
         finally:
             done.set()
             thread.join()
-            self._deliver(hear)
+            with suppress(RayError):
+                self._deliver(hear)
 
     def _deliver(self, hear: Callable[[str, Any], None]) -> None:
-        for kind, value in ray.get(self._actor.take.remote()):
+        for kind, value in ray.get(self._actor.take.remote(), timeout=ANSWER_SECONDS):
             hear(kind, value)
 
 
@@ -104,7 +119,6 @@ class EpochBars:
         self._bar: AbstractContextManager[Advance] | None = None
         self._advance: Advance | None = None
         self._stage, self._done, self._last_epoch = "", 0, 0
-        self.fatal: str | None = None
 
     def __enter__(self) -> EpochBars:
         return self
@@ -121,8 +135,6 @@ class EpochBars:
             if self._advance is not None:
                 self._advance(0, text=epoch_line(value, value.get("last_epoch", self._max_epochs)))
             self._close()
-        elif kind == "fatal":
-            self.fatal = value
 
     def _step(self, stage: str, total: int | None, done: int) -> None:
         if stage != self._stage or done < self._done:

@@ -2,39 +2,34 @@
 
 The panel lies once per node in the object store and is read there without a copy by each worker. Ray Train
 restarts workers that die from the last checkpoint; a driver that dies goes on with ``--resume``.
+
+A run directory is claimed (``data.claims``) before anything is read or started, and what it holds is compared with
+what is asked for: its configuration (``config.identity``) and, by every checkpoint and by a finished run, its data.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-import ray
-import ray.train
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
-
-from raybench.cluster.journal import EpochBars, Journal
-from raybench.cluster.preparation import Prepared, open_data, prepare, residency
-from raybench.cluster.residency import WholeBlocks
+from raybench.cluster.beforehand import check_workers, fingerprint_now, open_sources
+from raybench.cluster.fitting import fit_on_workers
+from raybench.cluster.preparation import Prepared, prepare, residency
 from raybench.cluster.resources import Workers, capacity, check_dates, plan_workers, suited
-from raybench.cluster.session import in_a_thread, session
-from raybench.cluster.worker import WorkerTask, last_state, work
-from raybench.config import Config, dump_config, load_config, with_absolute_paths
+from raybench.cluster.session import session
+from raybench.config import Config, load_config, with_absolute_paths
+from raybench.config.identity import data_places, differences, learned
 from raybench.config.load import Source
 from raybench.data import storage
-from raybench.data.panel.build import chain_of
-from raybench.errors import RaybenchError, RunError, TrainingError
-from raybench.models import takes_dates
+from raybench.data.claims import held
+from raybench.data.places import Kind, refuse_others
+from raybench.errors import DataError, RunError
 from raybench.progress import SILENT, Progress
-from raybench.train import artifact, needs
+from raybench.train import artifact, checkpoints, needs
+from raybench.train.checkpoints import Begun, Identity
 from raybench.train.events import require_tensorboard, write_events
-from raybench.train.network import fresh_model
-from raybench.train.state import TrainState
-
-CHECKPOINTS = "checkpoints"  # Ray Train's own folder inside the run directory
-GROUP_TIMEOUT_S = 600  # torch waits 30 minutes for a lost peer by default
 
 
 def train(config: Source, *, out: str, resume: bool = False, progress: Progress = SILENT) -> artifact.Run:
@@ -63,23 +58,57 @@ def train_seeds(
 def _train_all(configs: Mapping[str, Config], *, resume: bool, progress: Progress) -> list[artifact.Run]:
     """Train configurations that differ in their seed only; finished ones are taken as they are."""
     configs = {storage.open_location(out).uri: with_absolute_paths(config) for out, config in configs.items()}
-    for config in configs.values():
+    for out, config in configs.items():
+        refuse_others(out, Kind.RUN, option="--out", files=True)
         require_tensorboard(wanted=config.train.tensorboard)
-    missing = {out: config for out, config in configs.items() if not claim(out, config, resume=resume)}
-    if missing:
-        with session(progress=progress):
-            first = next(iter(missing.values()))
-            bars, features = open_data(first)
-            # what the network refuses is told here, once, before any work, and not by each worker
-            dates = takes_dates(fresh_model(first, chain_of(first, features, None).columns))
-            kind = residency(first, bars, features, dates=dates)
-            workers = plan_workers(suited(first), capacity(), streaming=kind == "streaming")
-            if dates:
-                check_dates(first, workers)
-            data = prepare(first, bars, features, kind, progress=progress)
-            for out, config in missing.items():
-                _train_one(config, data, workers, out, progress)
-    return [_trained(out) for out in configs]
+    with ExitStack() as claims:
+        missing: dict[str, Config] = {}
+        for out, config in configs.items():
+            if not claim(out, config, resume=resume):
+                claims.enter_context(held(out, what="train"))
+                if not claim(out, config, resume=resume):  # its owner may have finished it in between
+                    missing[out] = config
+        if missing:
+            _train_missing(missing, resume=resume, progress=progress)
+    runs = [_trained(out) for out in configs]
+    for run in runs:
+        if run.uri not in missing:
+            compare_data(run, configs[run.uri], progress)
+    return runs
+
+
+def _train_missing(configs: Mapping[str, Config], *, resume: bool, progress: Progress) -> None:
+    first = next(iter(configs.values()))
+    sources = open_sources(first)
+    begun = {
+        out: _begun(out, Identity.of(config, sources.fingerprint), resume=resume) for out, config in configs.items()
+    }
+    check_workers(first, dates=sources.dates, progress=progress)
+    with session(progress=progress):
+        kind = residency(first, sources.bars, sources.features, dates=sources.dates)
+        workers = plan_workers(suited(first), capacity(), streaming=kind == "streaming")
+        if sources.dates:
+            check_dates(first, workers)
+        data = prepare(first, sources.bars, sources.features, kind, progress=progress)
+        if data.fingerprint != sources.fingerprint:
+            raise DataError("the data changed while they were read; run the same command again")
+        for out, config in configs.items():
+            identity = Identity.of(config, data.fingerprint, workers=workers.number, rows=kind)
+            _train_one(config, data, workers, out, identity, begun[out], progress)
+
+
+def _begun(out: str, identity: Identity, *, resume: bool) -> Begun:
+    """Refuse checkpoints that are of something else, or that nobody asked to go on from.
+
+    They are refused and not deleted: they may be days of somebody's work.
+    """
+    begun = checkpoints.newest(out, identity)
+    if begun.uri is not None and not resume:
+        raise RunError(
+            f"{out} holds {begun.epoch} epochs of an unfinished training of this configuration; add --resume, "
+            f"remove the folder {checkpoints.FOLDER}, or choose another --out"
+        )
+    return begun
 
 
 def _trained(out: str) -> artifact.Run:
@@ -89,10 +118,20 @@ def _trained(out: str) -> artifact.Run:
     return run
 
 
-def _train_one(config: Config, data: Prepared, workers: Workers, out: str, progress: Progress) -> None:
+def _train_one(
+    config: Config,
+    data: Prepared,
+    workers: Workers,
+    out: str,
+    identity: Identity,
+    begun: Begun,
+    progress: Progress,
+) -> None:
     began = datetime.now(UTC)
+    for note in begun.notes_for(identity):
+        progress.note(f"{out}: {note}")
     artifact.begin_run(out, config)
-    state = _fit_on_workers(config, data, workers, out, progress)
+    state = fit_on_workers(config, data, workers, out, identity=identity, begun=begun, progress=progress)
     if config.train.tensorboard:
         write_events(storage.join(out, "tensorboard"), state.history)
     artifact.write_run(
@@ -121,8 +160,9 @@ def claim(out: str, config: Config, *, resume: bool) -> bool:
     stored = artifact.stored_config(out)
     if stored is None:
         return False
-    if dump_config(stored) != dump_config(config):
-        raise RunError(f"{out} holds a run of another configuration; choose another --out or remove it")
+    different = differences(learned(stored), learned(config))
+    if different:
+        raise RunError(f"{out} holds a run of another configuration ({different}); choose another --out or remove it")
     if artifact.is_finished(out):
         return True
     if not resume:
@@ -130,50 +170,34 @@ def claim(out: str, config: Config, *, resume: bool) -> bool:
     return False
 
 
-def _fit_on_workers(config: Config, data: Prepared, workers: Workers, out: str, progress: Progress) -> TrainState:
-    journal = Journal()
-    task = WorkerTask(
-        config=config,
-        columns=data.processors.columns,
-        rows=data.rows,
-        threads=workers.cpus,
-        journal=journal,
-    )
-    location = storage.open_location(out)
-    trainer = TorchTrainer(
-        work,
-        # By reference: Ray Train's controller unpacks what is here, and would load all of raybench with it.
-        train_loop_config={"task": ray.put(task)},
-        datasets=dict(data.datasets),
-        # Ray Train unpacks this in a process of its own, which then loads all of raybench: only where it is needed.
-        dataset_config=WholeBlocks() if data.datasets else None,
-        torch_config=TorchConfig(timeout_s=GROUP_TIMEOUT_S),
-        scaling_config=ScalingConfig(
-            num_workers=workers.number,
-            use_gpu=workers.gpu,
-            resources_per_worker={"CPU": workers.cpus, **({"GPU": 1} if workers.gpu else {})},
-        ),
-        run_config=RunConfig(
-            name=CHECKPOINTS,
-            storage_path=location.path,
-            storage_filesystem=location.fs,
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
-            failure_config=FailureConfig(
-                max_failures=config.cluster.max_failures,
-                controller_failure_limit=3,  # type: ignore[call-arg]  # the stubs show the older class
-            ),
-        ),
-    )
-    epochs = 1 if config.model.fitting == "direct" else config.train.max_epochs
-    with EpochBars(progress, epochs) as listener, journal.listening(listener.hear):
-        try:
-            result = in_a_thread(trainer.fit)  # where Ray Train leaves Ctrl-C to us
-        except ray.train.TrainingFailedError as error:
-            raise RaybenchError(
-                f"training failed more than cluster.max_failures = {config.cluster.max_failures} times: {error}"
-            ) from error
-    if listener.fatal is not None:
-        raise TrainingError(listener.fatal)
-    state = last_state(result.checkpoint)
-    assert state is not None, "a training that ended has reported"
-    return state
+def kept(out: str) -> str:
+    """Say what an interrupted training left at ``out`` and how to go on."""
+    epochs = checkpoints.finished_epochs(out)
+    if epochs:
+        return (
+            f"{epochs} epoch{'s are' if epochs > 1 else ' is'} kept in {out}; go on with the same command and --resume"
+        )
+    if storage.exists(storage.join(out, artifact.CONFIG)):
+        return f"no epoch of {out} was finished; begin again with the same command and --resume"
+    return f"nothing was written to {out}; begin again with the same command"
+
+
+def compare_data(run: artifact.Run, config: Config, progress: Progress) -> None:
+    """Compare the data of a finished run with those that ``config`` names now.
+
+    Others at another place are another run's: RunError. Those of the run that changed since are told of.
+    """
+    moved = data_places(run.config) != data_places(config)
+    try:
+        now = fingerprint_now(config)
+    except DataError:
+        if moved:
+            raise
+        return  # they went: the run stays what it is
+    before = str(run.manifest["data_fingerprint"])
+    if now == before:
+        return
+    told = f"{run.uri} was trained on other data (fingerprint {before[:12]}, now {now[:12]})"
+    if moved:
+        raise RunError(f"{told}; choose another --out or remove it")
+    progress.note(f"{told}: it stays as it is; train into another --out to use the data as they are now")

@@ -90,9 +90,9 @@ def _taken(place: storage.Location, owner: Owner | None) -> DataError:
 
 @contextlib.contextmanager
 def _held_locally(place: storage.Location, owner: Owner) -> Iterator[None]:
-    folder = os.path.dirname(place.path.rstrip("/"))
-    made = _make_folders(place, folder)
-    path = place.path.rstrip("/") + SUFFIX
+    at = os.path.realpath(place.path)  # a link to a folder is another name of it, not another folder
+    made = _make_folders(place, os.path.dirname(at))
+    path = at + SUFFIX
     handle = None
     try:
         handle = _lock(place, path)

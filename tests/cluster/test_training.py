@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -19,13 +18,15 @@ from raybench.cluster import training
 from raybench.cluster.preparation import open_data
 from raybench.config import Config, dump_config
 from raybench.data.panel.build import build_panel
-from raybench.errors import ResourceError, RunError, TrainingError
-from raybench.progress import Advance
+from raybench.errors import RaybenchError, ResourceError, RunError
+from raybench.train import checkpoints
 from raybench.train.artifact import Run, load_run
 from raybench.train.feeds import resident_feeds
 from raybench.train.loop import fit
 from raybench.train.network import build_model
 from raybench.train.world import SOLO
+from tests.cluster.processes import ours
+from tests.cluster.watch import Watch
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -33,37 +34,9 @@ MakeConfig = Callable[..., Config]
 TIMES = ["seconds", "samples_per_second"]
 
 
-class Watch:
-    """A progress that calls ``then`` once, when epoch number ``epoch`` ends."""
-
-    def __init__(self, epoch: int, then: Callable[[], None]) -> None:
-        self._name, self._then, self.called = f"epoch {epoch}", then, False
-
-    @contextlib.contextmanager
-    def track(self, name: str, total: int | None, *, at_most: bool = False) -> Iterator[Advance]:
-        yield lambda n=1, text="": None
-        if name == self._name and not self.called:
-            self.called = True
-            self._then()
-
-    def note(self, text: str) -> None:
-        pass
-
-
 def kill_one_worker() -> None:
     """SIGKILL one process of this session's training group, as a machine that goes away would."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if (folder / "cmdline").read_bytes().startswith(b"ray::RayTrainWorker") and _is_ours(int(folder.name)):
-                os.kill(int(folder.name), signal.SIGKILL)
-                return
-    raise AssertionError("no training worker found")
-
-
-def _is_ours(pid: int) -> bool:
-    while pid > 1 and pid != os.getpid():
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    return pid == os.getpid()
+    os.kill(ours("ray::RayTrainWorker")[0], signal.SIGKILL)
 
 
 def alone(config: Config) -> pd.DataFrame:
@@ -124,6 +97,21 @@ def test_a_killed_driver_goes_on_with_resume(unbroken: Run, fragile: Config, tmp
     assert_same_training(training.train(fragile, out=str(out), resume=True), unbroken)
 
 
+def test_damage_to_the_newest_checkpoint_and_the_index_changes_nothing(
+    unbroken: Run, fragile: Config, tmp_path: Path
+) -> None:
+    out, once = tmp_path / "run", fragile.cluster.model_copy(update={"max_failures": 0})
+    with pytest.raises(RaybenchError, match="max_failures = 0"):
+        training.train(fragile.model_copy(update={"cluster": once}), out=str(out), progress=Watch(3, kill_one_worker))
+    last = sorted(out.glob("checkpoints/checkpoint_*/state.pt"))[-1]
+    last.write_bytes(last.read_bytes()[:-1000])
+    (out / "checkpoints" / checkpoints.INDEX).write_text("")
+    watch = Watch(0, lambda: None)
+    assert_same_training(training.train(fragile, out=str(out), resume=True, progress=watch), unbroken)
+    assert any("is damaged" in note and "going on from epoch" in note for note in watch.notes)
+    assert last not in out.glob("checkpoints/checkpoint_*/state.pt")
+
+
 def test_ray_gives_what_the_plain_loop_gives(local_ray: None, make_config: MakeConfig, tmp_path: Path) -> None:
     config, out = make_config(train__precision="fp64"), tmp_path / "run"
     run = training.train(config, out=str(out))
@@ -156,14 +144,3 @@ def test_too_many_workers_is_an_error_within_seconds(local_ray: None, make_confi
         training.train(make_config(cluster__num_workers=50), out=str(tmp_path / "run"))
     assert time.monotonic() - began < 5
     assert not (tmp_path / "run").exists()
-
-
-def test_a_diverging_training_stops_once_with_its_cause(
-    local_ray: None, make_config: MakeConfig, tmp_path: Path
-) -> None:
-    config = make_config(train__lr=1e30, train__optimizer="sgd", train__grad_clip_value="null")
-    began = time.monotonic()
-    with pytest.raises(TrainingError, match=r"train\.lr"):
-        training.train(config, out=str(tmp_path / "run"))
-    assert time.monotonic() - began < 60
-    assert not (tmp_path / "run" / "manifest.json").exists()

@@ -55,6 +55,17 @@ def test_a_second_writer_is_told_who_the_first_is(where: str, tmp_path: Path, re
         pass
 
 
+def test_two_names_of_a_folder_are_one_folder(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    with (
+        claims.held(tmp_path / "folder", what="train"),
+        pytest.raises(DataError, match="by `raybench train`"),
+        claims.held(tmp_path / "link", what="import"),
+    ):
+        pytest.fail("two have it")
+
+
 @pytest.fixture
 def holder() -> Iterator[list[subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []

@@ -1,0 +1,98 @@
+"""The workers of one training on Ray Train: started, watched, tried again when they die, and asked for the result."""
+
+from __future__ import annotations
+
+import os
+
+import ray
+import ray.train
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from raybench.cluster.failures import EndsOnUserErrors, as_told
+from raybench.cluster.journal import EpochBars, Journal
+from raybench.cluster.preparation import Prepared
+from raybench.cluster.residency import WholeBlocks
+from raybench.cluster.resources import Workers
+from raybench.cluster.session import in_a_thread
+from raybench.cluster.worker import WorkerTask, last_state, work
+from raybench.config import Config
+from raybench.data import storage
+from raybench.errors import RaybenchError
+from raybench.progress import Progress
+from raybench.train import checkpoints
+from raybench.train.checkpoints import Begun, Identity
+from raybench.train.state import TrainState
+
+GROUP_TIMEOUT_S = 600  # torch waits 30 minutes for a lost peer by default
+
+
+def fit_on_workers(
+    config: Config,
+    data: Prepared,
+    workers: Workers,
+    out: str,
+    *,
+    identity: Identity,
+    begun: Begun,
+    progress: Progress,
+) -> TrainState:
+    """Train into ``out`` from where it had ``begun``, and return the finished state.
+
+    A worker that dies is started again from the last checkpoint. A user error of a worker comes out as it was raised.
+    """
+    if begun.uri is not None and begun.finished:
+        return checkpoints.read(begun.uri)
+    journal = Journal()
+    task = WorkerTask(
+        config=config,
+        columns=data.processors.columns,
+        rows=data.rows,
+        threads=workers.cpus,
+        journal=journal,
+        identity=identity,
+        begun=begun.uri,
+    )
+    checkpoints.forget_index(out)
+    epochs = 1 if config.model.fitting == "direct" else config.train.max_epochs
+    with EpochBars(progress, epochs) as listener, journal.listening(listener.hear, progress):
+        try:
+            result = in_a_thread(_trainer(config, data, workers, out, task).fit)  # where Ray Train leaves Ctrl-C to us
+        except TrainingFailedError as error:
+            raise as_told(error, out=out, max_failures=config.cluster.max_failures) from error
+    state = last_state(result.checkpoint)
+    if state is None or not state.finished:
+        reached = 0 if state is None else state.epoch
+        raise RaybenchError(f"{out}: the training ended after epoch {reached} unfinished; go on with --resume")
+    tracked = result.best_checkpoints or []  # by Ray Train, which keeps two of its own
+    checkpoints.prune(out, {os.path.basename(checkpoint.path) for checkpoint, _ in tracked})
+    return state
+
+
+def _trainer(config: Config, data: Prepared, workers: Workers, out: str, task: WorkerTask) -> TorchTrainer:
+    location = storage.open_location(out)
+    return TorchTrainer(
+        work,
+        # By reference: Ray Train's controller unpacks what is here, and would load all of raybench with it.
+        train_loop_config={"task": ray.put(task)},
+        datasets=dict(data.datasets),
+        # Ray Train unpacks this in a process of its own, which then loads all of raybench: only where it is needed.
+        dataset_config=WholeBlocks() if data.datasets else None,
+        torch_config=TorchConfig(timeout_s=GROUP_TIMEOUT_S),
+        scaling_config=ScalingConfig(
+            num_workers=workers.number,
+            use_gpu=workers.gpu,
+            resources_per_worker={"CPU": workers.cpus, **({"GPU": 1} if workers.gpu else {})},
+        ),
+        run_config=RunConfig(
+            name=checkpoints.FOLDER,
+            storage_path=location.path,
+            storage_filesystem=location.fs,
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+            failure_config=FailureConfig(
+                max_failures=config.cluster.max_failures,
+                controller_failure_limit=3,  # type: ignore[call-arg]  # the stubs show the older class
+            ),
+            callbacks=[EndsOnUserErrors()],  # type: ignore[list-item]  # the stubs show the older class
+        ),
+    )

@@ -1,0 +1,203 @@
+"""Checkpoints of a training, each of which knows whose it is and whether it is whole.
+
+    RUN/checkpoints/checkpoint_<time>/state.pt     where the training stands (``train.state``)
+                                      facts.json   hash of the state, its epoch; configuration and data it is of
+
+Ray Train puts the folders there and keeps an index of them, which nothing here relies on: a full disk leaves it
+empty. A checkpoint counts if its state has the hash that its facts name, and the one of the latest epoch is gone on
+from. Configuration and data are those of ``config.identity`` and ``data.panel.build.fingerprint``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from raybench.config import Config
+from raybench.config.identity import config_hash, differences, learned
+from raybench.data import storage
+from raybench.errors import DataError, RunError
+from raybench.train.state import TrainState, from_bytes, to_bytes
+
+FOLDER = "checkpoints"  # Ray Train's own inside the run directory
+STATE, FACTS = "state.pt", "facts.json"
+INDEX = "checkpoint_manager_snapshot.json"  # Ray Train's
+_PREFIX = "checkpoint_"
+_SHOWN = 12  # characters of a hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What a training is of: ``config`` as :func:`raybench.config.identity.learned` gives it, and its data.
+
+    ``layout``: what may change when it goes on, but shows in the last digits, such as the number of workers.
+    """
+
+    config: Mapping[str, Any]
+    data: str
+    layout: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, config: Config, data: str, **layout: Any) -> Identity:
+        """The identity of a training of ``config`` on data with this fingerprint."""
+        return cls(config=learned(config), data=data, layout=layout)
+
+    def check(self, there: Identity, where: str) -> None:
+        """Raise RunError unless the checkpoint ``where``, which is of ``there``, is one of this training."""
+        theirs, ours = config_hash(there.config), config_hash(self.config)
+        if theirs != ours:
+            raise RunError(
+                f"{where} is of another configuration ({theirs[:_SHOWN]}, not {ours[:_SHOWN]}: "
+                f"{differences(there.config, self.config)}); remove the folder {FOLDER} or choose another --out"
+            )
+        if there.data != self.data:
+            raise RunError(
+                f"{where} is of other data (fingerprint {there.data[:_SHOWN]}, now {self.data[:_SHOWN]}): data.bars or "
+                "data.features changed since; bring them back, or train into another --out"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """How far a training got: the last ``epoch`` that is whole, and where it lies; None for both if there is none.
+
+    ``finished``: it was the last of all. ``notes``: what there is to say when it is gone on from, a line each.
+    """
+
+    uri: str | None = None
+    epoch: int | None = None
+    finished: bool = False
+    layout: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def notes_for(self, identity: Identity) -> tuple[str, ...]:
+        """What there is to say when a training with this identity goes on."""
+        text = differences(self.layout, identity.layout) if self.layout else ""
+        other = f"goes on in another way than it began ({text}): equal but for rounding and the draws of dropout"
+        return (*self.notes, other) if text else self.notes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    sha256: str
+    epoch: int
+    identity: Identity
+
+
+def write(folder: Path, state: TrainState, identity: Identity) -> None:
+    """Write a checkpoint into a local folder, from which Ray Train takes it."""
+    data = to_bytes(state)
+    facts = {
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "epoch": state.epoch,
+        "config_sha256": config_hash(identity.config),
+        "config": identity.config,
+        "data_fingerprint": identity.data,
+        "layout": identity.layout,
+    }
+    (folder / STATE).write_bytes(data)
+    (folder / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def read(uri: storage.Uri) -> TrainState:
+    """Read the state of a checkpoint; RunError if it is damaged."""
+    return _state(uri, _facts(uri))
+
+
+def newest(run: str, identity: Identity) -> Begun:
+    """Find the checkpoint of the latest epoch that verifies in the run directory.
+
+    RunError if there are some and none verifies, or one is of another configuration or of other data.
+    """
+    folder = storage.join(run, FOLDER)
+    damaged: dict[str, str] = {}
+    known: dict[str, _Facts] = {}
+    for name in _names(folder):
+        try:
+            known[name] = _facts(storage.join(folder, name))
+        except RunError as error:
+            damaged[name] = str(error)
+    for name, facts in known.items():
+        identity.check(facts.identity, storage.join(folder, name))
+    for name in sorted(known, key=lambda name: (known[name].epoch, name), reverse=True):
+        uri = storage.join(folder, name)
+        try:
+            state = _state(uri, known[name])
+        except RunError as error:
+            damaged[name] = str(error)
+            continue
+        later = [text for other, text in sorted(damaged.items()) if other > name]  # they have the time in their name
+        notes = tuple(f"{text}; going on from epoch {state.epoch}, the last that is whole" for text in later)
+        layout = known[name].identity.layout
+        return Begun(uri=uri, epoch=state.epoch, finished=state.finished, layout=layout, notes=notes)
+    return Begun() if not damaged else _none_whole(run, damaged)
+
+
+def _none_whole(run: str, damaged: Mapping[str, str]) -> Begun:
+    """Tell a first checkpoint that was being written when its writer died, which is no loss, from damage."""
+    text = sorted(damaged.items())[-1][1]
+    if len(damaged) == 1 and not storage.exists(storage.join(run, FOLDER, INDEX)):
+        return Begun(notes=(f"{text}; it was the first, so the training begins again",))
+    raise RunError(
+        f"{run}: none of its {len(damaged)} checkpoints is whole ({text}); restore one, remove the folder "
+        f"{FOLDER} to begin again, or choose another --out"
+    )
+
+
+def finished_epochs(run: str) -> int:
+    """How many epochs the checkpoints of a run hold by their own account: nothing is verified; 0 without any."""
+    epochs = [0]
+    folder = storage.join(run, FOLDER)
+    for name in _names(folder):
+        with suppress(RunError):
+            epochs.append(_facts(storage.join(folder, name)).epoch)
+    return max(epochs)
+
+
+def forget_index(run: str) -> None:
+    """Have Ray Train begin an index of its own: it refuses to start over one that is damaged."""
+    storage.remove(storage.join(run, FOLDER, INDEX))
+
+
+def prune(run: str, keep: Collection[str]) -> None:
+    """Delete the checkpoints but those named, such as what a killed training left; what cannot be deleted stays."""
+    folder = storage.join(run, FOLDER)
+    for name in _names(folder):
+        if name not in keep:
+            with suppress(OSError):
+                storage.discard(storage.join(folder, name))
+
+
+def _names(folder: str) -> list[str]:
+    return [name for name in storage.children(folder) if name.startswith(_PREFIX) and name != INDEX]
+
+
+def _facts(uri: storage.Uri) -> _Facts:
+    where = storage.join(uri, FACTS)
+    try:
+        found = json.loads(storage.read_bytes(where))
+        config, data, layout = found["config"], found["data_fingerprint"], found["layout"]
+        if config_hash(config) != found["config_sha256"]:
+            raise ValueError("its configuration has another hash than it names")
+        identity = Identity(config=dict(config), data=str(data), layout=dict(layout))
+        return _Facts(sha256=str(found["sha256"]), epoch=int(found["epoch"]), identity=identity)
+    except DataError as error:
+        raise RunError(str(error)) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(f"{where}: is damaged ({type(error).__name__})") from error
+
+
+def _state(uri: storage.Uri, facts: _Facts) -> TrainState:
+    where = storage.join(uri, STATE)
+    try:
+        data = storage.read_bytes(where)
+    except DataError as error:
+        raise RunError(str(error)) from error
+    if hashlib.sha256(data).hexdigest() != facts.sha256:
+        raise RunError(f"{where}: is damaged ({len(data)} bytes, not those that {FACTS} names)")
+    return from_bytes(data)

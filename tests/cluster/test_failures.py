@@ -1,0 +1,134 @@
+"""What a user causes inside a worker ends the training at once, as itself; what is lost besides costs nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import ray
+from ray.exceptions import RayTaskError
+from ray.train import ControllerError, WorkerGroupError
+
+from raybench.cluster import training
+from raybench.cluster.failures import EndsOnUserErrors, as_told, user_error
+from raybench.cluster.journal import Journal
+from raybench.config import Config, load_config
+from raybench.errors import ConfigError, DataError, RaybenchError, ResourceError, RunError, TrainingError, UserError
+from raybench.train import checkpoints
+from tests.cluster.processes import ours
+from tests.cluster.watch import Watch
+
+MakeConfig = Callable[..., Config]
+CASES = {
+    "nan at once": ("nan", 1, 1, -1, TrainingError, r"not finite in epoch 1.*train\.lr"),
+    "nan later, two workers": ("nan", 2, 2, -1, TrainingError, r"not finite in epoch 2.*train\.lr"),
+    "a configuration, one of two workers": ("config", 2, 1, 1, ConfigError, "refused by the worker; want nothing"),
+    "data, later": ("data", 1, 2, 0, DataError, "gone in the middle; bring them back"),
+}
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_a_user_error_of_a_worker_ends_the_training_at_once(
+    local_ray: None, make_config: MakeConfig, tmp_path: Path, case: str
+) -> None:
+    what, workers, epoch, rank, kind, told = CASES[case]
+    tree = make_config(cluster__num_workers=workers, train__max_epochs=3).model_dump(by_alias=True)
+    tree["model"] = {"type": "tests.cluster.failing_network:Fails", "log": str(tmp_path / "log"), "what": what}
+    tree["model"] |= {"epoch": epoch, "rank": rank}
+    began = time.monotonic()
+    with pytest.raises(kind, match=told):
+        training.train(load_config(tree), out=str(tmp_path / "run"))
+    assert time.monotonic() - began < 300  # torch waits 600 s for a lost peer
+    tried = (tmp_path / "log").read_text().split()
+    assert len(set(tried)) == (workers if rank == -1 else 1)  # each process once: nothing was tried again
+    assert not (tmp_path / "run" / "manifest.json").exists()
+    assert checkpoints.finished_epochs(str(tmp_path / "run")) == epoch - 1
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_training_outlives_the_process_that_gathers_progress(
+    local_ray: None, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    def kill() -> None:
+        os.kill(ours("ray::_Journal")[0], signal.SIGKILL)
+
+    watch = Watch(1, kill)
+    run = training.train(
+        make_config(cluster__num_workers=1, train__max_epochs=4), out=str(tmp_path / "run"), progress=watch
+    )
+    assert watch.called
+    assert len(run.history) == 4
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_journal_that_is_gone_for_good_is_told_of_once(local_ray: None) -> None:
+    heard: list[str] = []
+    watch, journal = Watch(0, lambda: None), Journal()
+    with journal.listening(lambda kind, value: heard.append(kind), watch):
+        journal.add("step", 1)
+        deadline = time.monotonic() + 30
+        while not heard and time.monotonic() < deadline:
+            time.sleep(0.05)
+        ray.kill(journal._actor, no_restart=True)
+        while not watch.notes and time.monotonic() < deadline:
+            time.sleep(0.05)
+        journal.add("step", 2)
+    assert heard == ["step"]
+    assert watch.notes == ["the process that gathers progress is gone: the training goes on without showing any"]
+
+
+def group_error(**failures: Exception) -> WorkerGroupError:
+    return WorkerGroupError("boom", dict(enumerate(failures.values())))
+
+
+FULL = OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told"),
+    [
+        (ControllerError(DataError("no bars")), DataError, "no bars"),
+        (group_error(a=RuntimeError("x"), b=RunError("bad run")), RunError, "bad run"),
+        (ControllerError(FULL), RunError, "run: cannot be written: No space left on device; make room.*--resume"),
+        (group_error(a=FULL), RunError, "run: cannot be written"),
+        (group_error(a=RuntimeError("x")), RaybenchError, r"more than cluster\.max_failures = 3 times"),
+        (ControllerError(RuntimeError("x")), RaybenchError, "training failed: .*controller"),
+    ],
+)
+def test_what_people_are_told(error: Exception, kind: type[Exception], told: str) -> None:
+    found = as_told(error, out="run", max_failures=3)  # type: ignore[arg-type]
+    assert type(found) is kind
+    with pytest.raises(kind, match=rf"(?s){told}"):
+        raise found
+
+
+def test_workers_that_find_no_room_are_not_called_failures() -> None:
+    from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
+
+    found = as_told(ControllerError(WorkerGroupStartupTimeoutError(2)), out="run", max_failures=3)
+    assert isinstance(found, ResourceError)
+    assert "--resume" in str(found)
+
+
+def test_a_user_error_is_found_behind_what_is_around_it() -> None:
+    cause = DataError("no bars")
+    around = RuntimeError("boom")
+    around.__cause__ = RayTaskError("f", "traceback", cause)
+    assert user_error(around) is cause
+    around.__cause__.__cause__ = around  # a circle
+    assert user_error(RuntimeError("boom")) is None
+
+
+def test_the_controller_raises_user_errors_and_nothing_else() -> None:
+    ends = EndsOnUserErrors()
+    ends.after_exception(None, {0: RuntimeError("connection reset")})
+    with pytest.raises(UserError, match="mine"):
+        ends.after_exception(None, {0: RuntimeError("connection reset"), 1: TrainingError("mine")})
