@@ -24,7 +24,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from raybench.data import moments, numbers, parquet, storage
-from raybench.data.bars_metadata import METADATA, BarsFile, BarsMetadata
+from raybench.data.bars_metadata import METADATA, BarsFile, BarsMetadata, content_hash
 from raybench.data.calendar import Floats, Moments, complete
 from raybench.data.universe import Universe, make_universe
 from raybench.errors import DataError
@@ -171,7 +171,7 @@ class Bars:
     def calendar(self) -> Moments:
         """Every point in time, datetime64[us] [T]; read when first asked for."""
         with self._reading():
-            table = parquet.read_table(storage.join(self.uri, self.metadata.calendar))
+            table = self._small(self.metadata.calendar, ["datetime"])
         return _moments(table["datetime"])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -190,7 +190,7 @@ class Bars:
         """The spans of a universe as they were given, members without bars included."""
         file = storage.join(self.uri, self.metadata.universes[name])
         with self._reading():
-            table = parquet.read_table(file, columns=["instrument", "start", "end"])
+            table = self._small(self.metadata.universes[name], ["instrument", "start", "end"])
         return make_universe(
             name,
             table["instrument"].to_pylist(),
@@ -216,7 +216,9 @@ class Bars:
             if not ranges:
                 continue
             with self._reading():
-                table = parquet.read_rows(storage.join(self.uri, file.name), ["datetime", *wanted], ranges)
+                table = parquet.read_rows(
+                    storage.join(self.uri, file.name), ["datetime", *wanted], ranges, footer=file.footer
+                )
             counts += map(len, ranges)
             moments.append(_moments(table["datetime"]))
             for field in wanted:
@@ -240,6 +242,10 @@ class Bars:
             if self._replaced():
                 raise DataError(f"{self.uri}: an import changed the bars while they were read; run again") from None
             raise
+
+    def _small(self, name: str, columns: list[str]) -> Any:
+        """The calendar or a universe; its name ends in the first digits of its hash."""
+        return parquet.read_whole(storage.join(self.uri, name), columns, content_hash(name))
 
     def _replaced(self) -> bool:
         try:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from raybench.data import storage
+from raybench.data import parquet, storage
 from raybench.data.bars import BarBlock, Bars, cut
 from raybench.data.bars_metadata import METADATA, BarsFile, BarsMetadata
 from raybench.data.census import Census, DateRules, has_bar
@@ -81,8 +81,10 @@ def import_bars(
 
 
 def check_target(to: storage.Uri, *, replace: bool = False) -> None:
-    """Refuse a place that holds something other than a bars dataset."""
-    _Target(storage.open_location(to).uri, replace=replace)
+    """Refuse a place that holds something other than a bars dataset, or that another import is writing."""
+    uri = storage.open_location(to).uri
+    with held(uri, what="import"):
+        _Target(uri, replace=replace)
 
 
 def _import(
@@ -199,6 +201,7 @@ def _publish_part(target: _Target, number: int, block: BarBlock) -> BarsFile:
         last=clock(block.datetime_R.max()),
         bytes=len(data),
         sha256=sha256,
+        footer=parquet.footer_hash(data),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -21,10 +22,11 @@ import pyarrow.parquet as pq
 
 from raybench.data import moments
 from raybench.data.moments import Moment, end_moment, moment
-from raybench.data.storage import Uri, list_files, name_of, open_input, open_location
+from raybench.data.storage import Uri, list_files, name_of, open_input, open_location, read_bytes
 from raybench.errors import DataError
 
 MAGIC = b"PAR1"
+_DAMAGED = "is damaged: its content is not what was written; make it again from its source"
 
 
 def read_schema(uri: Uri) -> Any:
@@ -66,9 +68,22 @@ def read_table(
     )
 
 
-def read_rows(uri: Uri, columns: Sequence[str], ranges: Sequence[range]) -> Any:
-    """Ascending ranges of rows of a file as one table; reads just the row groups they lie in, each once."""
-    with _opened(uri) as file:
+def read_whole(uri: Uri, columns: Sequence[str], sha256: str) -> Any:
+    """One small file, read at once; DataError if the hash of its content does not begin with ``sha256``."""
+    data = read_bytes(uri)
+    if not hashlib.sha256(data).hexdigest().startswith(sha256):
+        raise DataError(f"{uri}: {_DAMAGED}")
+    with _parsed(pa.BufferReader(data), uri) as file:
+        _check_columns(uri, file.schema_arrow, columns)
+        return file.read(columns=list(columns))
+
+
+def read_rows(uri: Uri, columns: Sequence[str], ranges: Sequence[range], *, footer: str = "") -> Any:
+    """Ascending ranges of rows of a file as one table; reads just the row groups they lie in, each once.
+
+    ``footer``: the hash that ``footer_hash`` gave when it was written; DataError if it is another now.
+    """
+    with _opened(uri, footer) as file:
         _check_columns(uri, file.schema_arrow, columns)
         edges = np.cumsum([0, *(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))])
         if ranges and ranges[-1].stop > edges[-1]:
@@ -109,21 +124,36 @@ def check_plain(schema: Any, uri: Uri) -> None:
             raise DataError(f"{uri}: column {field.name} is of type {kind}; want plain columns only; leave it out")
 
 
+def footer_hash(data: bytes) -> str:
+    """The hash of the footer of a Parquet file in memory: where its pages lie and what they are."""
+    return hashlib.sha256(_footer(pa.BufferReader(data), "memory")).hexdigest()
+
+
 @contextlib.contextmanager
-def _opened(uri: Uri) -> Iterator[Any]:
-    with open_input(uri) as stream:
-        _refuse_extensions(stream, uri)
+def _opened(uri: Uri, footer: str = "") -> Iterator[Any]:
+    with open_input(uri) as stream, _parsed(stream, uri, footer) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _parsed(stream: Any, uri: Uri, footer: str = "") -> Iterator[Any]:
+    """A file of plain columns; a page that carries a checksum has to match it."""
+    try:
+        raw = _footer(stream, uri)
+        _refuse_extensions(raw, uri)
+        if footer and hashlib.sha256(raw).hexdigest() != footer:
+            raise DataError(f"{uri}: {_DAMAGED}")
         stream.seek(0)
-        try:
-            file = pq.ParquetFile(stream)
-            check_plain(file.schema_arrow, uri)
-            yield file
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-            raise DataError(f"{uri}: cannot be read as Parquet: {' '.join(str(error).split())}") from error
+        file = pq.ParquetFile(stream, page_checksum_verification=True)
+        check_plain(file.schema_arrow, uri)
+        yield file
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        text = " ".join(str(error).split())
+        raise DataError(f"{uri}: {_DAMAGED if 'checksum' in text else f'cannot be read as Parquet: {text}'}") from error
 
 
-def _refuse_extensions(stream: Any, uri: Uri) -> None:
-    """Look for the key of an extension type in the raw footer, where the Arrow schema is kept in base64."""
+def _footer(stream: Any, uri: Uri) -> bytes:
+    """The raw footer, before anything takes it for what it says."""
     size = stream.size()
     stream.seek(max(size - 8, 0))
     tail = stream.read(8)
@@ -131,7 +161,11 @@ def _refuse_extensions(stream: Any, uri: Uri) -> None:
     if len(tail) < 8 or tail[4:] != MAGIC or length > size - 8:
         raise DataError(f"{uri}: is not a Parquet file, or was cut short")
     stream.seek(size - 8 - length)
-    footer = stream.read(length)
+    return bytes(stream.read(length))
+
+
+def _refuse_extensions(footer: bytes, uri: Uri) -> None:
+    """Look for the key of an extension type in the raw footer, where the Arrow schema is kept in base64."""
     if any(mark in footer for mark in _MARKS):
         raise DataError(
             f"{uri}: holds a column of an extension type (pickled objects, tensors), which could run code; "

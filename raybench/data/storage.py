@@ -123,7 +123,7 @@ def list_files(uri: Uri, suffix: str | tuple[str, ...] = "") -> list[str]:
 def read_bytes(uri: Uri) -> bytes:
     """The whole content of a file."""
     with open_input(uri) as stream:
-        return bytes(stream.read())
+        return _ask(open_location(uri), lambda: bytes(stream.read()))
 
 
 def open_input(uri: Uri) -> Any:
@@ -171,14 +171,16 @@ def encode_table(
     """An Arrow table as the bytes of a Parquet file: equal tables give equal bytes.
 
     ``row_groups`` lists how many rows each row group takes; ``metadata`` replaces the table's own.
-    ``options`` are those of ``pyarrow.parquet.ParquetWriter``.
+    ``options`` are those of ``pyarrow.parquet.ParquetWriter``. Every page carries a checksum, which readers verify.
     """
     if metadata is not None:
         table = table.replace_schema_metadata(dict(metadata))
     lengths = [table.num_rows] if row_groups is None else list(row_groups)
     assert sum(lengths) == table.num_rows
     sink = io.BytesIO()
-    with pq.ParquetWriter(sink, table.schema, **{"compression": "zstd", **options}) as writer:
+    with pq.ParquetWriter(
+        sink, table.schema, **{"compression": "zstd", "write_page_checksum": True, **options}
+    ) as writer:
         start = 0
         for length in lengths:
             writer.write_table(table.slice(start, length), row_group_size=max(length, 1))

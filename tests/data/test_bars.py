@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +195,56 @@ def test_the_frequency_is_the_commonest_step_within_a_day(step: str, want: str) 
     keep = np.ones(200, dtype=bool)
     keep[::17] = False
     assert infer_frequency(calendar[keep]) == want
+
+
+def seen(uri: Path) -> tuple[object, ...]:
+    """Everything a reader takes from a dataset."""
+    bars = open_bars(uri)
+    block, few, every = bars.block(), bars.universe("few"), bars.listed("all")
+    values = [value_R.tobytes() for value_R in (block.datetime_R, *block.fields.values(), bars.calendar)]
+    spans = [(u.instrument_K, u.start_K.tobytes(), u.end_K.tobytes()) for u in (few, every)]
+    return (*values, *spans, block.instruments, bars.fields, bars.frequency, bars.fingerprint)
+
+
+@pytest.mark.parametrize("kind", ["bars/*", "calendar/*", "universe/*", "metadata.json"])
+def test_a_bit_that_flipped_is_told_or_changes_nothing(tmp_path: Path, dataset: Bars, kind: str) -> None:
+    shutil.copytree(dataset.uri, tmp_path / "copy")
+    want = seen(tmp_path / "copy")
+    told = 0
+    for file in sorted((tmp_path / "copy").glob(kind))[:2]:
+        content = file.read_bytes()
+        for at in range(3, len(content), 47):
+            flipped = bytearray(content)
+            flipped[at] ^= 1 << at % 8
+            file.write_bytes(flipped)
+            try:
+                assert seen(tmp_path / "copy") == want
+            except DataError as error:
+                told += "\n" not in str(error)
+        file.write_bytes(content)
+    assert told > 10
+    assert seen(tmp_path / "copy") == want
+
+
+def test_bars_that_were_imported_before_there_were_checksums_are_read(tmp_path: Path, dataset: Bars) -> None:
+    shutil.copytree(dataset.uri, tmp_path / "copy")
+    content = json.loads((tmp_path / "copy" / "metadata.json").read_text())
+    del content["sha256"]
+    for file in content["files"]:
+        del file["footer"]
+    (tmp_path / "copy" / "metadata.json").write_text(json.dumps(content))
+    assert seen(tmp_path / "copy") == seen(Path(dataset.uri))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [({"files": 3}, "files: Input should"), ({"fields": None}, "fields: Input"), ({"dates": "many"}, "dates: Input")],
+)
+def test_metadata_that_somebody_changed_is_one_line(
+    tmp_path: Path, dataset: Bars, change: dict[str, object], says: str
+) -> None:
+    content = json.loads((Path(dataset.uri) / "metadata.json").read_text())
+    del content["sha256"]
+    (tmp_path / "metadata.json").write_text(json.dumps({**content, **change}))
+    with pytest.raises(DataError, match=rf"metadata.json: is damaged \({says}"):
+        open_bars(tmp_path)
