@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from raybench.score.checks import check_inputs
 from raybench.score.inputs import ScoringSource, checked_universe, with_concepts, with_second
 from raybench.score.planning import parse_day
 from raybench.train.artifact import Run, load_run
+from raybench.train.described import described
 
 REPEATS = 5
 
@@ -162,15 +164,16 @@ def _importance(
 def _origin(run: Run, inputs: ScoringSource, dates: _Dates, seed: int) -> Origin:
     data = run.config.data
     bars = {} if inputs.bars is None else {"Bars": f"{inputs.bars.uri} (fingerprint {inputs.bars.fingerprint[:16]})"}
-    features = {} if inputs.features is None else {"Features": inputs.features.uri}
+    features = {} if inputs.features is None else {"Feature table": inputs.features.uri}
     return Origin(
         model=run.uri,
         run_id=run.run_id,
         network=f"{run.config.model.type.upper()} on {data.feature_set.type}, universe {data.universe}",
         inputs={
-            "Run": f"{run.uri} ({run.run_id})",
+            **described(run),
             **bars,
             **features,
+            "Made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
             "Made by": f"raybench {raybench.__version__}",
         },
         first=str(dates.first),

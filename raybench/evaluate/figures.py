@@ -29,11 +29,12 @@ from raybench.page.canvas import (
     WIDE,
     blank,
     heading,
+    is_narrow,
     legend,
     nothing,
 )
 
-NO_IC = "no date has an IC: too few instruments, or scores or labels that are all the same"
+NO_IC = "no date has an IC"
 LIGHT_TEXT, DARK_TEXT = "#ffffff", "#22262b"  # on the cells of the heat map, whatever the page
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -137,10 +138,11 @@ def long_short_path(daily: pd.DataFrame, holding: int = 1) -> Figure:
     """Running sum of the long-short return and how far it lies below its highest point."""
     figure, (axes,) = blank(HALF, 2.9)
     when = daily["datetime"].to_numpy()
-    total = _path(daily, daily["long_short"] / holding)
-    peak = total.groupby(daily["in_sample"]).cummax().clip(lower=0.0)
-    axes.plot(when, total, color=BLUE, lw=1.7, label="long-short")
-    axes.fill_between(when, (total - peak).clip(upper=0.0), color=RUST, alpha=0.4, lw=0, label="below the peak")
+    earned, part = (daily["long_short"] / holding).fillna(0.0), daily["in_sample"]
+    level = earned.groupby(part).cumsum()  # what lies in sample has a peak of its own
+    fall = level - level.groupby(part).cummax().clip(lower=0.0)
+    axes.plot(when, _path(daily, earned), color=BLUE, lw=1.7, label="long-short")
+    axes.fill_between(when, fall, color=RUST, alpha=0.4, lw=0, label="below the peak")
     axes.axhline(0.0, color=MUTED, lw=0.7)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     heading(axes, f"Sum of {_returns(holding)}, before costs")
@@ -194,14 +196,14 @@ def monthly_rank_ic(daily: pd.DataFrame) -> Figure:
     if table.empty:
         return nothing(WIDE, NO_IC)
     figure, (axes,) = blank(WIDE, 0.75 + 0.36 * len(table))
-    value = table.to_numpy()
+    value, narrow = table.to_numpy(), is_narrow()
     bound = float(np.nanquantile(np.abs(value), 0.95)) or 1e-9
     norm = TwoSlopeNorm(0.0, -bound, bound)
     axes.pcolormesh(np.ma.masked_invalid(value), cmap=DIVERGING, norm=norm, edgecolors="none")
     for (row, column), cell in np.ndenumerate(value):
         if np.isfinite(cell):
             text = LIGHT_TEXT if _is_dark(DIVERGING(norm(cell))) else DARK_TEXT
-            shown = f"{cell:.3f}".replace("-", "\N{MINUS SIGN}")
+            shown = (f"{cell * 100:.0f}" if narrow else f"{cell:.3f}").replace("-", "\N{MINUS SIGN}")
             axes.text(column + 0.5, row + 0.5, shown, color=text, ha="center", va="center", fontsize=TEXT)
     for edge in range(1, value.shape[1]):
         axes.axvline(edge, color=GRID, lw=4 if edge == 12 else 1)
@@ -214,6 +216,8 @@ def monthly_rank_ic(daily: pd.DataFrame) -> Figure:
     axes.xaxis.tick_top()
     for spine in axes.spines.values():
         spine.set_visible(False)
+    if narrow:
+        heading(axes, "In hundredths")
     return figure
 
 
@@ -244,7 +248,7 @@ def _path(daily: pd.DataFrame, value: pd.Series[float]) -> pd.Series[float]:
 
 
 def _returns(holding: int) -> str:
-    return "returns" if holding == 1 else f"returns over {holding} bars, each counted 1/{holding}"
+    return "labels" if holding == 1 else f"labels / {holding}"  # of neighbouring dates share bars
 
 
 def _shade(axes: Axes, daily: pd.DataFrame) -> None:
@@ -255,7 +259,7 @@ def _shade(axes: Axes, daily: pd.DataFrame) -> None:
     for first, stop in edges.reshape(-1, 2):
         axes.axvspan(when[first], when[stop - 1], color=GRID, alpha=0.8, lw=0, zorder=0)
     if len(edges):
-        axes.text(0.01, 0.03, "shaded: in sample", color=MUTED, fontsize=TEXT, transform=axes.transAxes)
+        axes.text(0.01, 0.97, "shaded: in sample", color=MUTED, fontsize=TEXT, va="top", transform=axes.transAxes)
 
 
 def _fifth_names() -> tuple[str, ...]:

@@ -55,6 +55,7 @@ def to_html(report: Report) -> str:
             drawings=_drawings(report),
             rules=_rules(report.evaluation.timing),
             inputs=report.inputs,
+            notes=report.evaluation.warnings,
         )
     )
 
@@ -171,7 +172,7 @@ def _counts(result: Evaluation) -> list[Card]:
         Card(
             name="Dates",
             value=f"{len(daily):,}",
-            means=f"{len(rank_ic):,} of them have returns to compare with. {above}",
+            means=f"{len(rank_ic):,} of them have a Rank IC. {above}",
         ),
         Card(
             name="Instruments a date",
@@ -194,6 +195,7 @@ def _seen(result: Evaluation) -> list[Card]:
             note=f"{len(daily):,} dates, {first} to {last}",
             means="The network learned from these dates or chose its epoch by them: no forecast, and in none of the "
             "other figures. Charts over time show them shaded.",
+            apart=True,
         )
     ]
 

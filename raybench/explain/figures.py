@@ -144,7 +144,7 @@ def attention_over_time(weight_NW: Array, score_N: Array) -> Figure:
     mean.set_ylim(bottom=0.0)
     _lags(mean, steps)
     mean.set_xlabel("")
-    heading(mean, "Mean over instruments, and the middle 80% of them")
+    heading(mean, "Mean, and the middle 80% of instruments")
     _weights(every, weight_NW[np.argsort(-score_N, kind="stable")], steps=True)
     _by_score(every)
     heading(every, f"Every instrument: {RELATIVE}")

@@ -6,7 +6,9 @@ them by its own (light and dark).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -17,10 +19,28 @@ INK, MUTED, GRID = "#1c2128", "#6a7380", "#e3e6ea"
 BLUE, RUST, SKY = "#2b5c8f", "#bd6a35", "#7ea6cf"
 FIFTHS = ("#b4532f", "#d79a6c", "#a7adb5", "#7ba3cc", "#265a92")  # lowest to highest scores
 
-WIDE, HALF = 10.4, 5.0  # inches; equal scale on the page, so that letters are of one size
-TEXT = 8.5
+WIDE, HALF = 8.9, 4.3  # inches; equal scale on the page, so that letters are of one size
+TEXT = 8.0
 DIVERGING = LinearSegmentedColormap.from_list("rust-blue", ["#b2512d", "#ecd9cb", "#f4f4f2", "#cddceb", "#255991"])
 SEQUENTIAL = LinearSegmentedColormap.from_list("blues", ["#f4f4f2", "#bcd2e8", "#6f9fd0", "#2b5c8f", "#12304f"])
+
+
+_NARROW: ContextVar[bool] = ContextVar("narrow", default=False)
+
+
+@contextmanager
+def narrow() -> Iterator[None]:
+    """Within this, what would be WIDE becomes HALF, its columns one below the other: for a phone."""
+    before = _NARROW.set(True)
+    try:
+        yield
+    finally:
+        _NARROW.reset(before)
+
+
+def is_narrow() -> bool:
+    """Say whether a wide figure is to be a narrow one."""
+    return _NARROW.get()
 
 
 def blank(
@@ -33,6 +53,8 @@ def blank(
     share_x: bool = False,
 ) -> tuple[Figure, list[Axes]]:
     """Make a transparent figure with its axes, row by row."""
+    if is_narrow() and width > HALF:
+        width, height, rows, columns = HALF, height * (1 + 0.85 * (columns - 1)), rows * columns, 1
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.patch.set_alpha(0.0)
     ratios = None if heights is None else list(heights)

@@ -1,7 +1,8 @@
 """A report as one HTML page that needs no network: cards of figures, drawings, and what they were made from.
 
 Drawings are SVG within the page; the colours of ``canvas`` become CSS variables, so the page has a light and
-a dark dress. Equal content gives equal bytes: nothing here looks at the clock.
+a dark dress. A wide drawing is there twice, the second time for a narrow screen; the page shows one of them. On
+paper it is A4. Equal content gives equal bytes: nothing here looks at the clock.
 """
 
 from __future__ import annotations
@@ -33,13 +34,14 @@ _VARIABLES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """One number, and what it means."""
+    """One number, and what it means. ``apart``: in a row of its own, after all others."""
 
     name: str
     value: str
     means: str
     note: str = ""
     lead: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class Page:
     """What a page shows.
 
     kind: what sort of report, in a word or two. subtitle: HTML. rules: how the numbers are to be taken.
-    inputs: what they were made from and with, listed at the foot.
+    inputs: what they were made from and with, listed at the foot. notes: what a reader has to know first.
     """
 
     kind: str
@@ -67,6 +69,7 @@ class Page:
     drawings: Sequence[Drawing]
     rules: str
     inputs: Mapping[str, str]
+    notes: Sequence[str] = ()
 
 
 def to_html(page: Page) -> str:
@@ -76,16 +79,17 @@ def to_html(page: Page) -> str:
         kind=html.escape(page.kind),
         title=html.escape(page.title),
         subtitle=page.subtitle,
+        notes=_notes(page.notes),
         cards="\n".join(map(_card, page.cards)),
         figures="\n".join(map(_drawing, page.drawings)),
         about=_about(page),
     )
 
 
-def svg(figure: Figure) -> str:
-    """A figure as an SVG element whose colours are the page's variables."""
+def svg(figure: Figure, salt: str = "raybench") -> str:
+    """A figure as an SVG element whose colours are the page's variables; ``salt`` tells apart the ids of two."""
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "raybench"}):
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
@@ -109,18 +113,30 @@ def percent(value: float) -> str:
 
 def _card(card: Card) -> str:
     note = f"<small>{html.escape(card.note)}</small>" if card.note else ""
+    looks = " ".join(["card", *(["lead"] if card.lead else []), *(["apart"] if card.apart else [])])
     return (
-        f'<article class="card{" lead" if card.lead else ""}"><h2>{html.escape(card.name)}</h2>'
+        f'<article class="{looks}"><h2>{html.escape(card.name)}</h2>'
         f'<div class="value">{html.escape(card.value)}{note}</div><p>{html.escape(card.means)}</p></article>'
     )
 
 
 def _drawing(drawing: Drawing) -> str:
     name, means = html.escape(drawing.name), html.escape(drawing.means)
+    looks = f'role="img" aria-label="{name}"'
+    shown = f'<div class="drawing" {looks}>{svg(drawing.draw())}</div>'
+    if drawing.wide:
+        with canvas.narrow():
+            small = svg(drawing.draw(), "narrow")
+        shown += f'<div class="drawing narrow" {looks}>{small}</div>'
     return (
         f"<figure{' class=wide' if drawing.wide else ''}><figcaption><h2>{name}</h2><p>{means}</p></figcaption>"
-        f'<div class="drawing" role="img" aria-label="{name}">{svg(drawing.draw())}</div></figure>'
+        f"{shown}</figure>"
     )
+
+
+def _notes(notes: Sequence[str]) -> str:
+    items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    return f'<ul class="notes">{items}</ul>' if items else ""
 
 
 def _about(page: Page) -> str:
