@@ -39,17 +39,22 @@ def build(only: str | None = None) -> typer.Typer:
     """Make the application with one command, or with all whose module exists."""
     import typer
 
+    from raybench.cli.usage import Group, describe
+
     app = typer.Typer(
         name="raybench",
+        cls=Group,
         add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
         help="Train Qlib's recurrent stock models on a Ray cluster and score every instrument on every date.",
+        epilog="raybench COMMAND --help shows an example of each; raybench demo goes the whole way once.",
     )
     app.callback()(_options())
     for name, module in COMMANDS.items():
         if only in (None, name) and importlib.util.find_spec(f"raybench.cli.{module}") is not None:
             importlib.import_module(f"raybench.cli.{module}").register(app)
+    describe(app)
     return app
 
 
@@ -70,7 +75,9 @@ def run(arguments: Sequence[str]) -> int:
         message = getattr(error, "format_message", None)  # every error of usage has it, whichever click is inside
         if message is None:
             raise
-        print(f"error: {' '.join(message().split())} (see raybench --help)", file=sys.stderr)
+        from raybench.cli.usage import advice
+
+        print(f"error: {advice(error, ' '.join(message().split()), given)}", file=sys.stderr)
         return 2
     return code if isinstance(code, int) else 0
 
@@ -80,6 +87,10 @@ def main() -> None:
     try:
         with interrupts.ended_by_signals():
             _open_streams()
+            if "_RAYBENCH_COMPLETE" in os.environ:  # the shell asks what could be typed
+                from raybench.cli.completion import complete
+
+                complete()
             code = run(sys.argv[1:])
             sys.stdout.flush()
     except KeyboardInterrupt as stop:

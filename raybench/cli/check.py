@@ -12,6 +12,7 @@ from raybench.cli.config_argument import ConfigArgument, OverridesArgument, conf
 from raybench.cli.output import Output, command
 from raybench.config import Config, find_problems, parse_config
 from raybench.config.recipe import quirks
+from raybench.config.size import parameters
 from raybench.errors import RaybenchError
 
 BYTES = {"fp32": 4, "bf16": 2, "fp64": 8}
@@ -42,7 +43,7 @@ def describe(config: Config) -> dict[str, Any]:
     features, model = data.num_features, config.model.under(config.recipe)
     return {
         "model": model.type,
-        "parameters": _parameters(config),
+        "parameters": parameters(config),
         "feature_set": data.feature_set.type,
         "num_features": features,
         "step_len": data.step_len,
@@ -66,16 +67,6 @@ def describe(config: Config) -> dict[str, Any]:
         "recipe": config.recipe,
         "quirks": list(quirks(config)),
     }
-
-
-def _parameters(config: Config) -> int | None:
-    data, model = config.data, config.model.under(config.recipe)
-    if data.num_features is None:
-        return None
-    count = model.parameter_count(data.num_features, data.step_len)
-    if count is None or data.second_features is None:
-        return count
-    return count + model.second_parameters(data.second_features)
 
 
 def _second(config: Config) -> str | None:

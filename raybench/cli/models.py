@@ -1,14 +1,17 @@
-"""``raybench models``: the networks a configuration can name."""
+"""``raybench models``: the networks a configuration can name, and the keys of one."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
 from raybench.cli.output import Output, command
-from raybench.config.alpha_names import ALPHA360_FIELDS, ALPHA360_STEPS, BENCHMARK_20
 from raybench.config.networks import NETWORKS
-
-ALPHA158_STEPS = 20  # window length of Qlib's benchmarks
+from raybench.config.networks.meanings import keys_of
+from raybench.config.size import benchmark, benchmark_parameters
+from raybench.config.strict import nearest
+from raybench.errors import ConfigError
 
 
 def register(app: typer.Typer) -> None:
@@ -16,18 +19,52 @@ def register(app: typer.Typer) -> None:
     app.command("models")(command(models))
 
 
-def models(out: Output) -> None:
-    """List the networks: parameters in Qlib's benchmark settings, what each needs, its keys."""
-    rows = []
-    for name, network in sorted(NETWORKS.items()):
-        model = network(type=name)
-        rows.append(
-            {
-                "type": name,
-                "alpha158": model.parameter_count(len(BENCHMARK_20), ALPHA158_STEPS),
-                "alpha360": model.parameter_count(len(ALPHA360_FIELDS), ALPHA360_STEPS),
-                "needs": network.needs,
-                "keys": model.kwargs,
-            }
-        )
-    out.summary({"models": rows}, title="models: parameters with 20 columns of Alpha158, and with Alpha360")
+def _beginning_with(incomplete: str) -> list[str]:
+    return [name for name in sorted(NETWORKS) if name.startswith(incomplete)]
+
+
+NetworkArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NETWORK", help="Show the keys of this one.", autocompletion=_beginning_with, show_default=False
+    ),
+]
+
+
+def models(out: Output, network: NetworkArgument = None) -> None:
+    """List the networks, with their size in Qlib's benchmark settings, or show the keys of one."""
+    if network is not None:
+        _show_one(out, network)
+        return
+    rows = [
+        {"type": name, **_sizes(name), "needs": kind.needs, "keys": kind(type=name).kwargs}
+        for name, kind in sorted(NETWORKS.items())
+    ]
+    if not out.as_json and not out.verbose:
+        rows = [{key: value for key, value in row.items() if key != "keys"} for row in rows]
+    title = "models: parameters in Qlib's benchmark settings, on Alpha158 (20 columns, or all) and Alpha360"
+    out.summary({"models": rows}, title=title, then=("models", "gru"))
+
+
+def _show_one(out: Output, name: str) -> None:
+    if name not in NETWORKS:
+        raise ConfigError(f"no network {name!r}; {nearest(name, NETWORKS)} (see raybench models)")
+    kind = NETWORKS[name]
+    keys = [{"key": f"model.{key}", "default": value, "what it is": what} for key, value, what in keys_of(kind)]
+    what = (kind.__doc__ or "").strip().partition("\n")[0]
+    at = benchmark(name, "alpha158")
+    out.summary(
+        {
+            "type": name,
+            "parameters": _sizes(name),
+            "alpha158 is": f"{at.num_features} features, windows of {at.step_len}",
+            "needs": kind.needs,
+            "keys": keys,
+        },
+        title=f"{name}: {what}",
+        then=("check", f"configs/{name}_alpha158.yaml"),
+    )
+
+
+def _sizes(name: str) -> dict[str, int | None]:
+    return {kind: benchmark_parameters(name, kind) for kind in ("alpha158", "alpha360")}

@@ -48,11 +48,26 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object on the last line.")]
-VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Print the whole summary.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show neither progress nor notes.")]
-ProgressOption = Annotated[ProgressMode, typer.Option("--progress", help="How progress is shown.")]
-LogOption = Annotated[LogLevel, typer.Option("--log-level", help="How much is logged, on standard error.")]
+_PANEL = "What is shown"
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the summary as one JSON object on the last line.", rich_help_panel=_PANEL)
+]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print the whole summary.", rich_help_panel=_PANEL)
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show neither progress nor notes.", rich_help_panel=_PANEL)
+]
+ProgressOption = Annotated[
+    ProgressMode,
+    typer.Option(
+        "--progress", metavar="HOW", help="auto (a bar on a terminal), plain (lines) or none.", rich_help_panel=_PANEL
+    ),
+]
+LogOption = Annotated[
+    LogLevel,
+    typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.", rich_help_panel=_PANEL),
+]
 
 _SHARED = {"json": (JsonOption, False), "verbose": (VerboseOption, False), "quiet": (QuietOption, False)} | {
     "progress": (ProgressOption, ProgressMode.AUTO),

@@ -62,9 +62,11 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _print_table(console: Console, rows: list[tuple[str, str]], title: str) -> None:
+    if title:
+        console.print(Text(title), style="italic")
     if not rows:
         return
-    table = Table(title=title or None, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in rows:
@@ -74,7 +76,7 @@ def _print_table(console: Console, rows: list[tuple[str, str]], title: str) -> N
 
 def _print_lines(stream: TextIO, rows: list[tuple[str, str]], title: str) -> None:
     width = max((len(key) for key, _ in rows), default=0)
-    if title and rows:
+    if title:
         print(title, file=stream)
     for key, value in rows:
         indented = value.replace("\n", "\n" + " " * (width + 2))
