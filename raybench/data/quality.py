@@ -92,6 +92,7 @@ _SERIOUS = {
     "date_with_few_bars": "dates of the calendar on which hardly anybody has a bar",
     "date_without_bars": "dates of the calendar on which nobody has a bar",
     "newest_date_incomplete": "newest date on which fewer than half have a bar; is the delivery complete?",
+    "field_starts_apart": "fields that do not start with the others of their instrument; is a file shifted?",
     "clock_differs": "rows of daily bars with another clock than the rest, taken as bars of their date",
     "offsets_differ": "rows with another offset from UTC than the rest, kept as the clocks there show them",
 }

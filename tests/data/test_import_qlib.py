@@ -85,6 +85,7 @@ def test_oddities_are_counted_with_examples(provider: Path, tmp_path: Path) -> N
         "close_outside_low_high": 5,
         "date_without_bars": 2,
         "field_ends_early": 1,
+        "field_starts_apart": 2,
         "high_below_low": 2,
         "infinite_value": 1,
         "member_without_files": 1,
@@ -96,6 +97,8 @@ def test_oddities_are_counted_with_examples(provider: Path, tmp_path: Path) -> N
     assert warnings["high_below_low"]["examples"] == ["SH1 2020-01-02", "SH1 2020-01-04"]
     assert warnings["member_without_files"]["examples"] == ["GONE"]
     assert warnings["field_ends_early"]["examples"] == ["SZ2 vwap"]
+    assert warnings["field_starts_apart"]["examples"] == ["SZ2 close", "SZ2 vwap"]
+    assert any("is a file shifted?: SZ2 close" in line for line in done.warnings)
     assert warnings["missing_field"]["examples"] == ["SH1 vwap"]
     assert open_bars(tmp_path / "bars").metadata.warnings == warnings
 

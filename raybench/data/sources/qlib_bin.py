@@ -10,7 +10,7 @@ where a field has none. Folders are in lower case whatever the case of the instr
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -113,7 +113,7 @@ def open_qlib(uri: storage.Uri, frequency: str | None = None) -> QlibProvider:
 
 
 def _findings(bins: Mapping[str, tuple[_Bin, ...]], spans: Mapping[str, range], fields: Sequence[str]) -> Findings:
-    """Fields that an instrument lacks, and files that end before its others: perhaps cut short."""
+    """Fields that an instrument lacks, and files that begin or end apart from its others: shifted, or cut short."""
     has = {name: {b.field: b.rows for b in each} for name, each in sorted(bins.items())}
     lacking = [f"{name} {field}" for name, rows in has.items() for field in fields if field not in rows]
     early = [
@@ -122,7 +122,15 @@ def _findings(bins: Mapping[str, tuple[_Bin, ...]], spans: Mapping[str, range], 
         for field in fields
         if field in rows and rows[field].stop < spans[name].stop
     ]
-    return {**found("field_ends_early", early), **found("missing_field", lacking)}
+    most = {name: Counter(r.start for r in rows.values()).most_common(1)[0][0] for name, rows in has.items()}
+    apart = [
+        f"{name} {field}"
+        for name, rows in has.items()
+        for field in fields
+        if field in rows and rows[field].start != most[name]
+    ]
+    findings = {"field_ends_early": early, "field_starts_apart": apart, "missing_field": lacking}
+    return {name: finding for each, places in findings.items() for name, finding in found(each, places).items()}
 
 
 def _frequency(root: str, sizes: Mapping[str, int], wanted: str | None) -> str:
