@@ -116,18 +116,17 @@ def ends(column: Any, *, where: str, first_row: int = 0, row: str = "row", name:
     return _numpy(stamps(column, where=where, first_row=first_row, row=row, name=name))
 
 
-def offsets(column: Any) -> dict[str, int]:
-    """How many rows name which zone or offset from UTC, ``none`` among them; nothing where no row names one."""
+def zones(column: Any) -> Any:
+    """Which zone or offset from UTC each row names, as Arrow text, ``none`` among them; None where no row names one."""
     values = flat(column)
     if pa.types.is_timestamp(values.type):
-        return {values.type.tz: len(values)} if values.type.tz is not None else {}
+        return None if values.type.tz is None else pa.repeat(values.type.tz, len(values))
     if not is_text(values.type):
-        return {}
+        return None
     named = pc.extract_regex(pc.utf8_trim_whitespace(values), _OFFSET)
     if named.null_count == len(named):
-        return {}
-    counts = pc.value_counts(pc.fill_null(pc.struct_field(named, "offset"), "none"))
-    return {each["values"].as_py(): each["counts"].as_py() for each in counts}
+        return None
+    return pc.fill_null(pc.struct_field(named, "offset"), "none")
 
 
 def wall_time(column: Any) -> Any:

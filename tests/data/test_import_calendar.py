@@ -183,6 +183,31 @@ def test_offsets_that_differ_are_counted(tmp_path: Path) -> None:
     assert done.metadata.dates == len(DAYS)
 
 
+@pytest.mark.parametrize("kind", ["text", "files"])
+def test_one_moment_written_in_two_zones_is_refused(tmp_path: Path, kind: str) -> None:
+    frame = market()
+    theirs = frame["instrument"] < "I3"
+    here = frame["datetime"].dt.tz_localize("Asia/Shanghai")
+    if kind == "text":
+        text = here.dt.strftime("%Y-%m-%d 00:00:00+08:00").where(~theirs, here.dt.tz_convert("UTC").astype(str))
+        frame.assign(datetime=text).to_csv(tmp_path / "bars.csv", index=False)
+    else:
+        frame.assign(datetime=here)[~theirs].to_parquet(tmp_path / "a.parquet")
+        frame.assign(datetime=here.dt.tz_convert("UTC"))[theirs].to_parquet(tmp_path / "b.parquet")
+    with pytest.raises(DataError, match=r"one moment written in two ways.*bring all rows to the zone"):
+        open_source(tmp_path)
+
+
+def test_two_exchanges_each_in_its_own_zone_are_taken_and_said(tmp_path: Path) -> None:
+    frame = market()
+    for name, zone in (("I1", "Asia/Shanghai"), ("I2", "America/New_York")):
+        part = frame[frame["instrument"] == name]
+        part.assign(datetime=part["datetime"].dt.tz_localize(zone)).to_parquet(tmp_path / f"{name}.parquet")
+    source = open_source(tmp_path)
+    assert len(source.calendar) == len(DAYS)
+    assert source.findings["offsets_differ"].count == len(DAYS)
+
+
 def listed(folder: Path, text: str) -> Path:
     (folder / "calendar.txt").write_text(text)
     return folder / "calendar.txt"

@@ -6,18 +6,30 @@ which a vendor stamped with the moment of its making is not a date of its own.
 
 from __future__ import annotations
 
+import datetime as dt
+import itertools
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from raybench.data.calendar import DAY, Moments, infer_frequency
 from raybench.data.quality import EXAMPLES, Finding, Findings, clock
+from raybench.data.sources import typed
 from raybench.data.sources.spool import Spool
 from raybench.errors import DataError
 
 Clock = np.timedelta64
+ZoneClocks = Counter[tuple[str, int]]
+"""Rows by the zone or offset they name, and their time of day in microseconds."""
+
+MICROSECOND = dt.timedelta(microseconds=1)
+HOUR = 3_600_000_000
+HALF_DAY, DAY_LONG = 12 * HOUR, 24 * HOUR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +67,63 @@ def read_clocks(spool: Spool, frequency: str | None) -> Clocks:
     most = max(rows.values())
     one = np.timedelta64(min(value for value, count in rows.items() if count == most), "us")
     return Clocks(frequency=DAY, one=one, findings={"clock_differs": _moved(spool, one)})
+
+
+def zone_clocks(column: Any, datetime_R: Moments) -> ZoneClocks:
+    """Of the rows that name a zone, how many name which with which clock; nothing where none does."""
+    zone_R = typed.zones(column)
+    if zone_R is None:
+        return Counter()
+    counted = pa.table({"zone": zone_R, "clock": _clock(datetime_R)}).group_by(["zone", "clock"])
+    rows = counted.aggregate([([], "count_all")]).to_pylist()
+    return Counter({(row["zone"], row["clock"]): row["count_all"] for row in rows})
+
+
+def differing(zones: ZoneClocks) -> Findings:
+    """Where rows differ in their zone or offset: how many are not of the commonest one."""
+    rows = _by_zone(zones)
+    if len(rows) < 2:
+        return {}
+    examples = tuple(f"{zone} ({count} rows)" for zone, count in rows.most_common(EXAMPLES))
+    return {"offsets_differ": Finding(count=rows.total() - max(rows.values()), examples=examples)}
+
+
+def check_zones(zones: ZoneClocks, frequency: str, uri: str) -> None:
+    """DataError for daily bars whose rows say one moment in two ways, as 00:00+08:00 and 16:00+00:00 do.
+
+    Their clocks would put the bars of one day on two dates.
+    """
+    names = list(_by_zone(zones))
+    if frequency != DAY or len(names) < 2:
+        return
+    usual = {zone: max((n, c) for (z, c), n in zones.items() if z == zone)[1] for zone in names}
+    known = [(zone, usual[zone], shift) for zone in names if (shift := _shift(zone)) is not None]
+    for (zone, clock_a, shift_a), (other, clock_b, shift_b) in itertools.combinations(known, 2):
+        apart = ((clock_a - shift_a) - (clock_b - shift_b) + HALF_DAY) % DAY_LONG - HALF_DAY
+        if clock_a != clock_b and shift_a != shift_b and abs(apart) <= HOUR:  # summer time moves by one
+            a, b = (str(dt.timedelta(microseconds=c)) for c in (clock_a, clock_b))
+            raise DataError(
+                f"{uri}: daily bars at {a} in {zone} and at {b} in {other}, which is one moment written in two ways "
+                "and would be two dates; bring all rows to the zone of their exchange"
+            )
+
+
+def _by_zone(zones: ZoneClocks) -> Counter[str]:
+    rows: Counter[str] = Counter()
+    for (zone, _), count in zones.items():
+        rows[zone] += count
+    return rows
+
+
+def _shift(zone: str) -> int | None:
+    """What a zone's winter or a written offset adds to UTC, in microseconds; None if that is not known."""
+    try:
+        text = "+00:00" if zone == "Z" else zone
+        if text[0] in "+-":
+            return int(dt.datetime.strptime(text, "%z").utcoffset() / MICROSECOND)  # type: ignore[operator]
+        return int(ZoneInfo(text).utcoffset(dt.datetime(2020, 1, 1)) / MICROSECOND)  # type: ignore[operator]
+    except (ValueError, KeyError, OSError):
+        return None
 
 
 def _clock(datetime_R: Moments) -> NDArray[np.int64]:

@@ -19,9 +19,9 @@ from raybench.data import storage
 from raybench.data.bars import BarBlock, block_of
 from raybench.data.calendar import Floats, Moments, complete, no_moments
 from raybench.data.census import DateRules, Mask, has_bar
-from raybench.data.quality import EXAMPLES, PRICES, Finding, Findings, clock, merge
+from raybench.data.quality import PRICES, Findings, clock, merge
 from raybench.data.sources import typed
-from raybench.data.sources.clocks import Clocks, read_clocks
+from raybench.data.sources.clocks import Clocks, ZoneClocks, check_zones, differing, read_clocks, zone_clocks
 from raybench.data.sources.source import REQUIRED, field_order
 from raybench.data.sources.spool import Spool
 from raybench.data.sources.table_dates import settle
@@ -116,7 +116,7 @@ def open_tables(
         raise DataError(f"{root}: there is no {kind.FORMAT} file here; want {' or '.join(kind.SUFFIXES)}")
     plan = _plan(files, kind, columns or {})
     spool = Spool(plan.fields)
-    zones: Counter[str] = Counter()
+    zones: ZoneClocks = Counter()
     with progress.track("read", len(files)) as advance:
         for file in files:
             for first_row, batch in kind.pieces(file, list(plan.columns[file].values())):
@@ -126,9 +126,9 @@ def open_tables(
         raise DataError(f"{root}: has no rows")
     clocks = read_clocks(spool, frequency)
     calendar_T = np.unique(clocks.stamps(spool.calendar))
-    notes = [f"datetimes were in {zone}: kept as the clocks there show them" for zone in sorted(zones)]
-    if len(zones) > 1:
-        notes = []
+    check_zones(zones, clocks.frequency, root)
+    names = sorted({zone for zone, _ in zones})
+    notes = [f"datetimes were in {zone}: kept as the clocks there show them" for zone in names if len(names) == 1]
     return TableSource(
         format=kind.FORMAT,
         uri=root,
@@ -137,21 +137,19 @@ def open_tables(
         calendar=calendar_T,
         spans={name: _span(spool, name, clocks, calendar_T) for name in spool.instruments},
         universes={},
-        findings={**clocks.findings, **_differing(zones)},
+        findings={**clocks.findings, **differing(zones)},
         notes=(*plan.notes, *notes),
         spool=spool,
         clocks=clocks,
     )
 
 
-def _append(
-    spool: Spool, file: str, first_row: int, batch: Any, columns: Mapping[str, str], zones: Counter[str]
-) -> None:
+def _append(spool: Spool, file: str, first_row: int, batch: Any, columns: Mapping[str, str], zones: ZoneClocks) -> None:
     if batch.num_rows == 0:
         return
     when = batch.column(columns["datetime"])
-    zones.update(typed.offsets(when))
     datetime_R = typed.datetimes(when, where=file, first_row=first_row)
+    zones.update(zone_clocks(when, datetime_R))
     if "instrument" in columns:
         instrument_R = typed.names(batch.column(columns["instrument"]), where=file, first_row=first_row)
     else:
@@ -162,14 +160,6 @@ def _append(
         if ours not in KEYS
     }
     spool.append(instrument_R, datetime_R, values, file)
-
-
-def _differing(zones: Counter[str]) -> Findings:
-    """Where rows differ in their zone or offset: how many are not of the commonest one."""
-    if len(zones) < 2:
-        return {}
-    examples = tuple(f"{zone} ({count} rows)" for zone, count in zones.most_common(EXAMPLES))
-    return {"offsets_differ": Finding(count=zones.total() - max(zones.values()), examples=examples)}
 
 
 def _span(spool: Spool, instrument: str, clocks: Clocks, calendar_T: Moments) -> range:

@@ -5,7 +5,7 @@ See ``moments`` (datetimes, instruments) and ``numbers``, which functions on fra
 
 from __future__ import annotations
 
-from raybench.data.moments import NOTHING, STAMP, datetimes, ends, names, offsets
+from raybench.data.moments import NOTHING, STAMP, datetimes, ends, names, zones
 from raybench.data.numbers import floats, is_number, mostly_numbers
 
-__all__ = ["NOTHING", "STAMP", "datetimes", "ends", "floats", "is_number", "mostly_numbers", "names", "offsets"]
+__all__ = ["NOTHING", "STAMP", "datetimes", "ends", "floats", "is_number", "mostly_numbers", "names", "zones"]
