@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from raybench.config.alpha_names import ALPHA158_NAMES, ALPHA360_FIELDS, ALPHA360_NAMES, ALPHA360_STEPS
 from raybench.config.label import DEFAULT_LABEL, parse_label
 from raybench.config.processors import FitArguments, ProcessorsConfig, ProcessorSpec
-from raybench.config.strict import Count, Date, Name, Part, describe, nearest, problem, problem_at, problems_at, show
+from raybench.config.strict import Date, Name, Part, Rows, describe, nearest, problem, problem_at, problems_at, show
 from raybench.errors import ConfigError
 
 LABEL_COLUMN = "LABEL0"
@@ -118,7 +118,7 @@ class SecondConfig(Part):
 
     bars: Name
     feature_set: FeatureSet = FeatureSet()
-    step_len: Count = 20
+    step_len: Rows = 20
     lag_minutes: int = Field(default=0, ge=0)
     processors: SecondProcessors = SecondProcessors()
 
@@ -144,7 +144,7 @@ class DataConfig(Part):
     universe: Name = "all"
     feature_set: FeatureSet = FeatureSet()
     label: Name = DEFAULT_LABEL
-    step_len: Count = 20
+    step_len: Rows = 20
     segments: Segments
     start: Date | None = None
     processors: ProcessorsConfig = ProcessorsConfig()

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, mo
 
 from raybench.config.data import DataConfig
 from raybench.config.networks import NETWORKS, AnyNetwork
+from raybench.config.networks.network import widest
 from raybench.config.strict import (
     Count,
     Name,
@@ -27,6 +28,9 @@ from raybench.config.strict import (
     show,
 )
 from raybench.config.tune import DEFAULT_SPACE, Choice, LogUniform, RandInt, TuneConfig, Uniform
+
+MOST_PARAMETERS = 2_000_000_000
+"""8 GB of weights: far from any network for windows of bars, and a file or a key that is wrong is noticed before."""
 
 Metric = Literal["loss", "ic", "rank_ic"]
 
@@ -188,6 +192,16 @@ class Config(Part):
         wrong = list(self.model.misfits(self.data, self.cluster.num_workers, self.recipe))
         if wrong:
             raise problems_at(wrong)
+        return self
+
+    @model_validator(mode="after")
+    def _network_has_a_size(self) -> Config:
+        features = self.data.num_features or 1
+        count = self.model.under(self.recipe).parameter_count(features, self.data.step_len) or 0
+        if count > MOST_PARAMETERS:
+            key = widest(self.model.model_dump(by_alias=True, exclude={"type"}))
+            text = f"{self.model.type} would have {count:.1e} parameters, of which {MOST_PARAMETERS:.0e} are the most"
+            raise problem_at("model", *key, text=f"{text}; want less", given=None)
         return self
 
     @model_validator(mode="after")

@@ -126,6 +126,7 @@ _WANTED = {
     "dict_type": "want a mapping",
     "model_type": "want a mapping of keys",
     "too_short": "want at least {min_length} of them",
+    "too_long": "want at most {max_length} of them",
 }
 
 
@@ -173,6 +174,15 @@ Date = Annotated[dt.date, BeforeValidator(_parse_date), PlainSerializer(lambda d
 
 Count = Annotated[int, Field(ge=1)]
 """A whole number of at least one."""
+
+Layers = Annotated[int, Field(ge=1, le=1_000)]
+"""How many of one kind of module there are, each made one by one."""
+
+Units = Annotated[int, Field(ge=1, le=1_000_000)]
+"""How wide a layer is, or how far it sees."""
+
+Rows = Annotated[int, Field(ge=1, le=10_000)]
+"""Rows of a window."""
 
 NonNegative = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]

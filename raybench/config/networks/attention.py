@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from raybench.config.networks.network import ModelConfig, linear, recurrent
-from raybench.config.strict import Count, Share, problem_at
+from raybench.config.strict import Layers, Share, Units, problem_at
 
 FEED_FORWARD = 2048  # width between the two layers of an encoder's feed-forward part, fixed in Qlib
 LOCAL_KERNEL = 3  # steps that a convolution of localformer sees
@@ -19,8 +19,8 @@ class ALSTM(ModelConfig):
     """Recurrent layers whose states are averaged with learnt weights over time (Feng et al. 2019)."""
 
     type: Literal["alstm"] = "alstm"
-    hidden_size: Annotated[int, Field(ge=2)] = 64
-    num_layers: Count = 2
+    hidden_size: Annotated[Units, Field(ge=2)] = 64
+    num_layers: Layers = 2
     dropout: Share = 0.0
     rnn_type: Literal["GRU", "LSTM"] = "GRU"
 
@@ -46,9 +46,9 @@ class ALSTM(ModelConfig):
 class _Encoding(ModelConfig):
     """Layers of self-attention over the steps of a window."""
 
-    d_model: Count = 64
-    nhead: Count = 2
-    num_layers: Count = 2
+    d_model: Units = 64
+    nhead: Layers = 2
+    num_layers: Layers = 2
     dropout: Share = 0.0
 
     @model_validator(mode="after")

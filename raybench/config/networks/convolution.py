@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from raybench.config.data import DataConfig
 from raybench.config.networks.network import Misfit, ModelConfig, linear, recurrent
-from raybench.config.strict import Count, Share, problem
+from raybench.config.strict import Layers, Share, Units, problem
 
 FLATTENED = (
     "the window is read as a flat row of one feature after the other, cut into steps without turning it back: "
@@ -23,16 +23,16 @@ def _odd(value: int) -> int:
     return value
 
 
-OddCount = Annotated[Count, AfterValidator(_odd)]
+OddCount = Annotated[Units, AfterValidator(_odd)]
 
 
 class TCN(ModelConfig):
     """Temporal convolutional network (Bai, Kolter and Koltun 2018): causal, dilated, residual."""
 
     type: Literal["tcn"] = "tcn"
-    n_chans: Count = 128
-    kernel_size: Count = 5
-    num_layers: Count = 5
+    n_chans: Units = 128
+    kernel_size: Units = 5
+    num_layers: Annotated[int, Field(ge=1, le=16)] = 5  # each sees twice as far back as the one before
     dropout: Share = 0.5
 
     def parameter_count(self, num_features: int, step_len: int) -> int:
@@ -76,11 +76,11 @@ class KRNN(ModelConfig):
     """Convolution, then the mean of several GRUs."""
 
     type: Literal["krnn"] = "krnn"
-    cnn_dim: Count = 64
+    cnn_dim: Units = 64
     cnn_kernel_size: OddCount = 3
-    rnn_dim: Count = 64
-    rnn_dups: Count = 3
-    rnn_layers: Count = 2
+    rnn_dim: Units = 64
+    rnn_dups: Layers = 3
+    rnn_layers: Layers = 2
     dropout: Share = 0.0
 
     def parameter_count(self, num_features: int, step_len: int) -> int:
@@ -99,13 +99,13 @@ class Sandwich(ModelConfig):
     """Two encoders of KRNN's kind, one on the other."""
 
     type: Literal["sandwich"] = "sandwich"
-    cnn_dim_1: Count = 64
-    cnn_dim_2: Count = 32
+    cnn_dim_1: Units = 64
+    cnn_dim_2: Units = 32
     cnn_kernel_size: OddCount = 3
-    rnn_dim_1: Count = 16
-    rnn_dim_2: Count = 8
-    rnn_dups: Count = 3
-    rnn_layers: Count = 2
+    rnn_dim_1: Units = 16
+    rnn_dim_2: Units = 8
+    rnn_dups: Layers = 3
+    rnn_layers: Layers = 2
     dropout: Share = 0.0
 
     def parameter_count(self, num_features: int, step_len: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from raybench.config.data import DataConfig
 from raybench.config.networks.network import Batches, Misfit, ModelConfig, linear, recurrent
-from raybench.config.strict import Count, Name, Share
+from raybench.config.strict import Layers, Name, Share, Units
 
 GATES = {"GRU": 3, "LSTM": 4}
 
@@ -22,8 +22,8 @@ class _CrossSection(ModelConfig):
     needs: ClassVar[str] = "every instrument of a date at once"
 
     base_model: Literal["GRU", "LSTM"] = "GRU"
-    hidden_size: Count = 64
-    num_layers: Count = 2
+    hidden_size: Units = 64
+    num_layers: Layers = 2
     dropout: Share = 0.0
     pretrained: Name | None = None
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from raybench.config.networks.network import ModelConfig, linear
-from raybench.config.strict import Count, Share
+from raybench.config.strict import Share, Units
 
 
 class MLP(ModelConfig):
@@ -20,7 +20,7 @@ class MLP(ModelConfig):
     needs: ClassVar[str] = "windows (step_len 1: a row); batches of random rows"
 
     type: Literal["mlp"] = "mlp"
-    layers: tuple[Count, ...] = Field(default=(256,), strict=False)
+    layers: tuple[Units, ...] = Field(default=(256,), strict=False, max_length=1_000)
     act: Literal["LeakyReLU", "SiLU"] = "LeakyReLU"
     dropout: Share = 0.05
 

@@ -6,7 +6,7 @@ the feature count, with Qlib's defaults), an entry in ``NETWORKS``, and one modu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 from raybench.config.data import DataConfig
@@ -85,3 +85,18 @@ def recurrent(gates: int, inputs: int, hidden: int, layers: int) -> int:
     """Parameters of stacked recurrent layers with torch's two biases: 3 ``gates`` in a GRU, 4 in an LSTM."""
     widths = [inputs] + [hidden] * (layers - 1)
     return sum(gates * hidden * (width + hidden + 2) for width in widths)
+
+
+def widest(keys: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the key with the largest whole number, however deep it lies: what makes a network too large."""
+    return max(_numbers(keys), default=(0, ()))[1]
+
+
+def _numbers(value: Any) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Give every whole number with the keys that lead to it."""
+    if isinstance(value, int):
+        yield value, ()
+    elif isinstance(value, (list, tuple)):
+        yield from (found for item in value for found in _numbers(item))
+    elif isinstance(value, Mapping):
+        yield from ((number, (name, *path)) for name, inner in value.items() for number, path in _numbers(inner))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from raybench.config.networks.network import ModelConfig, linear, recurrent
-from raybench.config.strict import Count, Share
+from raybench.config.strict import Layers, Share, Units
 
 
 class _Recurrent(ModelConfig):
@@ -16,8 +16,8 @@ class _Recurrent(ModelConfig):
     cell_norms: ClassVar[int]  # values per hidden unit that layer_norm adds beside the gates' gains
     floats_kept: ClassVar[tuple[int, int, int]]  # per unit and step on a CPU: torch's kernel, written out, with norms
 
-    hidden_size: Count = 64
-    num_layers: Count = 2
+    hidden_size: Units = 64
+    num_layers: Layers = 2
     dropout: Share = 0.0
     pooling: Literal["last", "attention"] = "last"
     variational_dropout: Share = 0.0

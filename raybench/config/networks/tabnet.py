@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from raybench.config.networks.network import ModelConfig, linear
-from raybench.config.strict import Count, Share, problem_at
+from raybench.config.strict import Count, Share, Units, problem_at
 
 AtLeastTwo = Annotated[int, Field(ge=2)]
 NORM = 2  # scale and shift of each normalised unit
@@ -23,12 +23,12 @@ class TabNet(ModelConfig):
     """
 
     type: Literal["tabnet"] = "tabnet"
-    out_dim: Count = 64
-    n_d: Count = 64
-    n_a: Count = 64
-    n_shared: int = Field(default=2, ge=0)
-    n_ind: int = Field(default=2, ge=0)
-    n_steps: AtLeastTwo = 5
+    out_dim: Units = 64
+    n_d: Units = 64
+    n_a: Units = 64
+    n_shared: int = Field(default=2, ge=0, le=1_000)
+    n_ind: int = Field(default=2, ge=0, le=1_000)
+    n_steps: Annotated[int, Field(ge=2, le=1_000)] = 5
     relax: float = Field(default=1.3, ge=1.0)
     vbs: AtLeastTwo = 2048
     ps: Share = 0.3

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from raybench.config.data import DataConfig
 from raybench.config.networks.network import Misfit, ModelConfig, linear, recurrent
-from raybench.config.strict import Count, NonNegative, Part, Positive, Share, problem_at
+from raybench.config.strict import Layers, NonNegative, Part, Positive, Share, Units, problem_at
 
 GATES = {"GRU": 3, "LSTM": 4}
 FEED_FORWARD = 4  # width of a Transformer layer's inner layer, in units of hidden_size
@@ -18,21 +18,21 @@ FEED_FORWARD = 4  # width of a Transformer layer's inner layer, in units of hidd
 class Backbone(Part):
     """What turns a window into a vector. ``rnn_arch``, ``use_attn`` are for RNN, ``num_heads`` for Transformer."""
 
-    hidden_size: Count = 64
-    num_layers: Count = 2
+    hidden_size: Units = 64
+    num_layers: Layers = 2
     rnn_arch: Literal["GRU", "LSTM"] = "LSTM"
     use_attn: bool = True
     dropout: Share = 0.0
-    num_heads: Count = 2
+    num_heads: Layers = 2
 
 
 class Router(Part):
     """What chooses among ``num_states`` predictors, from the backbone's vector (LR), from past losses (TPE) or both."""
 
-    num_states: int = Field(default=3, ge=2)
-    hidden_size: Count = 32
+    num_states: int = Field(default=3, ge=2, le=1_000)
+    hidden_size: Units = 32
     rnn_arch: Literal["GRU", "LSTM"] = "LSTM"
-    num_layers: Count = 1
+    num_layers: Layers = 1
     dropout: Share = 0.0
     tau: Positive = 1.0
     src_info: Literal["LR", "TPE", "LR_TPE"] = "LR_TPE"
@@ -52,7 +52,7 @@ class TRA(ModelConfig):
     model_type: Literal["RNN", "Transformer"] = "RNN"
     backbone: Backbone = Field(default=Backbone(), alias="model_config")  # Qlib's name is pydantic's own
     router: Router = Field(default=Router(), alias="tra_config")
-    horizon: Count = 2
+    horizon: Units = 2
     lamb: NonNegative = 1.0
     rho: float = Field(default=0.99, gt=0.0, le=1.0)
     alpha: float = Field(default=0.5, ge=0.0, le=1.0)
