@@ -113,8 +113,11 @@ class LightGBM(nn.Module):
         if self._opened is None:
             import lightgbm
 
-            text = bytes(self.booster.cpu().numpy()).decode()
-            self._opened = lightgbm.Booster(model_str=text)
+            try:
+                text = bytes(self.booster.cpu().numpy()).decode()
+                self._opened = lightgbm.Booster(model_str=text)
+            except (ValueError, lightgbm.basic.LightGBMError) as error:
+                raise RunError(f"the weights hold no trees of lightgbm ({error}); train again") from None
         return self._opened
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:

@@ -31,12 +31,13 @@ import safetensors.torch
 from torch import Tensor
 
 import raybench
-from raybench.config import Config, dump_config, parse_config
+from raybench.config import Config, dump_config
 from raybench.config.networks import CustomNetwork
-from raybench.data import parquet, storage
+from raybench.data import storage
 from raybench.data.processors import FittedProcessors
 from raybench.errors import RunError
 from raybench.models.memory import StoredMemory
+from raybench.train import verified
 from raybench.train.state import EpochRecord
 
 SCHEMA_VERSION = 1
@@ -48,6 +49,8 @@ CONFIG, WEIGHTS, PROCESSORS, HISTORY = (
 )
 METRICS, MANIFEST, SECOND_PROCESSORS = "metrics.json", "manifest.json", "second_processors.json"
 MEMORY = "memory.safetensors"
+FILES = frozenset({CONFIG, WEIGHTS, PROCESSORS, SECOND_PROCESSORS, MEMORY, HISTORY, METRICS})
+"""What a manifest may name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +76,14 @@ class Run:
     @property
     def metrics(self) -> dict[str, float | None]:
         """Validation metrics of the best epoch."""
-        return dict(json.loads(storage.read_bytes(storage.join(self.uri, METRICS))))
+        with verified.reading(self.uri, METRICS):
+            return verified.read_metrics(verified.read_file(self.uri, METRICS))
 
     @property
     def history(self) -> pd.DataFrame:
         """One row per epoch: losses, validation IC and Rank IC, gradient norm, learning rate, seconds."""
-        frame: pd.DataFrame = parquet.read_table(storage.join(self.uri, HISTORY)).to_pandas()
-        return frame
+        with verified.reading(self.uri, HISTORY):
+            return verified.read_history(storage.join(self.uri, HISTORY), _HISTORY_COLUMNS)
 
 
 def is_finished(uri: str) -> bool:
@@ -90,7 +94,10 @@ def is_finished(uri: str) -> bool:
 def stored_config(uri: str) -> Config | None:
     """Return the configuration the run directory was begun with, None if there is none yet."""
     path = storage.join(uri, CONFIG)
-    return parse_config(storage.read_bytes(path).decode(), name=path) if storage.exists(path) else None
+    if not storage.exists(path):
+        return None
+    with verified.reading(uri, CONFIG):
+        return verified.read_config(verified.read_file(uri, CONFIG), name=path)
 
 
 def begin_run(uri: str, config: Config) -> None:
@@ -144,7 +151,7 @@ def write_run(
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()},
         **facts,
     }
-    manifest["run_id"] = hashlib.sha256(_json(manifest) + contents[WEIGHTS]).hexdigest()[:16]
+    manifest["run_id"] = _run_id(manifest, contents[WEIGHTS])
     storage.publish_bytes(storage.join(uri, MANIFEST), _json(manifest))
     return load_run(uri, trust=True)
 
@@ -159,47 +166,75 @@ def load_run(uri: str, *, trust: bool = False) -> Run:
             f"{uri} is not a finished run: it has no {MANIFEST}; wanted the --out of a `raybench train` that ended "
             "(go on with --resume)"
         )
-    manifest = _read_manifest(uri)
-    contents: dict[str, bytes] = {}
-    for name, digest in manifest["sha256"].items():
-        contents[name] = storage.read_bytes(storage.join(uri, name))
-        if hashlib.sha256(contents[name]).hexdigest() != digest:
-            raise RunError(f"{uri}: {name} differs from what {MANIFEST} names; restore it or train again")
-    config = parse_config(contents[CONFIG].decode(), name=storage.join(uri, CONFIG))
+    with verified.reading(uri, MANIFEST):
+        manifest = _manifest(verified.read_file(uri, MANIFEST))
+    contents = {CONFIG: _read(uri, CONFIG, manifest)}
+    with verified.reading(uri, CONFIG):
+        config = verified.read_config(contents[CONFIG], name=storage.join(uri, CONFIG))
     if isinstance(config.model, CustomNetwork) and not trust:
         raise RunError(
             f"{uri} asks for its own code {config.model.type}; add --trust (trust=True) if you trust whoever made it"
         )
-    second = contents.get(SECOND_PROCESSORS)
-    if config.data.second is not None and second is None:
+    most = {WEIGHTS: verified.weight_bytes(config), MEMORY: 2**33}
+    for name in sorted(manifest["sha256"].keys() - {CONFIG}):
+        contents[name] = _read(uri, name, manifest, most=most.get(name, verified.TEXT_BYTES))
+    if manifest["run_id"] != _run_id(manifest, contents[WEIGHTS]):
+        raise RunError(
+            f"{storage.join(uri, MANIFEST)}: was changed: run_id is not that of what it says and of the weights; "
+            "restore the file or train again"
+        )
+    second_data = config.data.second_data
+    if second_data is not None and SECOND_PROCESSORS not in contents:
         raise RunError(f"{uri}: {MANIFEST} of the run names no {SECOND_PROCESSORS}; restore it or train again")
+    with verified.reading(uri, PROCESSORS):
+        names = config.data.feature_set.names
+        processors = verified.read_processors(contents[PROCESSORS], config.data, names)
+    second = None
+    if second_data is not None:
+        with verified.reading(uri, SECOND_PROCESSORS):
+            names = second_data.feature_set.names
+            second = verified.read_processors(contents[SECOND_PROCESSORS], second_data, names)
+    with verified.reading(uri, WEIGHTS):
+        weights = verified.read_weights(contents[WEIGHTS], config, processors.columns)
+    memory = None
+    if MEMORY in contents:
+        with verified.reading(uri, MEMORY):
+            memory = verified.read_memory(contents[MEMORY])
     return Run(
         uri=uri,
         config=config,
-        processors=FittedProcessors.from_json(contents[PROCESSORS].decode()),
-        weights=safetensors.torch.load(contents[WEIGHTS]),
+        processors=processors,
+        weights=weights,
         manifest=manifest,
-        second_processors=None if second is None else FittedProcessors.from_json(second.decode()),
-        memory=StoredMemory.from_bytes(contents[MEMORY]) if MEMORY in contents else None,
+        second_processors=second,
+        memory=memory,
     )
 
 
-def _read_manifest(uri: str) -> dict[str, Any]:
-    """Read what a run says of itself; RunError if that is not what this version writes."""
-    try:
-        manifest = json.loads(storage.read_bytes(storage.join(uri, MANIFEST)))
-    except ValueError as error:
-        raise RunError(f"{uri}: {MANIFEST} of the run is not JSON ({error}); restore it or train again") from None
-    found = manifest.get("schema_version") if isinstance(manifest, dict) else None
+def _read(uri: str, name: str, manifest: Mapping[str, Any], *, most: int = verified.TEXT_BYTES) -> bytes:
+    """Read a file of a run that is the one its manifest names."""
+    data = verified.read_file(uri, name, most=most)
+    if hashlib.sha256(data).hexdigest() != manifest["sha256"][name]:
+        raise RunError(f"{uri}: {name} differs from what {MANIFEST} names; restore it or train again")
+    return data
+
+
+def _manifest(data: bytes) -> dict[str, Any]:
+    """Read what a run says of itself, if that is what this version writes."""
+    manifest = verified.read_json(data)
+    found = manifest.get("schema_version")
     if found != SCHEMA_VERSION:
-        raise RunError(
-            f"{uri} is a run of schema version {found}, wanted {SCHEMA_VERSION}; "
-            "open it with the raybench that wrote it"
+        raise ValueError(
+            f"schema version {str(found)[:20]}, wanted {SCHEMA_VERSION}; open the run with the raybench that wrote it"
         )
-    hashes = manifest.get("sha256")
-    if not isinstance(hashes, dict) or not {CONFIG, WEIGHTS, PROCESSORS} <= hashes.keys() or "run_id" not in manifest:
-        raise RunError(f"{uri}: {MANIFEST} of the run is incomplete; restore it or train again")
-    return dict(manifest)
+    verified.check_manifest(manifest, FILES, frozenset({CONFIG, WEIGHTS, PROCESSORS, HISTORY, METRICS}))
+    return manifest
+
+
+def _run_id(manifest: Mapping[str, Any], weights: bytes) -> str:
+    """Hash of what a manifest says beside its id, and of the weights."""
+    said = {key: value for key, value in manifest.items() if key != "run_id"}
+    return hashlib.sha256(_json(said) + weights).hexdigest()[:16]
 
 
 _HISTORY_COLUMNS = list(EpochRecord.__dataclass_fields__)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from raybench import models
 from raybench.config import Config, load_config
 from raybench.data import storage
 from raybench.data.processors import FittedProcessors
@@ -34,8 +35,9 @@ def config(seed: int = 3) -> Config:
                     "valid": ["2013-01-01", "2013-12-31"],
                     "test": ["2014-01-01", "2014-12-31"],
                 },
+                "processors": {"infer": [], "learn": []},
             },
-            "model": {"type": "gru", "hidden_size": 4},
+            "model": {"type": "gru", "hidden_size": 4, "num_layers": 1},
             "train": {"seed": seed},
         }
     )
@@ -55,7 +57,15 @@ def epoch(number: int, valid_loss: float, valid_ic: float = 0.1) -> EpochRecord:
     )
 
 
-WEIGHTS = {"fc.weight": torch.arange(6.0).reshape(2, 3).T, "fc.bias": torch.tensor([0.1, 1 / 3])}  # one not contiguous
+def made_up_weights() -> dict[str, Tensor]:
+    network = models.build(config().model.model_dump(), feature_set={"columns": ["KMID", "ROC5"]}, step_len=20)
+    state = {name: torch.linspace(0, 1 / 3, value.numel()) for name, value in network.state_dict().items()}
+    shaped = {name: state[name].reshape(value.shape) for name, value in network.state_dict().items()}
+    turned = shaped["rnn.weight_ih_l0"].T.contiguous().T  # not contiguous
+    return {**shaped, "rnn.weight_ih_l0": turned}
+
+
+WEIGHTS = made_up_weights()
 HISTORY = [epoch(1, 0.99), epoch(2, 0.97), epoch(3, 0.98)]
 
 
@@ -109,7 +119,7 @@ def test_the_manifest_says_what_from_what_when_with_what(tmp_path: Path) -> None
 
 
 def test_the_id_depends_on_weights_and_manifest(tmp_path: Path) -> None:
-    changed = {**WEIGHTS, "fc.bias": torch.tensor([0.1, 0.4])}
+    changed = {**WEIGHTS, "fc_out.bias": torch.tensor([0.4])}
     ids = {
         load_run(write(tmp_path / "a")).run_id,
         load_run(write(tmp_path / "b", weights=changed)).run_id,

@@ -94,7 +94,7 @@ class FittedProcessors:
                 learn=tuple(_load(step) for step in data["learn"]),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"fitted processors cannot be read ({type(error).__name__}: {error})") from error
+            raise RunError(f"these are no fitted processors ({type(error).__name__}: {error})") from error
 
 
 def select_columns(processors: Sequence[Processor], columns: tuple[str, ...]) -> tuple[str, ...]:
