@@ -14,10 +14,10 @@ from raybench.cluster.allocator import give_back_memory
 from raybench.cluster.errors import as_raised
 from raybench.cluster.residency import Resident, Streamed, block_datasets, choose_residency
 from raybench.config import Config
-from raybench.data import parquet
 from raybench.data.bars import Bars, open_bars
 from raybench.data.feature_table import FeatureTable, open_features
 from raybench.data.panel.build import build_panel
+from raybench.data.panel.size import panel_bytes
 from raybench.data.processors import FittedProcessors
 from raybench.data.streaming import plan_stream
 from raybench.errors import ConfigError
@@ -98,17 +98,6 @@ def residency(config: Config, bars: Bars | None, features: FeatureTable | None, 
     nodes = sum(bool(node["Alive"]) for node in ray.nodes())
     store = ray.cluster_resources().get("object_store_memory", 0.0) / max(nodes, 1)
     return choose_residency(config.data.residency, panel_bytes=panel_bytes(config, bars, features), store_bytes=store)
-
-
-def panel_bytes(config: Config, bars: Bars | None, features: FeatureTable | None) -> int:
-    """Estimate the size of the rows: all there are, in the columns that are trained on."""
-    width = config.data.num_features or (len(features.columns) if features is not None else 0)
-    rows = 0
-    if features is not None:
-        rows = sum(parquet.count_rows(file) for file in features.files)
-    elif bars is not None:
-        rows = bars.metadata.rows
-    return rows * width * 4
 
 
 def open_data(config: Config) -> tuple[Bars | None, FeatureTable | None]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from raybench.config import Config
 from raybench.data.panel import Panel, Segment
+from raybench.data.windows import Mover
 from raybench.models.memory import Remembers
 from raybench.train.bank import Bank
 from raybench.train.batches import ResidentEvaluation, ResidentFeed
@@ -82,9 +83,10 @@ def _date_feeds(config: Config, train: Segment, valid: Segment, world: World, de
 
 
 def moved(segments: Sequence[Segment], device: torch.device) -> list[Segment]:
-    """Bring the sources of segments to a device, one that they share only once."""
+    """Bring the sources of segments to a device, what they share only once."""
+    move = Mover(device)
     sources = [source for segment in segments for source in (segment.source, segment.second) if source is not None]
-    there = {id(source): source.to(device) for source in sources}
+    there = {id(source): source.to(move) for source in sources}
     return [
         replace(s, source=there[id(s.source)], second=None if s.second is None else there[id(s.second)])
         for s in segments

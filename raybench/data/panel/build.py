@@ -149,6 +149,11 @@ def chain_of(config: Config, features: FeatureTable | None, fitted: FittedProces
     )
 
 
+def ranks_features(chain: Chain) -> bool:
+    """Whether a processor needs whole columns of features: Alpha360's lags are then made into a table."""
+    return any(isinstance(p, Ranking) and "feature" in p.groups for p in (*chain.infer, *chain.learn))
+
+
 def _load(
     config: Config,
     bars: Bars | None,
@@ -162,9 +167,8 @@ def _load(
     progress: Progress,
 ) -> Loaded:
     reader = make_reader(config, bars, features, chain.columns, start, end, need_label=need_label)
-    ranks = any(isinstance(p, Ranking) and "feature" in p.groups for p in (*chain.infer, *chain.learn))
     flat = config.data.feature_set.type == "alpha360"
-    return load(reader, chain.columns, flat=flat, rank_features=ranks, run=run, progress=progress)
+    return load(reader, chain.columns, flat=flat, rank_features=ranks_features(chain), run=run, progress=progress)
 
 
 def _panel(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from raybench.data.concepts import Memberships
 from raybench.data.panel.types import Panel, Samples, Segment
 from raybench.data.processors import FittedProcessors
-from raybench.data.windows import Arrays, Spec, from_arrays
+from raybench.data.windows import Arrays, Spec, WindowSource, from_arrays
 
 
 def pack(panel: Panel) -> tuple[Spec, Arrays]:
@@ -55,22 +56,32 @@ def _share(array: npt.NDArray[Any], arrays: Arrays, names: dict[tuple[Any, ...],
 
 
 def unpack(spec: Spec, arrays: Arrays) -> Panel:
-    """Put a panel together over arrays that may be read-only; nothing is copied."""
+    """Put a panel together over arrays that may be read-only; nothing is copied.
+
+    Segments that had one source have one again, so that it is brought to a device once.
+    """
+    sources: dict[str, WindowSource] = {}
 
     def fetch(keys: Mapping[str, str]) -> Arrays:
         return {name: arrays[key] for name, key in keys.items()}
+
+    def source_of(source: Spec, keys: Mapping[str, str]) -> WindowSource:
+        same = json.dumps([source, keys], sort_keys=True, default=str)
+        if same not in sources:
+            sources[same] = from_arrays(source, fetch(keys))
+        return sources[same]
 
     return Panel(
         instruments=tuple(spec["instruments"]),
         dates=arrays[spec["dates"]],
         segments={
             name: Segment(
-                source=from_arrays(part["source"], fetch(part["source_arrays"])),
+                source=source_of(part["source"], part["source_arrays"]),
                 samples=Samples(**fetch(part["samples"])),
                 memberships=None
                 if part["memberships"] is None
                 else Memberships.from_arrays(fetch(part["memberships"])),
-                second=None if part["second"] is None else from_arrays(part["second"], fetch(part["second_arrays"])),
+                second=None if part["second"] is None else source_of(part["second"], part["second_arrays"]),
             )
             for name, part in spec["segments"].items()
         },

@@ -8,12 +8,13 @@ from raybench.data.windows.flat import FlatWindows
 from raybench.data.windows.grid import WindowGrid, window_grid
 from raybench.data.windows.lag import LagWindows
 from raybench.data.windows.rows import RowWindows
-from raybench.data.windows.source import Arrays, Spec, WindowSource, as_tensor
+from raybench.data.windows.source import Arrays, Mover, Spec, WindowSource, as_tensor
 
 __all__ = [
     "Arrays",
     "FlatWindows",
     "LagWindows",
+    "Mover",
     "RowWindows",
     "Spec",
     "WindowGrid",

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from raybench.data.windows.source import Arrays, Spec, as_array, as_tensor, total_bytes
+from raybench.data.windows.source import Arrays, Mover, Spec, as_array, as_tensor, total_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +41,8 @@ class FlatWindows:
         flat_BC = self.feature_RC.index_select(0, row_B)
         return flat_BC.view(-1, self.num_features, self.step_len).transpose(1, 2)
 
-    def to(self, device: torch.device | str) -> Self:
-        return replace(self, feature_RC=self.feature_RC.to(device))
+    def to(self, device: torch.device | str | Mover) -> Self:
+        return replace(self, feature_RC=Mover.of(device)(self.feature_RC))
 
     def spec(self) -> Spec:
         return {"kind": "flat", "step_len": self.step_len}

@@ -20,7 +20,7 @@ import torch
 
 from raybench.data.processors.base import Elementwise, PerDate
 from raybench.data.processors.fitted import processor_from_dict, processor_to_dict
-from raybench.data.windows.source import Arrays, Spec, as_array, as_tensor, total_bytes
+from raybench.data.windows.source import Arrays, Mover, Spec, as_array, as_tensor, total_bytes
 
 VOLUME_EPS = 1e-12
 
@@ -74,10 +74,11 @@ class LagWindows:
         windows = self.raw_P6.as_strided((max(0, len(self.raw_P6) - lead), self.step_len * width), (width, 1))
         return windows.index_select(0, row_B - lead).view(-1, self.step_len, width)
 
-    def to(self, device: torch.device | str) -> Self:
-        date_P = None if self.date_P is None else self.date_P.to(device)
-        steps = tuple(replace(s, numbers=tuple(n.to(device) for n in s.numbers)) for s in self.steps)
-        return replace(self, raw_P6=self.raw_P6.to(device), date_P=date_P, steps=steps)
+    def to(self, device: torch.device | str | Mover) -> Self:
+        move = Mover.of(device)
+        date_P = None if self.date_P is None else move(self.date_P)
+        steps = tuple(replace(s, numbers=tuple(map(move, s.numbers))) for s in self.steps)
+        return replace(self, raw_P6=move(self.raw_P6), date_P=date_P, steps=steps)
 
     def spec(self) -> Spec:
         steps = [{**processor_to_dict(s.processor), "numbers": len(s.numbers)} for s in self.steps]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from raybench.data.windows.grid import WindowGrid
-from raybench.data.windows.source import Arrays, Spec, as_array, as_tensor, total_bytes
+from raybench.data.windows.source import Arrays, Mover, Spec, as_array, as_tensor, total_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +85,9 @@ class RowWindows:
             x_BWF.index_copy_(0, others, self._gather_rows(row_B[others]))
         return x_BWF
 
-    def to(self, device: torch.device | str) -> Self:
-        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+    def to(self, device: torch.device | str | Mover) -> Self:
+        move = Mover.of(device)
+        return replace(self, **{f.name: move(getattr(self, f.name)) for f in fields(self)})
 
     def spec(self) -> Spec:
         return {"kind": "rows", "step_len": self.step_len}

@@ -19,6 +19,26 @@ Arrays = dict[str, npt.NDArray[Any]]
 Spec = dict[str, Any]
 
 
+class Mover:
+    """Brings tensors to a device; what is the same memory seen in the same way is one tensor there too."""
+
+    def __init__(self, device: torch.device | str) -> None:
+        self.device = device
+        # the originals are kept along, so that no other tensor gets their address
+        self._there: dict[tuple[Any, ...], tuple[torch.Tensor, torch.Tensor]] = {}
+
+    @classmethod
+    def of(cls, device: torch.device | str | Mover) -> Mover:
+        """The mover itself, or a new one."""
+        return device if isinstance(device, Mover) else cls(device)
+
+    def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
+        key = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device)
+        if key not in self._there:
+            self._there[key] = (tensor, tensor.to(self.device))
+        return self._there[key][1]
+
+
 class WindowSource(Protocol):
     """Rows that can be seen as windows of ``step_len`` steps and ``num_features`` features."""
 
@@ -37,8 +57,8 @@ class WindowSource(Protocol):
         """Windows x_BWF, float32, oldest step first, of the rows ``row_B`` (integers on the same device)."""
         ...
 
-    def to(self, device: torch.device | str) -> Self:
-        """The same source with its tensors on ``device``."""
+    def to(self, device: torch.device | str | Mover) -> Self:
+        """The same source with its tensors on ``device``; a `Mover` shares those that sources have in common."""
         ...
 
     def spec(self) -> Spec:
