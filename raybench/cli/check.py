@@ -1,4 +1,7 @@
-"""``raybench check``: what a configuration would run. Loads neither torch nor ray, and opens no data."""
+"""``raybench check``: what a configuration would run. Loads neither torch nor ray, and reads no row of data.
+
+Of a feature table that leaves the choice of columns to raybench it reads their names, since nobody else knows them.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ from typing import Any
 import typer
 
 from raybench.cli.config_argument import ConfigArgument, OverridesArgument, config_text
+from raybench.cli.features import described
 from raybench.cli.output import Output, command
 from raybench.config import Config, find_problems, parse_config
 from raybench.config.recipe import quirks
 from raybench.config.size import parameters
-from raybench.errors import RaybenchError
+from raybench.errors import RaybenchError, UserError
 
 BYTES = {"fp32": 4, "bf16": 2, "fp64": 8}
 
@@ -34,21 +38,46 @@ def check(out: Output, config: ConfigArgument, overrides: OverridesArgument = No
     read = parse_config(text, name=config, overrides=overrides or ())
     for warning in (*read.warnings(), *missing_paths(read)):
         out.warn(warning)
-    out.summary(describe(read), title=f"{config} is valid")
+    names, notes = feature_names(read)
+    for note in notes:
+        out.warn(note)
+    told = described(names, in_full=out.as_json)
+    out.summary({**describe(read, None if names is None else len(names)), **told}, title=f"{config} is valid")
 
 
-def describe(config: Config) -> dict[str, Any]:
-    """Say what a configuration would run, as far as it can be known without its data."""
+def feature_names(config: Config) -> tuple[tuple[str, ...] | None, list[str]]:
+    """The features that reach the network, and what is odd about a table's columns; None where nobody can know."""
+    data = config.data
+    if data.feature_set.type != "table":
+        names = data.feature_set.names if data.features is None or data.feature_set.type == "alpha158" else None
+        return (None if names is None else data.left_by_filters(names)), []
+    if data.features is None or "://" in data.features or not _exists(data.features):
+        return (None if data.feature_set.names is None else data.left_by_filters(data.feature_set.names)), []
+    from raybench.data.feature_table import open_features  # pyarrow is slow to load, and seldom needed here
+    from raybench.data.table_columns import table_findings, used_columns
+
+    try:
+        table = open_features(data.features)
+        return data.left_by_filters(used_columns(config, table)), list(table_findings(config, table))
+    except UserError as error:
+        return None, [str(error)]
+
+
+def describe(config: Config, width: int | None = None) -> dict[str, Any]:
+    """Say what a configuration would run, as far as it can be known without its data.
+
+    ``width``: the number of features, where it was found out; else the configuration says it, or nobody does.
+    """
     data, train = config.data, config.train
-    features, model = data.num_features, config.model.under(config.recipe)
+    features, model = data.num_features if width is None else width, config.model.under(config.recipe)
     return {
         "model": model.type,
-        "parameters": parameters(config),
+        "parameters": parameters(config, features),
         "feature_set": data.feature_set.type,
         "num_features": features,
         "step_len": data.step_len,
         "batch": [_batch(config), data.step_len, features],
-        "batch_mb_estimated": _batch_megabytes(config),
+        "batch_mb_estimated": _batch_megabytes(config, features),
         "second": _second(config),
         "source": data.features or data.bars,
         "universe": data.universe,
@@ -101,12 +130,12 @@ def _batch(config: Config) -> int | str:
     return config.train.batch_size
 
 
-def _batch_megabytes(config: Config) -> float | None:
+def _batch_megabytes(config: Config, features: int | None) -> float | None:
     """Estimate windows and activations of one global batch (windows alone for a network of one's own).
 
     Nothing is said of a batch of whole dates, whose size is that of the universe.
     """
-    features, data = config.data.num_features, config.data
+    data = config.data
     if features is None or config.model.batches == "dates":
         return None
     kept = config.model.under(config.recipe).floats_per_sample(features, data.step_len)

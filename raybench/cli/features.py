@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,17 @@ from raybench.cli.output import Output, command
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("features")(command(features))
+
+
+NAMED = 5  # features in a summary for people
+
+
+def described(names: Sequence[str] | None, *, in_full: bool) -> dict[str, Any]:
+    """How many features there are, and which: all of them, or for people the first few."""
+    if names is None:
+        return {"num_features": None, "features": None}
+    first = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    return {"num_features": len(names), "features": list(names) if in_full else first}
 
 
 def features(

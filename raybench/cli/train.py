@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from raybench.cli.config_argument import ConfigArgument, OverridesArgument, config_from
+from raybench.cli.features import described
 from raybench.cli.output import Output, command
 from raybench.errors import ConfigError, UserError
 
@@ -45,12 +46,18 @@ def train(
             with suppress(UserError):  # a store that does not answer now
                 out.keeps(training.kept(to))
             raise
+        for line in run.warnings:
+            out.warn(line)
         title = f"{to} was finished before" if done_before else f"trained into {to}"
-        out.summary({"run": to, "run_id": run.run_id, **run.metrics, **_facts(run.manifest)}, title=title)
+        facts = {**_facts(run.manifest), **described(run.features, in_full=out.as_json)}
+        out.summary({"run": to, "run_id": run.run_id, **run.metrics, **facts}, title=title)
         return
     runs = training.train_seeds(wanted, parse_seeds(seeds), out=to, resume=resume, progress=out.progress)
+    for line in dict.fromkeys(line for run in runs for line in run.warnings):
+        out.warn(line)
     rows = [{"run": run.uri, "seed": run.manifest["seed"], "run_id": run.run_id, **run.metrics} for run in runs]
-    out.summary({"run": to, "runs": rows, **spread(rows)}, title=f"trained {len(rows)} seeds into {to}")
+    facts = {**spread(rows), **described(runs[0].features, in_full=out.as_json)}
+    out.summary({"run": to, "runs": rows, **facts}, title=f"trained {len(rows)} seeds into {to}")
 
 
 def parse_seeds(text: str) -> list[int]:

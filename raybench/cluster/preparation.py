@@ -38,6 +38,7 @@ class Prepared:
     fingerprint: str
     needs: Needs
     second_processors: FittedProcessors | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def prepare(
@@ -64,6 +65,7 @@ def prepare(
             counts=plan.counts,
             fingerprint=plan.fingerprint,
             needs=measure_needs(config, bars, features, plan.processors.columns),
+            warnings=_told(plan.warnings, progress),
         )
     run = on_ray if panel_bytes(config, bars, features) > IN_PROCESS_BYTES else map
     panel = build_panel(config, bars, features, run=run, progress=progress)
@@ -75,10 +77,18 @@ def prepare(
         fingerprint=panel.fingerprint,
         needs=needs_of(panel, config, bars, features),
         second_processors=panel.second_processors,
+        warnings=_told(panel.warnings, progress),
     )
     del panel
     give_back_memory()
     return prepared
+
+
+def _told(warnings: tuple[str, ...], progress: Progress) -> tuple[str, ...]:
+    """Say what is odd before hours are spent on it; the run keeps it too."""
+    for line in warnings:
+        progress.note(f"look: {line}")
+    return warnings
 
 
 def residency(config: Config, bars: Bars | None, features: FeatureTable | None, *, dates: bool = False) -> str:

@@ -147,6 +147,7 @@ def _train_one(
         facts={
             "data_fingerprint": data.fingerprint,
             needs.KEY: data.needs.to_manifest(),
+            "warnings": list(data.warnings),
             "model": config.model.type,
             "parameters": sum(value.numel() for value in state.best_weights.values() if value.is_floating_point()),
             "samples": dict(data.counts),

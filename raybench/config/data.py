@@ -150,6 +150,7 @@ class DataConfig(Part):
     processors: ProcessorsConfig = ProcessorsConfig()
     residency: Literal["auto", "resident", "streaming"] = "auto"
     embargo: int = Field(default=0, ge=0)
+    horizon_given: int | None = Field(default=None, ge=0, alias="horizon")
 
     @model_validator(mode="before")
     @classmethod
@@ -197,10 +198,14 @@ class DataConfig(Part):
                 yield ("label",), text, self.label
             return
         try:
-            default = parse_label(self.label).root == parse_label(DEFAULT_LABEL).root
+            parsed = parse_label(self.label)
+            default = parsed.root == parse_label(DEFAULT_LABEL).root
         except ConfigError as error:
             yield ("label",), str(error), self.label
             return
+        if self.horizon_given not in (None, parsed.horizon):
+            text = f"is {self.horizon_given}, but {self.label} looks {parsed.horizon} bars ahead; leave it out"
+            yield ("horizon",), text, self.horizon_given
         if self.features is not None and not default:
             text = f"a feature table carries its label: name its column (such as {LABEL_COLUMN})"
             yield ("label",), text, self.label
@@ -282,10 +287,17 @@ class DataConfig(Part):
 
     @property
     def horizon(self) -> int | None:
-        """Bars the label looks ahead; None where only the maker of the table knows."""
+        """Bars the label looks ahead; None where only the maker of the table knows, and did not say."""
         if "$" in self.label:
             return parse_label(self.label).horizon
+        if self.horizon_given is not None:
+            return self.horizon_given
         return parse_label(DEFAULT_LABEL).horizon if self.label == LABEL_COLUMN else None
+
+    @property
+    def computable(self) -> bool:
+        """Whether bars give the label: not one that is a column of somebody's own."""
+        return "$" in self.label or self.label == LABEL_COLUMN
 
     @property
     def first_date(self) -> dt.date:
@@ -298,8 +310,10 @@ class DataConfig(Part):
         if self.feature_set.type == "alpha360":
             return len(ALPHA360_FIELDS)
         names = self.feature_set.names
-        if names is None:
-            return None
+        return None if names is None else len(self.left_by_filters(names))
+
+    def left_by_filters(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Which of these columns the processors leave."""
         kept = set(names)
         for _, _, spec in self._specs():
             columns = set(spec.kwargs.get("col_list", ()))
@@ -307,7 +321,7 @@ class DataConfig(Part):
                 kept &= columns
             if spec.name == "DropCol":
                 kept -= columns
-        return len(kept)
+        return tuple(name for name in names if name in kept)
 
     def fit_range(self, spec: ProcessorSpec) -> DateRange | None:
         """Dates a processor is fitted on: its own, else the train segment; None if it is not fitted."""

@@ -1,8 +1,8 @@
 """What of a configuration decides what is learned, and how two of them differ.
 
 Not part of it, and so free to change when a training goes on: ``cluster`` (where it runs, with how many workers, how
-often it is tried again), ``tune`` and ``evaluate``, ``train.tensorboard``, and where data lie, which are known by
-their content. Another number of workers adds up the same samples in another order, and draws dropout anew.
+often it is tried again), ``tune`` and ``evaluate``, ``train.tensorboard``, ``data.horizon``, and where data lie, which
+are known by their content. Another number of workers adds up the same samples in another order, and draws dropout anew.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def learned(config: Config) -> dict[str, Any]:
     tree["train"].pop("tensorboard")
     data = tree["data"]
     for part in (data, data["second"] or {}):
-        for key in PATHS:
+        for key in (*PATHS, "horizon"):
             part.pop(key, None)
     base = getattr(config.model, "pretrained", None) if config.model.type in NETWORKS else None
     if base is not None:  # one's own network may call something else so

@@ -257,7 +257,7 @@ class Config(Part):
 
     def warnings(self) -> tuple[str, ...]:
         """Say what is allowed but probably not meant."""
-        return (*_crossings(self.data), *_short_fits(self.data), *_idle_concepts(self))
+        return (*_unknown_horizon(self.data), *_crossings(self.data), *_short_fits(self.data), *_idle_concepts(self))
 
 
 def _problem_of(tree: Mapping[str, Any], key: str, value: object) -> str:
@@ -292,6 +292,16 @@ def with_value(tree: Mapping[str, Any], path: Sequence[str], value: object) -> d
     if not isinstance(inner, Mapping):
         raise KeyError(f"{head} is not a mapping, so it has no key {rest[0]!r}")
     return {**tree, head: with_value(inner, rest, value)}
+
+
+def _unknown_horizon(data: DataConfig) -> list[str]:
+    """A label of somebody's own, of which nobody said how far it looks."""
+    if data.horizon is not None:
+        return []
+    return [
+        f"how far the label {data.label} looks ahead is not known: set data.horizon to its number of bars (2 for a "
+        "return from tomorrow's close to the next), so that labels that reach into the next segment can be told"
+    ]
 
 
 def _crossings(data: DataConfig) -> list[str]:

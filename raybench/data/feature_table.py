@@ -5,8 +5,9 @@
 
 R rows, F features. A table that raybench writes has its manifest beside the folder, so that the folder holds
 nothing but Parquet; only the files it names are read, and a table whose manifest says ``building`` is
-refused. Without a manifest a file or a folder of files is taken as somebody's own table: every numeric column
-other than LABEL0 is a feature, and its rows may come in any order. NaN and null are both NaN.
+refused. Without a manifest a file or a folder of files is taken as somebody's own table: the numeric columns are
+features, but for labels, row numbers, dates and identifiers (``table_columns``); its rows may come in any order.
+NaN and null are both NaN.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -29,12 +29,10 @@ from raybench.data import moments, parquet, storage
 from raybench.data.bars import cut
 from raybench.data.moments import Moment
 from raybench.data.numbers import is_number
+from raybench.data.table_columns import KEYS, SetAside, sort_out, told
 from raybench.errors import DataError
 
 SCHEMA_VERSION = 1
-KEYS = ("instrument", "datetime")
-
-PANDAS_INDEX = re.compile(r"__index_level_\d+__")  # pandas stores an index without a name so; it is no feature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +77,8 @@ class FeatureTable:
     files : addresses of what is read
     fingerprint : a hash of the content (ours), or of the files' footers and sizes (anyone's)
     parts : what the manifest says of each file; empty for a table without one
+    readable : every column of numbers in the table's order: features, the label, what is none unless it is asked for
+    others : columns that are no features, and why
     """
 
     uri: str
@@ -86,7 +86,9 @@ class FeatureTable:
     label: str | None
     files: tuple[str, ...]
     fingerprint: str
+    readable: tuple[str, ...]
     parts: tuple[Part, ...] = ()
+    others: tuple[SetAside, ...] = ()
 
     def read(
         self,
@@ -161,6 +163,7 @@ def open_features(uri: storage.Uri) -> FeatureTable:
         uri=place,
         columns=tuple(manifest["columns"]),
         label=manifest["label"]["column"],
+        readable=(*manifest["columns"], manifest["label"]["column"]),
         files=tuple(storage.join(place, part.name) for part in parts),
         fingerprint=manifest["fingerprint"],
         parts=parts,
@@ -202,16 +205,18 @@ def _open_foreign(uri: str) -> FeatureTable:
     if missing:
         has = ", ".join(schema.names[:8])
         raise DataError(f"{uri}: a feature table needs the column {missing[0]}; it has {has}")
-    names = [name for name in schema.names if name not in KEYS and not PANDAS_INDEX.fullmatch(name)]
-    numeric = [name for name in names if is_number(schema.field(name).type)]
-    columns = tuple(name for name in numeric if name != LABEL_COLUMN)
+    columns, others = sort_out(schema, LABEL_COLUMN)
     if not columns:
         keys = f"{', '.join(KEYS)} and {LABEL_COLUMN}"
-        raise DataError(f"{uri}: a feature table needs numeric columns beside {keys}; it has none")
+        found = f"only {told(others)}" if others else "none"
+        raise DataError(f"{uri}: a feature table needs numeric columns beside {keys}; it has {found}")
+    labelled = LABEL_COLUMN in schema.names and is_number(schema.field(LABEL_COLUMN).type)
     return FeatureTable(
         uri=uri,
         columns=columns,
-        label=LABEL_COLUMN if LABEL_COLUMN in numeric else None,
+        label=LABEL_COLUMN if labelled else None,
+        readable=tuple(field.name for field in schema if field.name not in KEYS and is_number(field.type)),
+        others=others,
         files=tuple(files),
         fingerprint=_footers(files),
     )

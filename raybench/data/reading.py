@@ -15,7 +15,6 @@ import torch
 
 from raybench.config import Config
 from raybench.config.label import DEFAULT_LABEL, parse_label
-from raybench.config.schema import ColumnWeight
 from raybench.data.bars import Bars
 from raybench.data.feature_table import FeatureTable
 from raybench.data.frame import Frame, Run, join_parts
@@ -23,6 +22,7 @@ from raybench.data.frame_parts import BarRows, Day, TableRows
 from raybench.data.processors.by_date import Float32
 from raybench.data.processors.lags import LagColumns
 from raybench.data.processors.table import ArrayColumns, mapped_array
+from raybench.data.table_columns import weight_column
 from raybench.data.universe import ALL, Universe
 from raybench.data.windows import LagWindows
 from raybench.data.windows.source import as_tensor
@@ -41,29 +41,6 @@ class Loaded:
     flat: bool
 
 
-def table_columns(config: Config, features: FeatureTable | None) -> tuple[str, ...]:
-    """The feature columns before any processor, in the order of the table."""
-    names = config.data.feature_set.names
-    if features is None:
-        assert names is not None, "the schema asks for data.features with feature_set table"
-        return names
-    skipped = {config.data.label_column, _weight_column(config)}
-    found = tuple(name for name in features.columns if name not in skipped)
-    if names is None:
-        if not found:
-            raise DataError(f"{features.uri}: no feature column; want instrument, datetime, features, label")
-        return found
-    missing = [name for name in names if name not in features.columns]
-    if missing:
-        raise DataError(
-            f"{features.uri}: no column {missing[0]}, which data.feature_set asks for "
-            f"({len(missing)} of {len(names)} are missing)"
-        )
-    if config.data.feature_set.type == "table":
-        return tuple(name for name in found if name in names)
-    return names
-
-
 def make_reader(
     config: Config,
     bars: Bars | None,
@@ -75,10 +52,10 @@ def make_reader(
     need_label: bool,
 ) -> Reader:
     """What reads ``columns`` and the label, from the table where there is one, else from bars."""
-    weight = _weight_column(config) if need_label else None
+    weight = weight_column(config) if need_label else None
     universe = _universe(config, bars)
     if features is not None:
-        known = _known_columns(features)
+        known = features.readable
         named = (("data.label", config.data.label_column), ("train.sample_weight.column", weight))
         for key, name in named:
             if need_label and name is not None and name not in known:
@@ -116,19 +93,15 @@ def make_reader(
 def knows_label(config: Config, features: FeatureTable | None) -> bool:
     """Say whether rows that are read to be scored have the label that the run was trained on, as far as it exists."""
     if features is None:
-        return config.data.horizon is not None  # else it is a column of the user's own table
+        return config.data.computable
     return _label_column(config, features) is not None
 
 
 def _label_column(config: Config, features: FeatureTable) -> str | None:
     """Name the column of a table that has the label: as configured, or what we computed there as for bars."""
     if config.data.features is not None:
-        return config.data.label_column if config.data.label_column in _known_columns(features) else None
+        return config.data.label_column if config.data.label_column in features.readable else None
     return features.label if features.parts and config.data.label == DEFAULT_LABEL else None
-
-
-def _known_columns(features: FeatureTable) -> set[str]:
-    return {*features.columns, *([features.label] if features.label else [])}
 
 
 def load(
@@ -183,11 +156,6 @@ def _universe(config: Config, bars: Bars | None) -> Universe | None:
     if name != ALL:
         raise ConfigError(f"data.universe: {name} is defined by a bars dataset; give data.bars beside data.features")
     return None
-
-
-def _weight_column(config: Config) -> str | None:
-    weight = config.train.sample_weight
-    return weight.column.removeprefix("$") if isinstance(weight, ColumnWeight) else None
 
 
 def _nothing(reader: Reader) -> str:

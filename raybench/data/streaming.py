@@ -27,6 +27,7 @@ from raybench.data.feature_table import FeatureTable
 from raybench.data.frame import Frame, FramePart, Run, join_parts
 from raybench.data.panel.assemble import TimeAxes, segments_of
 from raybench.data.panel.build import chain_of, fingerprint
+from raybench.data.panel.findings import label_findings
 from raybench.data.panel.segments import check_samples
 from raybench.data.panel.types import Segment
 from raybench.data.processors import FittedProcessors
@@ -39,6 +40,7 @@ from raybench.data.processors.fitted import changes_features
 from raybench.data.processors.lags import LagColumns
 from raybench.data.processors.table import ArrayColumns
 from raybench.data.reading import Reader, day, make_reader
+from raybench.data.table_columns import table_findings
 from raybench.errors import ConfigError, DataError
 from raybench.progress import SILENT, Progress
 
@@ -119,6 +121,7 @@ class StreamPlan:
     kept_R: npt.NDArray[np.bool_]
     counts: Mapping[str, int]
     fingerprint: str
+    warnings: tuple[str, ...] = ()
 
     @property
     def processors(self) -> FittedProcessors:
@@ -209,6 +212,8 @@ def plan_stream(
         ranges=ranges,
     )
     samples = {name: segment.samples for name, segment in segments_of(config, frame, done, ranges, flat=True).items()}
+    odd = [*table_findings(config, features)]
+    odd += label_findings(chain, frame, done.learn, samples["train"], ranges["train"])
     for name, of_segment in samples.items():
         check_samples(name, ranges[name], frame, of_segment)
     return StreamPlan(
@@ -221,6 +226,7 @@ def plan_stream(
         kept_R=kept_R,
         counts={name: len(of_segment) for name, of_segment in samples.items()},
         fingerprint=fingerprint(config, bars, features),
+        warnings=tuple(odd),
     )
 
 

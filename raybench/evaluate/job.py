@@ -84,8 +84,8 @@ class Truth:
         return LabelTable.of_bars(block, label, calendar=self.bars.calendar, listed=self.bars.instruments)
 
     def _of_table(self, table: FeatureTable, scores: pd.DataFrame, column: str, holding: int) -> LabelTable:
-        if column not in (*table.columns, table.label):
-            has = ", ".join([*table.columns, *([table.label] if table.label else [])][:8])
+        if column not in table.readable:
+            has = ", ".join(table.readable[:8])
             raise DataError(f"{table.uri}: no column {column}, the label to judge by; it has {has} (--config names it)")
         listed = table.instruments()
         rows = table.read([column], self._known(scores, listed, table.uri))

@@ -146,7 +146,7 @@ def _own_expression(config: Config) -> str | None:
 def _of_column(config: Config | None, who: str) -> Yardstick:
     """A label that somebody computed: it is held from the bar after the score's on, as Qlib's label is."""
     qlib = parse_label(DEFAULT_LABEL)
-    if config is None or config.data.label == LABEL_COLUMN:
+    if config is None:
         return Yardstick(column=LABEL_COLUMN, holding=qlib.holding)
     column = config.data.label_column or LABEL_COLUMN
     notes = []
@@ -155,7 +155,7 @@ def _of_column(config: Config | None, who: str) -> Yardstick:
     if config.data.horizon is None:
         notes.append(
             f"how many bars the label {column} looks ahead is not known: annual figures and standard errors take "
-            "it as a return over one"
+            "it as a return over one; data.horizon of --config says it"
         )
     holding = max(1, (config.data.horizon or 1) - 1)
     return Yardstick(column=column, holding=holding, warnings=tuple(notes))

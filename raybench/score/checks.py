@@ -53,7 +53,7 @@ def _check_fields(run: Run, needs: Needs | None, inputs: ScoringSource) -> None:
 
 
 def _check_columns(run: Run, features: FeatureTable) -> None:
-    missing = [name for name in run.processors.columns if name not in features.columns]
+    missing = [name for name in run.processors.columns if name not in features.readable]
     if missing:
         raise DataError(
             f"{features.uri}: no column {missing[0]}, which {run.uri} was trained on "

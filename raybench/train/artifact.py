@@ -80,6 +80,16 @@ class Run:
             return verified.read_metrics(verified.read_file(self.uri, METRICS))
 
     @property
+    def features(self) -> tuple[str, ...]:
+        """The columns that the network is given, in order."""
+        return self.processors.columns
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was odd about the data it learned from, a line each."""
+        return tuple(map(str, self.manifest.get("warnings", ())))
+
+    @property
     def history(self) -> pd.DataFrame:
         """One row per epoch: losses, validation IC and Rank IC, gradient norm, learning rate, seconds."""
         with verified.reading(self.uri, HISTORY):

@@ -71,6 +71,9 @@ class TRA(ModelConfig):
         if data.horizon is not None and self.horizon < data.horizon:
             text = f"{self.horizon} is too early: data.label is known {data.horizon} dates later; want {data.horizon}"
             yield ("model", "horizon"), text, self.horizon
+        if data.horizon is None:
+            text = f"is not known: {data.label} is a column of your own, and no loss is known before its label is"
+            yield ("data", "horizon"), f"{text}; want the number of bars it looks ahead", None
         if self.horizon >= data.step_len:
             text = f"want less than data.step_len {data.step_len}, the dates that are remembered, got {self.horizon}"
             yield ("model", "horizon"), text, self.horizon

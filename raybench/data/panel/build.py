@@ -16,13 +16,15 @@ from raybench.data.feature_table import FeatureTable
 from raybench.data.frame import Frame, Moments, Run
 from raybench.data.frame_parts import Day
 from raybench.data.panel.assemble import LEARN_SEGMENTS, labelled_segment, segments_of
+from raybench.data.panel.findings import feature_findings, label_findings
 from raybench.data.panel.second import Clock, SecondRows, whole_days, with_second
 from raybench.data.panel.segments import check_samples
 from raybench.data.panel.types import Panel, Segment
 from raybench.data.processors import FittedProcessors
 from raybench.data.processors.base import Ranking, RowFilter
 from raybench.data.processors.chain import Chain, make_chain, process
-from raybench.data.reading import Loaded, day, knows_label, load, make_reader, table_columns
+from raybench.data.reading import Loaded, day, knows_label, load, make_reader
+from raybench.data.table_columns import table_findings, used_columns
 from raybench.progress import SILENT, Progress
 
 _NO_DATES = np.empty(0, "datetime64[us]")
@@ -45,15 +47,21 @@ def build_panel(
     chain = chain_of(config, features, processors)
     loaded = _load(config, bars, features, chain, start, end, need_label=True, run=run, progress=progress)
     train = config.data.segments.train
-    rows = loaded.frame.rows((day(train[0]), day(train[1])))
+    in_train = (day(train[0]), day(train[1]))
+    own = config.data.feature_set.type == "table"
+    odd = [*table_findings(config, features), *feature_findings(loaded.frame, loaded.table, in_train, own=own)]
+    rows = loaded.frame.rows(in_train)
     learn = any(name in LEARN_SEGMENTS for name in ranges)
     progress.note("fitting processors" if processors is None else "applying processors")
     done = process(chain, loaded.table, loaded.frame.label_R, rows, fitted=processors, learn=learn)
     made = segments_of(config, loaded.frame, done, ranges, flat=loaded.flat)
+    if done.learn is not None and "train" in made:
+        odd += label_findings(chain, loaded.frame, done.learn, made["train"].samples, in_train)
     for name, segment in made.items():
         check_samples(name, ranges[name], loaded.frame, segment.samples)
     second = _second_rows(config, start, end, second_processors, run, progress)
-    return _panel(config, loaded.frame, made, done.fitted, bars, features, second, progress)
+    panel = _panel(config, loaded.frame, made, done.fitted, bars, features, second, progress)
+    return replace(panel, warnings=tuple(odd))
 
 
 def scoring_panel(
@@ -144,7 +152,7 @@ def chain_of(config: Config, features: FeatureTable | None, fitted: FittedProces
     return make_chain(
         [(spec.name, spec.kwargs) for spec in given.infer],
         [(spec.name, spec.kwargs) for spec in given.learn],
-        table_columns(config, features),
+        used_columns(config, features),
         recipe=config.recipe,
     )
 
@@ -211,7 +219,7 @@ def fingerprint(
     second: Bars | None = None,
 ) -> str:
     """A hash of what the data are and of every setting that shapes them, not of where they lie."""
-    places = {"bars", "features", "concepts", "residency", "second"}
+    places = {"bars", "features", "concepts", "residency", "second", "horizon_given"}  # what shapes nothing
     data = config.data.model_dump(mode="json", by_alias=True, exclude=places)
     weight = config.train.sample_weight
     facts = {

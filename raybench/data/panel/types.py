@@ -68,7 +68,8 @@ class Segment:
 class Panel:
     """Segments over one set of instruments [N] and dates [T], with the processors their rows went through.
 
-    ``second_processors``: those of the rows of the second window, if there is one.
+    ``second_processors``: those of the rows of the second window, if there is one. ``warnings``: what is odd about the
+    data that were learned from, a line each; they stay where the panel was made.
     """
 
     instruments: tuple[str, ...]
@@ -78,6 +79,7 @@ class Panel:
     processors: FittedProcessors
     fingerprint: str
     second_processors: FittedProcessors | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
