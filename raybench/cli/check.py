@@ -41,16 +41,15 @@ def check(out: Output, config: ConfigArgument, overrides: OverridesArgument = No
     names, notes = feature_names(read)
     for note in notes:
         out.warn(note)
-    told = described(names, in_full=out.as_json)
-    out.summary({**describe(read, None if names is None else len(names)), **told}, title=f"{config} is valid")
+    told = described(read, names, in_full=out.as_json)
+    out.summary({**describe(read, told["num_features"]), **told}, title=f"{config} is valid")
 
 
 def feature_names(config: Config) -> tuple[tuple[str, ...] | None, list[str]]:
     """The features that reach the network, and what is odd about a table's columns; None where nobody can know."""
     data = config.data
     if data.feature_set.type != "table":
-        names = data.feature_set.names if data.features is None or data.feature_set.type == "alpha158" else None
-        return (None if names is None else data.left_by_filters(names)), []
+        return data.left_by_filters(data.feature_set.names or ()), []
     if data.features is None or "://" in data.features or not _exists(data.features):
         return (None if data.feature_set.names is None else data.left_by_filters(data.feature_set.names)), []
     from raybench.data.feature_table import open_features  # pyarrow is slow to load, and seldom needed here

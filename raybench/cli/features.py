@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from raybench.cli.output import Output, command
+from raybench.config import Config
+from raybench.config.alpha_names import ALPHA360_FIELDS
 
 
 def register(app: typer.Typer) -> None:
@@ -19,8 +21,13 @@ def register(app: typer.Typer) -> None:
 NAMED = 5  # features in a summary for people
 
 
-def described(names: Sequence[str] | None, *, in_full: bool) -> dict[str, Any]:
-    """How many features there are, and which: all of them, or for people the first few."""
+def described(config: Config, names: Sequence[str] | None, *, in_full: bool) -> dict[str, Any]:
+    """How many features a step has, and which: all of them, or for people the first few.
+
+    ``names`` are the columns that the network is given, None where nobody can know them.
+    """
+    if config.data.feature_set.type == "alpha360":  # its columns are the lags of these
+        names = ALPHA360_FIELDS
     if names is None:
         return {"num_features": None, "features": None}
     first = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

@@ -49,14 +49,14 @@ def train(
         for line in run.warnings:
             out.warn(line)
         title = f"{to} was finished before" if done_before else f"trained into {to}"
-        facts = {**_facts(run.manifest), **described(run.features, in_full=out.as_json)}
+        facts = {**_facts(run.manifest), **described(run.config, run.features, in_full=out.as_json)}
         out.summary({"run": to, "run_id": run.run_id, **run.metrics, **facts}, title=title)
         return
     runs = training.train_seeds(wanted, parse_seeds(seeds), out=to, resume=resume, progress=out.progress)
     for line in dict.fromkeys(line for run in runs for line in run.warnings):
         out.warn(line)
     rows = [{"run": run.uri, "seed": run.manifest["seed"], "run_id": run.run_id, **run.metrics} for run in runs]
-    facts = {**spread(rows), **described(runs[0].features, in_full=out.as_json)}
+    facts = {**spread(rows), **described(runs[0].config, runs[0].features, in_full=out.as_json)}
     out.summary({"run": to, "runs": rows, **facts}, title=f"trained {len(rows)} seeds into {to}")
 
 

@@ -68,3 +68,18 @@ def test_models(capsys: Captured) -> None:
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["gru", "41,537", "38,849"] in [line[:3] for line in lines]
     assert ["lstm", "55,361", "51,777"] in [line[:3] for line in lines]
+
+
+def test_the_features_of_a_table_are_named(tmp_path: Path, capsys: Captured) -> None:
+    """Its columns are known to nobody but itself; no row of it is read."""
+    import pandas as pd
+
+    columns = ["datetime", "a", "b", "LABEL0", "LABEL1", "Unnamed: 0"]
+    frame = pd.DataFrame({"instrument": ["A"], **{name: [1.0] for name in columns}})
+    frame.to_parquet(tmp_path / "t.parquet")
+    overrides = ["data.feature_set={type: table}", f"data.features={tmp_path / 't.parquet'}", "data.label=LABEL0"]
+    assert run(["check", str(ROOT / "configs" / "gru_alpha158.yaml"), *overrides, "data.bars=null", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["num_features"], found["features"]) == (2, ["a", "b"])
+    assert found["parameters"] > 0
+    assert any("LABEL1 (a label), Unnamed: 0 (a row number)" in line for line in found["warnings"])

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from raybench.config import Config, load_config
+from raybench.config import Config, load_config, parse_config
 from raybench.config.alpha_names import ALPHA158_NAMES, ALPHA360_NAMES, BENCHMARK_20
+from raybench.config.load import dump_config
 from raybench.errors import ConfigError
 
 Tree = dict[str, Any]
@@ -166,6 +167,23 @@ def test_a_feature_table_carries_its_label(tree: Tree) -> None:
     assert "name its column" in refused(tree, "data.label='$close'")
     table = load_config(tree, ["data.feature_set={type: table}"])
     assert (table.data.num_features, table.data.feature_set.names) == (None, None)
+
+
+def test_the_horizon_of_a_label_of_ones_own(tree: Tree) -> None:
+    """Asked for where it is not known; then labels that look into the next segment can be told."""
+    tree["data"] |= {"bars": None, "features": "table.parquet", "label": "LABEL_5D"}
+    assert "set data.horizon" in load_config(tree).warnings()[0]
+    known = load_config(tree, ["data.horizon=6"])
+    assert known.data.horizon == 6
+    assert "set data.embargo to 6" in known.warnings()[0]
+    assert load_config(tree, ["data.label=LABEL0", "data.horizon=6"]).data.horizon == 6
+    assert load_config(tree, ["data.label=LABEL0"]).data.horizon == 2
+    assert parse_config(dump_config(known)) == known
+
+
+def test_the_horizon_of_an_expression_is_known(tree: Tree) -> None:
+    assert load_config(tree, ["data.horizon=2"]).data.horizon == 2
+    assert "data.horizon: is 5, but" in refused(tree, "data.horizon=5")
 
 
 def test_clip_by_norm_takes_the_place_of_clip_by_value(tree: Tree) -> None:
