@@ -110,6 +110,11 @@ class LabelExpression:
         return max(1, self.horizon - max(0, _nearest(self.root)))
 
     @property
+    def reach(self) -> int:
+        """How many bars before its own the label looks back, at most."""
+        return max(0, -_nearest(self.root))
+
+    @property
     def fields(self) -> tuple[str, ...]:
         """Names of the bar fields it reads, sorted."""
         return tuple(sorted(set(_fields(self.root))))

@@ -16,18 +16,21 @@ import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from raybench.data import moments, numbers, parquet, storage
+from raybench.data.arrow import to_array
 from raybench.data.bars_metadata import METADATA, BarsFile, BarsMetadata, content_hash
 from raybench.data.calendar import Floats, Moments, complete
 from raybench.data.universe import Universe, make_universe
 from raybench.errors import DataError
+
+if TYPE_CHECKING:  # half a second that scoring a date does without
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +69,24 @@ class BarBlock:
             fields={name: value_R[start:stop] for name, value_R in self.fields.items()},
         )
 
+    def since(self, moment: np.datetime64) -> BarBlock:
+        """The rows from ``moment`` on, without instruments that ended before."""
+        kept_R = self.datetime_R >= moment
+        if kept_R.all():
+            return self
+        count_N = np.add.reduceat(np.r_[kept_R, False], self.start_N1[:-1]) * (np.diff(self.start_N1) > 0)
+        there_N = count_N > 0
+        return BarBlock(
+            instruments=tuple(name for name, there in zip(self.instruments, there_N, strict=True) if there),
+            start_N1=np.cumsum([0, *count_N[there_N]]).astype(np.int64),
+            datetime_R=self.datetime_R[kept_R],
+            fields={name: value_R[kept_R] for name, value_R in self.fields.items()},
+        )
+
     def to_frame(self) -> pd.DataFrame:
         """A table with the columns instrument, datetime and the fields."""
+        import pandas as pd
+
         names = np.repeat(np.array(self.instruments, dtype=object), np.diff(self.start_N1))
         return pd.DataFrame({"instrument": names, "datetime": self.datetime_R, **self.fields})
 
@@ -78,6 +97,8 @@ class BarBlock:
         Rows may come in any order; the calendar is the dates that occur, and what an instrument lacks between
         its first bar and its last becomes NaN rows.
         """
+        import pandas as pd
+
         if not {"instrument", "datetime"} <= set(bars.columns):
             bars = bars.reset_index()
         missing = [c for c in ("instrument", "datetime", *(fields or ())) if c not in bars.columns]
@@ -222,7 +243,7 @@ class Bars:
             counts += map(len, ranges)
             moments.append(_moments(table["datetime"]))
             for field in wanted:
-                values[field].append(table[field].to_numpy())
+                values[field].append(to_array(table[field]))
         return BarBlock(
             instruments=names,
             start_N1=np.cumsum([0, *counts]).astype(np.int64),
@@ -287,5 +308,4 @@ def cut(names: Sequence[str], counts: Sequence[int], max_rows: int) -> list[tupl
 
 def _moments(column: Any) -> Moments:
     """An Arrow column as datetime64[us]; nulls become NaT."""
-    values: Moments = column.cast(pa.timestamp("us")).to_numpy()
-    return values.astype("datetime64[us]", copy=False)
+    return to_array(column.cast(pa.timestamp("us")))

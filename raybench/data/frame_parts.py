@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from raybench.config.alpha_reach import rows_of
+from raybench.config.data import FeatureSet
 from raybench.config.label import LabelExpression
 from raybench.data import alpha158, alpha360, labels
 from raybench.data.bars import BarBlock, Bars
@@ -28,7 +30,8 @@ Day = np.datetime64
 class BarRows:
     """Rows computed from bars: Alpha158 ``columns``, or the raw fields of Alpha360 where that is None.
 
-    weight: a field of the bars to weigh samples by.
+    weight: a field of the bars to weigh samples by. since: from where on bars are looked at, which is as far before
+    ``start`` as features and label reach (``reach``); None: from the first.
     """
 
     bars: Bars
@@ -39,6 +42,13 @@ class BarRows:
     columns: tuple[str, ...] | None
     step_len: int
     weight: str | None = None
+    since: np.datetime64 | None = None
+
+    @property
+    def reach(self) -> int:
+        """Rows before its own that a row's features and label read."""
+        rows = self.step_len if self.columns is None else rows_of(FeatureSet(type="alpha158"), self.columns)
+        return max(rows - 1, self.label.reach)
 
     def groups(self, max_rows: int = 200_000) -> list[tuple[str, ...]]:
         """Groups of the instruments that are members within the range."""
@@ -46,7 +56,8 @@ class BarRows:
 
     def part(self, instruments: Sequence[str]) -> FramePart:
         """The rows of a group."""
-        return self.part_of(self.bars.block(instruments, self._fields()))
+        block = self.bars.block(instruments, self._fields())
+        return self.part_of(block if self.since is None else block.since(self.since))
 
     def part_of(self, block: BarBlock) -> FramePart:
         """The rows of a block of bars."""

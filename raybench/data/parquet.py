@@ -88,14 +88,14 @@ def read_rows(uri: Uri, columns: Sequence[str], ranges: Sequence[range], *, foot
         edges = np.cumsum([0, *(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))])
         if ranges and ranges[-1].stop > edges[-1]:
             raise DataError(f"{uri}: has {edges[-1]} rows, its metadata says more; import again")
-        pieces = [file.schema_arrow.empty_table().select(list(columns))]
+        pieces = []
         for group, (first, stop) in enumerate(itertools.pairwise(edges.tolist())):
             here = [r for r in ranges if r.start < stop and r.stop > first]
             if here:
                 table = file.read_row_group(group, columns=list(columns))
                 spans = _joined((max(r.start, first) - first, min(r.stop, stop) - first) for r in here)
                 pieces += [table.slice(start, end - start) for start, end in spans]
-        return pa.concat_tables(pieces)
+        return pa.concat_tables(pieces or [file.schema_arrow.empty_table().select(list(columns))])
 
 
 def batches(uri: Uri, columns: Sequence[str], rows: int = 500_000) -> Iterator[Any]:

@@ -7,7 +7,7 @@ unless a processor ranks features, which needs the wide table in a mapped file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -78,7 +78,7 @@ def make_reader(
     lags = config.data.feature_set.type == "alpha360"
     # A run that learned from a table may have the name of a column there, which scoring from bars does not need.
     label = config.data.label if "$" in config.data.label else DEFAULT_LABEL
-    return BarRows(
+    reader = BarRows(
         bars=bars,
         universe=universe,
         label=parse_label(label),
@@ -88,6 +88,9 @@ def make_reader(
         step_len=config.data.step_len,
         weight=weight,
     )
+    calendar = bars.calendar
+    first = max(int(np.searchsorted(calendar, start.astype(calendar.dtype))) - reader.reach, 0)
+    return replace(reader, since=calendar[first]) if first < len(calendar) else reader
 
 
 def knows_label(config: Config, features: FeatureTable | None) -> bool:

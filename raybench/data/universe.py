@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from raybench.data import moments
 from raybench.data.calendar import Moments
 from raybench.errors import DataError
+
+if TYPE_CHECKING:  # half a second that scoring a date does without
+    import pandas as pd
 
 ALL = "all"
 FOREVER = np.datetime64("9999-12-31", "us")  # the end of a span that is still open
@@ -88,6 +90,8 @@ class Universe:
 
     def to_frame(self) -> pd.DataFrame:
         """The spans as a table ``instrument, start, end``; the end of an open span is NaT."""
+        import pandas as pd
+
         end_K = np.where(self.end_K == FOREVER, np.datetime64("NaT", "us"), self.end_K)
         return pd.DataFrame({"instrument": list(self.instrument_K), "start": self.start_K, "end": end_K})
 

@@ -9,14 +9,16 @@ row has an instrument and a datetime, and no pair of them is there twice.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from raybench.data import moments, numbers, parquet, storage
 from raybench.errors import DataError
+
+if TYPE_CHECKING:  # half a second that writing scores does without
+    import pandas as pd
 
 KEYS = ("instrument", "datetime", "score")
 _PICKLES = (".pkl", ".pickle", ".p", ".joblib")
@@ -32,6 +34,8 @@ def read_foreign(uri: str, start: moments.Moment | None = None, end: moments.Mom
             f"{uri}: is a pickle, which could run code, and is not read; in Python, "
             'pandas.read_pickle(...).to_parquet("pred.parquet") keeps Qlib\'s predictions as they are'
         )
+    import pandas as pd
+
     files = parquet.parquet_files(uri)
     columns = _columns(parquet.read_schema(files[0]), uri)
     table = parquet.read_table(files, list(columns.values())).rename_columns(list(columns))
@@ -50,6 +54,8 @@ def scores_of(scores: pd.DataFrame | pd.Series[Any], *, where: str = "scores") -
 
     The result is sorted by datetime and instrument. DataError says which column is missing or unfit.
     """
+    import pandas as pd
+
     frame = scores.to_frame("score") if isinstance(scores, pd.Series) else scores
     if not set(KEYS) <= set(map(str, frame.columns)) and any(name in KEYS for name in frame.index.names):
         frame = frame.reset_index()

@@ -19,17 +19,20 @@ from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from raybench.data import parquet, storage
+from raybench.data.arrow import from_array, from_texts
 from raybench.data.moments import Moment
 from raybench.data.moments import day as _day
 from raybench.errors import DataError
 from raybench.score.foreign import KEYS, read_foreign
+
+if TYPE_CHECKING:  # half a second that writing does without
+    import pandas as pd
 
 SCHEMA_VERSION = 1
 SCHEMA = pa.schema(
@@ -148,8 +151,9 @@ def _table(day: date, scores: pd.DataFrame | Mapping[str, np.ndarray[Any, Any]],
     for moment in np.unique(when):
         here = when == moment
         place[here] = rank(score[here])
-    columns = [instrument.astype(object), when, score, place, pa.repeat(run_id, len(score))]
-    return pa.table([pa.array(c, t) for c, t in zip(columns, SCHEMA.types, strict=True)], schema=SCHEMA)
+    numbers = [from_array(c, t) for c, t in zip((when, score, place), SCHEMA.types[1:4], strict=True)]
+    columns = [from_texts(instrument.tolist()), *numbers, from_texts([run_id] * len(score))]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
 def _check(

@@ -23,9 +23,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import safetensors.torch
 from torch import Tensor
@@ -39,6 +38,9 @@ from raybench.errors import RunError
 from raybench.models.memory import StoredMemory
 from raybench.train import verified
 from raybench.train.state import EpochRecord
+
+if TYPE_CHECKING:  # half a second that reading a run does without
+    import pandas as pd
 
 SCHEMA_VERSION = 1
 CONFIG, WEIGHTS, PROCESSORS, HISTORY = (
@@ -133,6 +135,8 @@ def write_run(
     ``memory``: of ``StoredMemory``, empty if there is none.
     """
     ended = datetime.now(UTC)
+    import pandas as pd
+
     rows = pd.DataFrame([asdict(record) for record in history], columns=_HISTORY_COLUMNS)
     contents = {
         CONFIG: dump_config(config).encode(),
