@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raybench.config.alpha_names import ALPHA158_NAMES, ALPHA158_WINDOWS
-from raybench.data import rolling
+from raybench.data import rolling_few
 from raybench.data.bars import BarBlock
+from raybench.data.series import shift
 from raybench.errors import DataError
 
 NAMES: tuple[str, ...] = ALPHA158_NAMES
@@ -30,6 +31,8 @@ _EPS = 1e-12
 _STILL = 2e-5  # a side that deviates less than this has no correlation and no r-square (absolute, as in Qlib)
 _QUANTILES = np.array([0.8, 0.2])
 
+FEW_ROWS, FEW_LENGTHS = 50_000, 12  # of a block that is left to NumPy
+
 Array = NDArray[Any]
 
 
@@ -37,7 +40,7 @@ def compute(block: BarBlock, columns: Sequence[str] | None = None, threads: int 
     """Compute features [R, F] of every row of ``block``.
 
     ``columns`` are some of NAMES (default: all) and come in that order; only what they need is computed.
-    The result is the same for any number of ``threads``.
+    The result is the same for any number of ``threads``, and for many rows, which compiled kernels do, as for few.
     """
     names = select(columns)
     place = {name: i for i, name in enumerate(names)}
@@ -45,14 +48,14 @@ def compute(block: BarBlock, columns: Sequence[str] | None = None, threads: int 
     if missing:
         raise DataError(f"Alpha158 needs the fields {', '.join(FIELDS)}; the bars lack {', '.join(missing)}")
     out_RF = np.empty((len(block.datetime_R), len(names)), np.float32)
-
-    vwap_R = block.fields.get("vwap")
+    if _is_few(block):
+        _fill_together(block, place, out_RF)
+        return out_RF
+    from raybench.data import rolling  # to load the compiler takes longer than few rows do
 
     def fill(i: int) -> None:
         rows = slice(int(block.start_N1[i]), int(block.start_N1[i + 1]))
-        vwap_L = None if vwap_R is None else vwap_R[rows]
-        bars = Bars(**{field: block.fields[field][rows] for field in FIELDS}, vwap=vwap_L)
-        out_RF[rows] = _features(bars, place).T
+        out_RF[rows] = _features(_fields(block, rows, rolling), place).T
 
     if threads <= 1:
         for i in range(len(block.instruments)):
@@ -61,6 +64,30 @@ def compute(block: BarBlock, columns: Sequence[str] | None = None, threads: int 
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(fill, range(len(block.instruments))))
     return out_RF
+
+
+def _is_few(block: BarBlock) -> bool:
+    """Say whether NumPy does the rows in less time than numba takes to load: few, of few different lengths."""
+    return block.rows <= FEW_ROWS and len(np.unique(np.diff(block.start_N1))) <= FEW_LENGTHS
+
+
+def _fill_together(block: BarBlock, place: Mapping[str, int], out_RF: NDArray[np.float32]) -> None:
+    """Fill in the rows of all instruments that have equally many at once."""
+    length_N = np.diff(block.start_N1)
+    for length in np.unique(length_N[length_N > 0]):
+        row_NL = block.start_N1[:-1][length_N == length, None] + np.arange(length)
+        out_RF[row_NL] = np.moveaxis(_features(_fields(block, row_NL, rolling_few), place), 0, -1)
+
+
+def _fields(block: BarBlock, rows: Any, roll: Any) -> Bars:
+    vwap_R = block.fields.get("vwap")
+    fields = {field: block.fields[field][rows] for field in FIELDS}
+    return Bars(**fields, vwap=None if vwap_R is None else vwap_R[rows], roll=roll)
+
+
+def _beside(windows: Array, bars: Bars) -> Array:
+    """Windows [K] along an axis before those of the bars."""
+    return windows.reshape(-1, *[1] * bars.close.ndim)
 
 
 def select(columns: Sequence[str] | None) -> tuple[str, ...]:
@@ -77,7 +104,10 @@ def select(columns: Sequence[str] | None) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bars:
-    """One instrument's fields, float32 [L] each."""
+    """One instrument's fields, float32 [L] each; or several instruments' of equal length, [N, L].
+
+    ``roll``: the operators for them, ``rolling`` or ``rolling_few``.
+    """
 
     open: Array
     high: Array
@@ -85,11 +115,12 @@ class Bars:
     close: Array
     volume: Array
     vwap: Array | None
+    roll: Any
 
 
 def _features(bars: Bars, place: Mapping[str, int]) -> Array:
-    """Compute the columns in ``place`` (name -> row) of one instrument -> [F, L]."""
-    out_FL = np.empty((len(place), len(bars.close)), np.float32)
+    """Compute the columns in ``place`` (name -> row) -> [F, L], of several instruments [F, N, L]."""
+    out_FL = np.empty((len(place), *bars.close.shape), np.float32)
     with np.errstate(all="ignore"):  # 0/0 on a suspended or idle row is NaN, and meant
         for names, formula in _ROW_FORMULAS:
             if any(name in place for name in names):
@@ -130,80 +161,80 @@ def _prices(b: Bars) -> list[Array]:
 
 
 def _rate_of_change(b: Bars, windows: Array) -> list[Array]:
-    return [np.stack([rolling.shift(b.close, int(d)) / b.close for d in windows])]
+    return [np.stack([shift(b.close, int(d)) / b.close for d in windows])]
 
 
 def _line(b: Bars, windows: Array) -> list[Array]:
-    mean, std, slope, square, rest = rolling.trend(b.close, windows)
+    mean, std, slope, square, rest = b.roll.trend(b.close, windows)
     square[std <= _STILL] = np.nan
     return [mean / b.close, std / b.close, slope / b.close, square, rest / b.close]
 
 
 def _range(b: Bars, windows: Array) -> list[Array]:
-    top, bottom = rolling.maximum(b.high, windows), -rolling.maximum(-b.low, windows)
+    top, bottom = b.roll.maximum(b.high, windows), -b.roll.maximum(-b.low, windows)
     return [top / b.close, bottom / b.close, (b.close - bottom) / (top - bottom + _EPS)]
 
 
 def _quantile(b: Bars, windows: Array) -> list[Array]:
-    upper, lower = rolling.quantiles(b.close, windows, _QUANTILES)
+    upper, lower = b.roll.quantiles(b.close, windows, _QUANTILES)
     return [upper / b.close, lower / b.close]
 
 
 def _rank(b: Bars, windows: Array) -> list[Array]:
-    return [rolling.rank(b.close, windows)]
+    return [b.roll.rank(b.close, windows)]
 
 
 def _since_extreme(b: Bars, windows: Array) -> list[Array]:
-    top, bottom, length = rolling.argmax(b.high, windows), rolling.argmax(-b.low, windows), windows[:, None]
+    top, bottom, length = b.roll.argmax(b.high, windows), b.roll.argmax(-b.low, windows), _beside(windows, b)
     return [top / length, bottom / length, (top - bottom) / length]
 
 
 def _price_volume(b: Bars, windows: Array) -> list[Array]:
-    return [_correlation(b.close, np.log(b.volume + 1), windows)]
+    return [_correlation(b, b.close, np.log(b.volume + 1), windows)]
 
 
 def _change_change(b: Bars, windows: Array) -> list[Array]:
-    growth = b.volume / rolling.shift(b.volume, 1)
-    return [_correlation(b.close / rolling.shift(b.close, 1), np.log(growth + 1), windows)]
+    growth = b.volume / shift(b.volume, 1)
+    return [_correlation(b, b.close / shift(b.close, 1), np.log(growth + 1), windows)]
 
 
-def _correlation(x_L: Array, y_L: Array, windows: Array) -> Array:
-    still_x, still_y = (rolling.moments(side, windows)[1] <= _STILL for side in (x_L, y_L))
-    return np.where(still_x | still_y, np.nan, rolling.correlation(x_L, y_L, windows))
+def _correlation(b: Bars, x_L: Array, y_L: Array, windows: Array) -> Array:
+    still_x, still_y = (b.roll.moments(side, windows)[1] <= _STILL for side in (x_L, y_L))
+    return np.where(still_x | still_y, np.nan, b.roll.correlation(x_L, y_L, windows))
 
 
 def _counts(b: Bars, windows: Array) -> list[Array]:
-    before = rolling.shift(b.close, 1)
-    rows = np.minimum(np.arange(1, len(b.close) + 1), windows[:, None])
+    before = shift(b.close, 1)
+    rows = np.minimum(np.arange(1, b.close.shape[-1] + 1), _beside(windows, b))
     moves = (b.close > before, b.close < before)
-    up, down = (rolling.total(move.astype(np.float32), windows) / rows for move in moves)
+    up, down = (b.roll.total(move.astype(np.float32), windows) / rows for move in moves)
     return [up, down, up - down]
 
 
 def _price_gains(b: Bars, windows: Array) -> list[Array]:
-    return _gains(b.close, windows)
+    return _gains(b, b.close, windows)
 
 
 def _volume_gains(b: Bars, windows: Array) -> list[Array]:
-    return _gains(b.volume, windows)
+    return _gains(b, b.volume, windows)
 
 
-def _gains(x_L: Array, windows: Array) -> list[Array]:
-    change = x_L - rolling.shift(x_L, 1)
+def _gains(b: Bars, x_L: Array, windows: Array) -> list[Array]:
+    change = x_L - shift(x_L, 1)
     zero = np.float32(0)
-    gain, loss = (rolling.total(np.maximum(side, zero), windows) for side in (change, -change))
-    moved = rolling.total(np.abs(change), windows) + _EPS
+    gain, loss = (b.roll.total(np.maximum(side, zero), windows) for side in (change, -change))
+    moved = b.roll.total(np.abs(change), windows) + _EPS
     return [gain / moved, loss / moved, (gain - loss) / moved]
 
 
 def _volume(b: Bars, windows: Array) -> list[Array]:
-    mean, std = rolling.moments(b.volume, windows)
+    mean, std = b.roll.moments(b.volume, windows)
     volume = b.volume + np.float32(_EPS)
     return [mean / volume, std / volume]
 
 
 def _weighted_moves(b: Bars, windows: Array) -> list[Array]:
-    mean, std = rolling.moments(np.abs(b.close / rolling.shift(b.close, 1) - 1) * b.volume, windows)
+    mean, std = b.roll.moments(np.abs(b.close / shift(b.close, 1) - 1) * b.volume, windows)
     return [std / (mean + _EPS)]
 
 

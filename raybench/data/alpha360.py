@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from raybench.config.alpha_names import ALPHA360_FIELDS, ALPHA360_NAMES, ALPHA360_STEPS
 from raybench.data.bars import BarBlock
-from raybench.data.compiled import compiled
 from raybench.errors import DataError
 
 NAMES: tuple[str, ...] = ALPHA360_NAMES
@@ -37,22 +36,6 @@ def raw(block: BarBlock) -> NDArray[np.float32]:
 
 def compute(block: BarBlock) -> NDArray[np.float32]:
     """Compute the wide table [R, 360]: 60 times the bars' size."""
-    return _wide(raw(block), block.start_N1, STEPS, VOLUME_EPS)
+    from raybench.data.alpha360_wide import wide  # compiled, which windows of lags do without
 
-
-@compiled
-def _wide(
-    raw_R6: NDArray[np.float32], start_N1: NDArray[np.int64], steps: int, volume_eps: np.float32
-) -> NDArray[np.float32]:
-    rows, fields = raw_R6.shape
-    out = np.full((rows, fields * steps), np.float32(np.nan), np.float32)
-    for n in range(start_N1.size - 1):
-        first = start_N1[n]
-        for row in range(first, start_N1[n + 1]):
-            known = min(row - first + 1, steps)
-            for f in range(fields):
-                scale = raw_R6[row, fields - 1] + volume_eps if f == fields - 1 else raw_R6[row, 0]
-                newest = (f + 1) * steps - 1
-                for lag in range(known):
-                    out[row, newest - lag] = raw_R6[row - lag, f] / scale
-    return out
+    return wide(raw(block), block.start_N1, STEPS, VOLUME_EPS)

@@ -25,8 +25,8 @@ from raybench.config.label import (
     Ref,
     Rolling,
 )
-from raybench.data import rolling
 from raybench.data.bars import BarBlock
+from raybench.data.series import shift
 from raybench.errors import DataError
 
 Array = NDArray[Any]
@@ -38,12 +38,12 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "/": operator.truediv,
 }
 _ELEMENTWISE: Mapping[str, Callable[[Any], Any]] = {"Log": np.log, "Abs": np.abs}
-_ROLLING: Mapping[str, Callable[[Array, Array], Array]] = {
-    "Mean": lambda x, w: rolling.moments(x, w)[0],
-    "Std": lambda x, w: rolling.moments(x, w)[1],
-    "Sum": rolling.total,
-    "Max": rolling.maximum,
-    "Min": lambda x, w: -rolling.maximum(-x, w),
+_ROLLING: Mapping[str, Callable[[Any, Array, Array], Array]] = {
+    "Mean": lambda rolling, x, w: rolling.moments(x, w)[0],
+    "Std": lambda rolling, x, w: rolling.moments(x, w)[1],
+    "Sum": lambda rolling, x, w: rolling.total(x, w),
+    "Max": lambda rolling, x, w: rolling.maximum(x, w),
+    "Min": lambda rolling, x, w: -rolling.maximum(-x, w),
 }
 
 
@@ -77,10 +77,12 @@ def _value(node: Node, fields: Mapping[str, Array]) -> Array | float:
             mapped: Array | float = _ELEMENTWISE[name](_value(x, fields))
             return mapped
         case Ref(x, n):
-            return rolling.shift(_series(x, fields), n)
+            return shift(_series(x, fields), n)
         case Rolling(name, x, n):
+            from raybench.data import rolling  # compiled, which most labels do without
+
             series_L = np.ascontiguousarray(_series(x, fields), np.float32)
-            window_L: Array = _ROLLING[name](series_L, np.array([n]))[0]
+            window_L: Array = _ROLLING[name](rolling, series_L, np.array([n]))[0]
             return window_L
 
 

@@ -16,28 +16,17 @@ nothing cancels, and a window of equal values has a deviation of exactly 0.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from raybench.data.compiled import compiled
+from raybench.data.series import shift as shift
 
 Series = NDArray[np.float32]
 Windows = NDArray[np.int64]
 Values = NDArray[np.float64]
 
 _CHUNK = 256  # rows whose accumulators stay in the first-level cache
-
-
-def shift(x_L: NDArray[Any], rows: int) -> NDArray[Any]:
-    """Take the value of ``rows`` rows ago (negative: rows ahead); NaN where there is none."""
-    out_L = np.full_like(x_L, np.nan)
-    if rows >= 0:
-        out_L[rows:] = x_L[: max(len(x_L) - rows, 0)]
-    else:
-        out_L[:rows] = x_L[-rows:]
-    return out_L
 
 
 @compiled
