@@ -14,6 +14,7 @@ from raybench.cli.run_argument import (
     SecondOption,
     TrustOption,
 )
+from raybench.cli.startup import loading
 
 if TYPE_CHECKING:
     from raybench.cluster.scoring import Scored
@@ -61,8 +62,9 @@ def score(
     trust: TrustOption = False,
 ) -> None:
     """Score every instrument of the universe, one table for each date."""
-    from raybench.cluster import scoring
-    from raybench.score.coverage import told
+    with loading():
+        from raybench.cluster import scoring
+        from raybench.score.coverage import told
 
     out.keeps(f"the dates written so far stay in {to}, each whole; the same command does the rest")
     done = scoring.score(

@@ -118,10 +118,10 @@ def _short_history(run: Run, inputs: ScoringSource, days: Days) -> list[str]:
     rows = rows_needed(run.config, run.processors.columns, from_table=inputs.features is not None)
     _, calendar = _timed(inputs)
     every = presence.days_of(calendar)
-    full_D = _mostly_full(run, inputs, calendar, every, rows)
-    short = days[~full_D[np.minimum(np.searchsorted(every, days), len(every) - 1)]]
+    short = days[~_mostly_full(run, inputs, calendar, days, rows)]
     if not len(short):
         return []
+    full_D = _mostly_full(run, inputs, calendar, every, rows)
     first = every[full_D & (every > short[0])][:1]
     when = f"the first date with full windows is {first[0]}" if len(first) else "no date has full windows yet"
     return [
@@ -131,15 +131,15 @@ def _short_history(run: Run, inputs: ScoringSource, days: Days) -> list[str]:
     ]
 
 
-def _mostly_full(run: Run, inputs: ScoringSource, calendar: Moments, every: Days, rows: int) -> np.ndarray:
+def _mostly_full(run: Run, inputs: ScoringSource, calendar: Moments, days: Days, rows: int) -> np.ndarray:
     """Whether at least half of those who are there on a day have ``rows`` rows by then -> [D]."""
     if inputs.bars is None or inputs.features is not None:
-        last_D = np.searchsorted(calendar, (every + 1).astype("datetime64[us]"))
+        last_D = np.searchsorted(calendar, (days + 1).astype("datetime64[us]"))
         enough_D: np.ndarray = last_D >= rows
         return enough_D
     universe = run.config.data.universe
-    there_D = presence.count_spans(presence.present(inputs.bars, universe), every)
-    full_D = presence.count_spans(presence.present(inputs.bars, universe, rows=rows), every)
+    there_D = presence.count_spans(presence.present(inputs.bars, universe), days)
+    full_D = presence.count_spans(presence.present(inputs.bars, universe, rows=rows), days)
     mostly_D: np.ndarray = 2 * full_D >= there_D
     return mostly_D
 
