@@ -35,8 +35,7 @@ cluster: {{num_workers: 1, cpus_per_worker: 1}}
 Named = Callable[[str], str]
 STYLES: dict[str, tuple[str, Named]] = {
     "relative": (".", lambda name: name),
-    "dotted": (".", lambda name: f"./deep/../{name}"),
-    "from elsewhere": ("deep/er", lambda name: f"../../{name}"),
+    "from elsewhere": ("deep/er", lambda name: f".././../{name}"),
     "home": ("deep", lambda name: f"~/{name}"),
     "through a link": ("deep", lambda name: f"link/{name}"),
 }
