@@ -7,6 +7,7 @@ it. What Ray Train calls when workers raise runs in its controller, a process th
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 
 from ray.exceptions import RayTaskError
@@ -18,12 +19,15 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, 
 
 
 class EndsOnUserErrors(UserCallback):
-    """Raises in the controller what a worker raised, which is an error that Ray Train does not try again."""
+    """Raises in the controller what a worker raised, which is an error that Ray Train does not try again.
+
+    So it does where the run directory takes no more: that is the user's to put right, too.
+    """
 
     def after_exception(self, run_context: object, worker_exceptions: dict[int, Exception]) -> None:
         """Called with the errors of the workers by rank, before Ray Train decides what to do."""
         for _, error in sorted(worker_exceptions.items()):
-            found = user_error(error)
+            found = user_error(error) or _no_room(error)
             if found is not None:
                 raise found
 
@@ -41,9 +45,9 @@ def as_told(error: TrainingFailedError, *, out: str, max_failures: int) -> Raybe
     found = user_error(error)
     if found is not None:
         return found
-    for one in _causes(error):
-        if isinstance(one, OSError) and one.errno in _NO_ROOM:
-            return RunError(f"{out}: cannot be written: {one.strerror}; make room, then go on with --resume")
+    refused = _no_room(error)
+    if refused is not None and refused.errno is not None:
+        return RunError(f"{out}: cannot be written: {os.strerror(refused.errno)}; make room, then go on with --resume")
     if isinstance(error, ControllerError) and "StartupTimeout" in type(error.controller_failure).__name__:
         return ResourceError(
             "the workers could not be started: the cluster no longer has room for them; free some of it, lower "
@@ -52,6 +56,13 @@ def as_told(error: TrainingFailedError, *, out: str, max_failures: int) -> Raybe
     if isinstance(error, WorkerGroupError):
         return RaybenchError(f"training failed more than cluster.max_failures = {max_failures} times: {error}")
     return RaybenchError(f"training failed: {error}")
+
+
+def _no_room(error: BaseException) -> OSError | None:
+    for one in _causes(error):
+        if isinstance(one, OSError) and one.errno in _NO_ROOM:
+            return one
+    return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -127,8 +127,11 @@ def test_a_user_error_is_found_behind_what_is_around_it() -> None:
     assert user_error(RuntimeError("boom")) is None
 
 
-def test_the_controller_raises_user_errors_and_nothing_else() -> None:
+def test_the_controller_raises_user_errors_and_a_full_disk_and_nothing_else() -> None:
     ends = EndsOnUserErrors()
     ends.after_exception(None, {0: RuntimeError("connection reset")})
     with pytest.raises(UserError, match="mine"):
         ends.after_exception(None, {0: RuntimeError("connection reset"), 1: TrainingError("mine")})
+    with pytest.raises(OSError, match="No space left"):
+        ends.after_exception(None, {0: FULL})
+    ends.after_exception(None, {0: OSError(5, "Input/output error")})
