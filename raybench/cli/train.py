@@ -27,6 +27,10 @@ def train(
     seeds: Annotated[
         str | None, typer.Option("--seeds", metavar="N,N,...", help="Train once per seed, into RUN/seed-N.")
     ] = None,
+    local: Annotated[
+        bool | None,
+        typer.Option("--local/--ray", help="This process alone, or Ray (default: Ray for more than one worker)."),
+    ] = None,
 ) -> None:
     """Train a network, distributed over the workers of the cluster."""
     wanted = config_from(config, overrides)
@@ -41,7 +45,7 @@ def train(
     if seeds is None:
         done_before = artifact.is_finished(to)
         try:
-            run = training.train(wanted, out=to, resume=resume, progress=out.progress)
+            run = training.train(wanted, out=to, resume=resume, local=local, progress=out.progress)
         except KeyboardInterrupt:
             with suppress(UserError):  # a store that does not answer now
                 out.keeps(training.kept(to))
@@ -52,7 +56,7 @@ def train(
         facts = {**_facts(run.manifest), **described(run.config, run.features, in_full=out.as_json)}
         out.summary({"run": to, "run_id": run.run_id, **run.metrics, **facts}, title=title)
         return
-    runs = training.train_seeds(wanted, parse_seeds(seeds), out=to, resume=resume, progress=out.progress)
+    runs = training.train_seeds(wanted, parse_seeds(seeds), out=to, resume=resume, local=local, progress=out.progress)
     for line in dict.fromkeys(line for run in runs for line in run.warnings):
         out.warn(line)
     rows = [{"run": run.uri, "seed": run.manifest["seed"], "run_id": run.run_id, **run.metrics} for run in runs]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from torch import Tensor, nn
 
-from raybench.cluster.preparation import on_ray, open_data
+from raybench.cluster.preparation import on_ray
 from raybench.cluster.session import session
 from raybench.cluster.training import claim, compare_data
 from raybench.config import Config, load_config, with_absolute_paths
@@ -25,6 +25,7 @@ from raybench.models.weights import read_weights
 from raybench.progress import SILENT, Progress
 from raybench.train import artifact, checkpoints, needs
 from raybench.train.network import build_model
+from raybench.train.sources import open_data
 
 
 def adopt(config: Source, *, weights: str, out: str, progress: Progress = SILENT) -> artifact.Run:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from raybench.config import TrainConfig
+from raybench.config import Config, TrainConfig
 from raybench.progress import Advance, Progress
 from raybench.train.early_stopping import goodness, improves
 
@@ -96,6 +96,11 @@ class EpochBars:
         if self._steps is not None:
             self._steps.__exit__(None, None, None)
         self._steps = self._advance_steps = None
+
+
+def epoch_bars(config: Config, progress: Progress) -> EpochBars:
+    """The bars of a training of ``config``."""
+    return EpochBars(progress, config.train, last_epoch=1 if config.model.fitting == "direct" else None)
 
 
 def epoch_text(record: Mapping[str, Any], train: TrainConfig, best_epoch: int) -> str:

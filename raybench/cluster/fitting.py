@@ -9,8 +9,9 @@ import ray.train
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from raybench.cluster.epochs import epoch_bars
 from raybench.cluster.failures import EndsOnUserErrors, as_told
-from raybench.cluster.journal import EpochBars, Journal
+from raybench.cluster.journal import Journal
 from raybench.cluster.preparation import Prepared
 from raybench.cluster.residency import WholeBlocks
 from raybench.cluster.resources import Workers
@@ -46,7 +47,7 @@ def fit_on_workers(
     journal = Journal()
     task = WorkerTask(
         config=config,
-        columns=data.processors.columns,
+        columns=data.facts.processors.columns,
         rows=data.rows,
         threads=workers.cpus,
         journal=journal,
@@ -54,8 +55,7 @@ def fit_on_workers(
         begun=begun.uri,
     )
     checkpoints.forget_index(out)
-    epochs = 1 if config.model.fitting == "direct" else config.train.max_epochs
-    with EpochBars(progress, epochs) as listener, journal.listening(listener.hear, progress):
+    with epoch_bars(config, progress) as listener, journal.listening(listener.hear, progress):
         try:
             result = in_a_thread(_trainer(config, data, workers, out, task).fit)  # where Ray Train leaves Ctrl-C to us
         except TrainingFailedError as error:
@@ -64,7 +64,7 @@ def fit_on_workers(
     if state is None or not state.finished:
         reached = 0 if state is None else state.epoch
         raise RaybenchError(f"{out}: the training ended after epoch {reached} unfinished; go on with --resume")
-    tracked = result.best_checkpoints or []  # by Ray Train, which keeps two of its own
+    tracked = result.best_checkpoints or []  # by Ray Train, which keeps KEPT of its own
     checkpoints.prune(out, {os.path.basename(checkpoint.path) for checkpoint, _ in tracked})
     return state
 
@@ -88,7 +88,7 @@ def _trainer(config: Config, data: Prepared, workers: Workers, out: str, task: W
             name=checkpoints.FOLDER,
             storage_path=location.path,
             storage_filesystem=location.fs,
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
+            checkpoint_config=CheckpointConfig(num_to_keep=checkpoints.KEPT),
             failure_config=FailureConfig(
                 max_failures=config.cluster.max_failures,
                 controller_failure_limit=3,  # type: ignore[call-arg]  # the stubs show the older class

@@ -10,15 +10,14 @@ Events are for people to see: one that is lost, or the actor itself, costs a tra
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
 from ray.exceptions import ActorDiedError, RayError
 
-from raybench.progress import SILENT, Advance, Progress
+from raybench.progress import SILENT, Progress
 
 POLL_SECONDS = 0.3
 ANSWER_SECONDS = 10.0
@@ -81,82 +80,3 @@ class Journal:
     def _deliver(self, hear: Callable[[str, Any], None]) -> None:
         for kind, value in ray.get(self._actor.take.remote(), timeout=ANSWER_SECONDS):
             hear(kind, value)
-
-
-class WorkerProgress:
-    """Progress of rank 0, sent on to the driver at most every ``POLL_SECONDS``."""
-
-    def __init__(self, journal: Journal, *, speaks: bool) -> None:
-        self._journal, self._speaks = journal, speaks
-
-    @contextmanager
-    def track(self, name: str, total: int | None, *, at_most: bool = False) -> Iterator[Advance]:
-        """Announce a stage and count its steps."""
-        done, sent_at = 0, time.monotonic()
-
-        def advance(n: int = 1, text: str = "") -> None:
-            nonlocal done, sent_at
-            done += n
-            if self._speaks and time.monotonic() - sent_at >= POLL_SECONDS:
-                self._journal.add("step", (name, total, done))
-                sent_at = time.monotonic()
-
-        yield advance
-        if self._speaks:
-            self._journal.add("step", (name, total, done))
-
-    def note(self, text: str) -> None:
-        """Send one line."""
-        if self._speaks:
-            self._journal.add("note", text)
-
-
-class EpochBars:
-    """Turns the workers' events into one progress bar per epoch, which ends with what the epoch brought."""
-
-    def __init__(self, progress: Progress, max_epochs: int) -> None:
-        self._progress, self._max_epochs = progress, max_epochs
-        self._bar: AbstractContextManager[Advance] | None = None
-        self._advance: Advance | None = None
-        self._stage, self._done, self._last_epoch = "", 0, 0
-
-    def __enter__(self) -> EpochBars:
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._close()
-
-    def hear(self, kind: str, value: Any) -> None:
-        """Take one event of :class:`Journal`."""
-        if kind == "step":
-            self._step(*value)
-        elif kind == "epoch" and value["epoch"] > self._last_epoch:  # a restarted worker may say it again
-            self._last_epoch = value["epoch"]
-            if self._advance is not None:
-                self._advance(0, text=epoch_line(value, value.get("last_epoch", self._max_epochs)))
-            self._close()
-
-    def _step(self, stage: str, total: int | None, done: int) -> None:
-        if stage != self._stage or done < self._done:
-            self._close()
-            self._stage, self._done = stage, 0
-            self._bar = self._progress.track(stage, total)
-            self._advance = self._bar.__enter__()
-        if self._advance is not None:
-            self._advance(done - self._done)
-            self._done = done
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
-        self._bar = self._advance = None
-
-
-def epoch_line(record: Mapping[str, float], last_epoch: int) -> str:
-    """Say in a line what an epoch brought and how long the rest takes at most; ``record``: of ``EpochRecord``."""
-    left = record["seconds"] * (last_epoch - record["epoch"])
-    return (
-        f"{record['samples_per_second']:,.0f} samples/s, train loss {record['train_loss']:.5f}, "
-        f"valid loss {record['valid_loss']:.5f}, IC {record['valid_ic']:.4f}, Rank IC {record['valid_rank_ic']:.4f}, "
-        f"at most {left / 60:.1f} min left"
-    )

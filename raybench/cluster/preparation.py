@@ -14,31 +14,24 @@ from raybench.cluster.allocator import give_back_memory
 from raybench.cluster.errors import as_raised
 from raybench.cluster.residency import Resident, Streamed, block_datasets, choose_residency
 from raybench.config import Config
-from raybench.data.bars import Bars, open_bars
-from raybench.data.feature_table import FeatureTable, open_features
+from raybench.data.bars import Bars
+from raybench.data.feature_table import FeatureTable
 from raybench.data.panel.build import build_panel
 from raybench.data.panel.size import panel_bytes
-from raybench.data.processors import FittedProcessors
 from raybench.data.streaming import plan_stream
 from raybench.errors import ConfigError
 from raybench.progress import SILENT, Progress
-from raybench.train.needs import Needs, measure_needs, needs_of
-
-IN_PROCESS_BYTES = 512 * 2**20  # rows up to this size are prepared by the driver alone: a few seconds of one core
+from raybench.train.needs import measure_needs
+from raybench.train.sources import IN_PROCESS_BYTES, DataFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """All that a training knows of its data; ``datasets`` are the blocks of streamed rows."""
+    """The data of a training, placed where workers read them; ``datasets`` are the blocks of streamed rows."""
 
     rows: Resident | Streamed
     datasets: Mapping[str, ray.data.Dataset]
-    processors: FittedProcessors
-    counts: Mapping[str, int]
-    fingerprint: str
-    needs: Needs
-    second_processors: FittedProcessors | None = None
-    warnings: tuple[str, ...] = ()
+    facts: DataFacts
 
 
 def prepare(
@@ -61,34 +54,21 @@ def prepare(
         return Prepared(
             rows=Streamed(view=plan.view),
             datasets=block_datasets(plan),
-            processors=plan.processors,
-            counts=plan.counts,
-            fingerprint=plan.fingerprint,
-            needs=measure_needs(config, bars, features, plan.processors.columns),
-            warnings=_told(plan.warnings, progress),
+            facts=DataFacts(
+                processors=plan.processors,
+                counts=plan.counts,
+                fingerprint=plan.fingerprint,
+                needs=measure_needs(config, bars, features, plan.processors.columns),
+                warnings=plan.warnings,
+            ),
         )
     run = on_ray if panel_bytes(config, bars, features) > IN_PROCESS_BYTES else map
     panel = build_panel(config, bars, features, run=run, progress=progress)
-    prepared = Prepared(
-        rows=Resident.of(panel),
-        datasets={},
-        processors=panel.processors,
-        counts=panel.counts,
-        fingerprint=panel.fingerprint,
-        needs=needs_of(panel, config, bars, features),
-        second_processors=panel.second_processors,
-        warnings=_told(panel.warnings, progress),
-    )
+    facts = DataFacts.of(panel, config, bars, features)
+    prepared = Prepared(rows=Resident.of(panel), datasets={}, facts=facts)
     del panel
     give_back_memory()
     return prepared
-
-
-def _told(warnings: tuple[str, ...], progress: Progress) -> tuple[str, ...]:
-    """Say what is odd before hours are spent on it; the run keeps it too."""
-    for line in warnings:
-        progress.note(f"look: {line}")
-    return warnings
 
 
 def residency(config: Config, bars: Bars | None, features: FeatureTable | None, *, dates: bool = False) -> str:
@@ -108,15 +88,6 @@ def residency(config: Config, bars: Bars | None, features: FeatureTable | None, 
     nodes = sum(bool(node["Alive"]) for node in ray.nodes())
     store = ray.cluster_resources().get("object_store_memory", 0.0) / max(nodes, 1)
     return choose_residency(config.data.residency, panel_bytes=panel_bytes(config, bars, features), store_bytes=store)
-
-
-def open_data(config: Config) -> tuple[Bars | None, FeatureTable | None]:
-    """Open what ``data.bars`` and ``data.features`` name."""
-    data = config.data
-    return (
-        open_bars(data.bars) if data.bars else None,
-        open_features(data.features) if data.features else None,
-    )
 
 
 def on_ray(function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]:

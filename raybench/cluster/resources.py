@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-import ray
-
-from raybench.cluster.session import cluster_cpus, cluster_gpus
 from raybench.config import ClusterConfig, Config
 from raybench.errors import ResourceError
 
@@ -31,15 +28,11 @@ class Capacity:
     cores: int
 
 
-def capacity() -> Capacity:
-    """Ask Ray what is there."""
-    nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
-    return Capacity(
-        cpus=cluster_cpus(),
-        gpus=cluster_gpus(),
-        largest_node=max(nodes, default=0.0),
-        cores=os.cpu_count() or 1,
-    )
+def this_machine(*, gpus: int) -> Capacity:
+    """What a cluster that the session starts here would have: a logical CPU more than there are cores."""
+    cores = os.cpu_count() or 1
+    logical = float(cores + 1)
+    return Capacity(cpus=logical, gpus=float(gpus), largest_node=logical, cores=cores)
 
 
 def plan_workers(wanted: ClusterConfig, there: Capacity, *, streaming: bool) -> Workers:

@@ -6,8 +6,6 @@ Few dates are scored in this process, which does not even load Ray; many in a po
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ from typing import Any
 
 import torch
 
+from raybench.cluster import choice
 from raybench.data import storage
 from raybench.data.places import Kind, refuse_others
 from raybench.errors import DataError
@@ -148,16 +147,10 @@ def _scored(
 
 def _few(runs: Sequence[Run], days: Dates, target: Target) -> bool:
     """Say whether to start Ray would take longer than it saves: no cluster is named or joined, and there is little."""
-    if os.environ.get("RAY_ADDRESS") or _on_ray():
+    if choice.asked_for():
         return False
     a_day = max([*target.usual.values(), _trained_on(runs)], default=0)
     return len(days) * max(a_day, 1) * len(runs) <= LOCAL_ROWS
-
-
-def _on_ray() -> bool:
-    """Say whether this process has joined a cluster, without loading Ray to find out."""
-    ray = sys.modules.get("ray")
-    return ray is not None and bool(ray.is_initialized())
 
 
 def _score_here(

@@ -18,7 +18,7 @@ from ray.util import ActorPool
 
 from raybench.cluster.errors import as_raised
 from raybench.cluster.preparation import on_ray
-from raybench.cluster.resources import capacity
+from raybench.cluster.session import capacity
 from raybench.config import Config
 from raybench.data.panel import Panel, pack, unpack
 from raybench.models.memory import StoredMemory

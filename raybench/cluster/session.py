@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import ray
 
 from raybench.cluster.address import LOCAL, cluster_address
+from raybench.cluster.resources import Capacity
 from raybench.cluster.starting import give_token, socket_folder
 from raybench.errors import ResourceError
 from raybench.progress import SILENT, Progress
@@ -166,3 +167,14 @@ def cluster_cpus() -> float:
 def cluster_gpus() -> float:
     """GPUs of the whole cluster."""
     return float(ray.cluster_resources().get("GPU", 0.0))
+
+
+def capacity() -> Capacity:
+    """Ask Ray what is there."""
+    nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
+    return Capacity(
+        cpus=cluster_cpus(),
+        gpus=cluster_gpus(),
+        largest_node=max(nodes, default=0.0),
+        cores=os.cpu_count() or 1,
+    )

@@ -1,7 +1,8 @@
-"""One training on Ray Train: prepare the panel, share it, run the loop in every worker, keep the result.
+"""One training: prepare the panel, run the loop on it, keep the result.
 
-The panel lies once per node in the object store and is read there without a copy by each worker. Ray Train
-restarts workers that die from the last checkpoint; a driver that dies goes on with ``--resume``.
+One worker is this process, which does not even load Ray. More of them, and those of a cluster, are Ray Train's: the
+panel then lies once per node in the object store and is read there without a copy by each, and workers that die are
+started again from the last checkpoint. A process or driver that dies goes on with ``--resume``.
 
 A run directory is claimed (``data.claims``) before anything is read or started, and what it holds is compared with
 what is asked for: its configuration (``config.identity``) and, by every checkpoint and by a finished run, its data.
@@ -9,41 +10,57 @@ what is asked for: its configuration (``config.identity``) and, by every checkpo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 
-from raybench.cluster.beforehand import check_workers, fingerprint_now, open_sources
-from raybench.cluster.fitting import fit_on_workers
-from raybench.cluster.preparation import Prepared, prepare, residency
-from raybench.cluster.resources import Workers, capacity, check_dates, plan_workers, suited
-from raybench.cluster.session import session
+import torch
+
+from raybench.cluster import choice
+from raybench.cluster.allocator import give_back_memory, keep_memory
+from raybench.cluster.epochs import epoch_bars
+from raybench.cluster.resources import Workers, check_dates, plan_workers, suited, this_machine
 from raybench.config import Config, load_config, with_absolute_paths
 from raybench.config.identity import data_places, differences, learned
 from raybench.config.load import Source
 from raybench.data import storage
 from raybench.data.claims import held
+from raybench.data.panel.build import build_panel
+from raybench.data.panel.size import panel_bytes
 from raybench.data.places import Kind, refuse_others
-from raybench.errors import DataError, RunError
+from raybench.errors import ConfigError, DataError, RunError
 from raybench.progress import SILENT, Progress
 from raybench.train import artifact, checkpoints, needs
+from raybench.train.alone import fit_alone
 from raybench.train.checkpoints import Begun, Identity
 from raybench.train.events import require_tensorboard, write_events
+from raybench.train.sources import IN_PROCESS_BYTES, DataFacts, Sources, fingerprint_now, open_sources
+from raybench.train.state import TrainState
 
 
-def train(config: Source, *, out: str, resume: bool = False, progress: Progress = SILENT) -> artifact.Run:
+def train(
+    config: Source, *, out: str, resume: bool = False, local: bool | None = None, progress: Progress = SILENT
+) -> artifact.Run:
     """Train ``config`` (a path, a mapping or a Config) into the run directory ``out`` and return the finished run.
 
     A finished run with the same configuration is returned as it is; one that was begun goes on from its last
     checkpoint with ``resume``. RunError if ``out`` belongs to another configuration or is begun and
-    ``resume`` is not given.
+    ``resume`` is not given. ``local``: in this process (True) or on Ray (False), to the same result; by default one
+    worker on little data is this process, unless RAY_ADDRESS names a cluster or one runs on this machine.
     """
-    return _train_all({out: load_config(config)}, resume=resume, progress=progress)[0]
+    return _train_all({out: load_config(config)}, resume=resume, local=local, progress=progress)[0]
 
 
 def train_seeds(
-    config: Config, seeds: Sequence[int], *, out: str, resume: bool = False, progress: Progress = SILENT
+    config: Config,
+    seeds: Sequence[int],
+    *,
+    out: str,
+    resume: bool = False,
+    local: bool | None = None,
+    progress: Progress = SILENT,
 ) -> list[artifact.Run]:
     """Train ``config`` once for each seed, into ``out``/seed-N, over one panel; otherwise like :func:`train`."""
     configs = {
@@ -52,10 +69,12 @@ def train_seeds(
         )
         for seed in seeds
     }
-    return _train_all(configs, resume=resume, progress=progress)
+    return _train_all(configs, resume=resume, local=local, progress=progress)
 
 
-def _train_all(configs: Mapping[str, Config], *, resume: bool, progress: Progress) -> list[artifact.Run]:
+def _train_all(
+    configs: Mapping[str, Config], *, resume: bool, local: bool | None, progress: Progress
+) -> list[artifact.Run]:
     """Train configurations that differ in their seed only; finished ones are taken as they are."""
     configs = {storage.open_location(out).uri: with_absolute_paths(config) for out, config in configs.items()}
     for out, config in configs.items():
@@ -69,7 +88,7 @@ def _train_all(configs: Mapping[str, Config], *, resume: bool, progress: Progres
                 if not claim(out, config, resume=resume):  # its owner may have finished it in between
                     missing[out] = config
         if missing:
-            _train_missing(missing, resume=resume, progress=progress)
+            _train_missing(missing, resume=resume, local=local, progress=progress)
     runs = [_trained(out) for out in configs]
     for run in runs:
         if run.uri not in missing:
@@ -77,12 +96,86 @@ def _train_all(configs: Mapping[str, Config], *, resume: bool, progress: Progres
     return runs
 
 
-def _train_missing(configs: Mapping[str, Config], *, resume: bool, progress: Progress) -> None:
+def _train_missing(configs: Mapping[str, Config], *, resume: bool, local: bool | None, progress: Progress) -> None:
     first = next(iter(configs.values()))
     sources = open_sources(first)
     begun = {
         out: _begun(out, Identity.of(config, sources.fingerprint), resume=resume) for out, config in configs.items()
     }
+    alone = _alone(first, sources, local)
+    if alone is None:
+        _train_on_ray(configs, sources, begun, progress)
+    else:
+        _train_here(configs, sources, begun, alone, progress)
+
+
+def _alone(first: Config, sources: Sources, local: bool | None) -> Workers | None:
+    """Return the one worker that this process is, None where Ray's are wanted.
+
+    Without ``local`` Ray is left out where its processes would do no more than this one: one worker is wanted, no
+    cluster is named, joined or running on this machine, and one process can prepare the rows in a few seconds.
+    """
+    wanted, gpus = suited(first), torch.cuda.device_count()
+    one = wanted.num_workers == 1 or (wanted.num_workers is None and (gpus <= 1 or wanted.use_gpu is False))
+    if local is False or (local is None and not (one and _little(first, sources) and not choice.asked_for())):
+        return None
+    if local is None and choice.runs_here():
+        return None
+    if wanted.num_workers not in (None, 1):
+        raise ConfigError(
+            f"--local trains in one process, and cluster.num_workers is {wanted.num_workers}; set it to 1"
+        )
+    if first.data.residency == "streaming":
+        raise ConfigError("--local trains on resident rows, and data.residency is streaming; set it to resident")
+    wanted = wanted.model_copy(update={"num_workers": 1})
+    return plan_workers(wanted, this_machine(gpus=gpus), streaming=False)
+
+
+def _little(config: Config, sources: Sources) -> bool:
+    if config.data.residency == "streaming":
+        return False
+    return panel_bytes(config, sources.bars, sources.features) <= IN_PROCESS_BYTES
+
+
+def _train_here(
+    configs: Mapping[str, Config], sources: Sources, begun: Mapping[str, Begun], alone: Workers, progress: Progress
+) -> None:
+    first = next(iter(configs.values()))
+    if sources.dates:
+        check_dates(first, alone)
+    panel = build_panel(first, sources.bars, sources.features, progress=progress)
+    facts = DataFacts.of(panel, first, sources.bars, sources.features)
+    _look_at(facts, sources, progress)
+    device = torch.device("cuda" if alone.gpu else "cpu")
+    keep_memory()
+    for out, config in configs.items():
+        identity = Identity.of(config, facts.fingerprint, workers=1, rows="resident")
+        with epoch_bars(config, progress) as listener:
+            fit = partial(
+                fit_alone,
+                config,
+                panel,
+                out,
+                threads=alone.cpus,
+                device=device,
+                identity=identity,
+                begun=begun[out],
+                hear=listener.hear,
+            )
+            _train_one(config, facts, alone, out, begun[out].notes_for(identity), fit, progress)
+    del panel
+    give_back_memory()
+
+
+def _train_on_ray(
+    configs: Mapping[str, Config], sources: Sources, begun: Mapping[str, Begun], progress: Progress
+) -> None:
+    from raybench.cluster.beforehand import check_workers
+    from raybench.cluster.fitting import fit_on_workers
+    from raybench.cluster.preparation import prepare, residency
+    from raybench.cluster.session import capacity, session
+
+    first = next(iter(configs.values()))
     check_workers(first, dates=sources.dates, progress=progress)
     with session(progress=progress):
         kind = residency(first, sources.bars, sources.features, dates=sources.dates)
@@ -90,11 +183,21 @@ def _train_missing(configs: Mapping[str, Config], *, resume: bool, progress: Pro
         if sources.dates:
             check_dates(first, workers)
         data = prepare(first, sources.bars, sources.features, kind, progress=progress)
-        if data.fingerprint != sources.fingerprint:
-            raise DataError("the data changed while they were read; run the same command again")
+        _look_at(data.facts, sources, progress)
         for out, config in configs.items():
-            identity = Identity.of(config, data.fingerprint, workers=workers.number, rows=kind)
-            _train_one(config, data, workers, out, identity, begun[out], progress)
+            identity = Identity.of(config, data.facts.fingerprint, workers=workers.number, rows=kind)
+            fit = partial(
+                fit_on_workers, config, data, workers, out, identity=identity, begun=begun[out], progress=progress
+            )
+            _train_one(config, data.facts, workers, out, begun[out].notes_for(identity), fit, progress)
+
+
+def _look_at(facts: DataFacts, sources: Sources, progress: Progress) -> None:
+    """Refuse data that are no longer those that were opened; say what is odd before hours are spent on it."""
+    if facts.fingerprint != sources.fingerprint:
+        raise DataError("the data changed while they were read; run the same command again")
+    for line in facts.warnings:
+        progress.note(f"look: {line}")
 
 
 def _begun(out: str, identity: Identity, *, resume: bool) -> Begun:
@@ -120,18 +223,19 @@ def _trained(out: str) -> artifact.Run:
 
 def _train_one(
     config: Config,
-    data: Prepared,
+    data: DataFacts,
     workers: Workers,
     out: str,
-    identity: Identity,
-    begun: Begun,
+    notes: Sequence[str],
+    fit: Callable[[], TrainState],
     progress: Progress,
 ) -> None:
+    """Claim ``out``, ``fit``, and publish the run; ``notes`` are said beforehand."""
     began = datetime.now(UTC)
-    for note in begun.notes_for(identity):
+    for note in notes:
         progress.note(f"{out}: {note}")
     artifact.begin_run(out, config)
-    state = fit_on_workers(config, data, workers, out, identity=identity, begun=begun, progress=progress)
+    state = fit()
     if config.train.tensorboard:
         write_events(storage.join(out, "tensorboard"), state.history)
     artifact.write_run(

@@ -13,18 +13,16 @@ import torch
 from ray.train import Checkpoint
 from ray.train.torch import get_device
 
-from raybench import models
 from raybench.cluster.allocator import keep_memory
-from raybench.cluster.journal import Journal, WorkerProgress
+from raybench.cluster.journal import POLL_SECONDS, Journal
 from raybench.cluster.residency import Resident, Streamed
 from raybench.config import Config
-from raybench.models.direct import FitsDirectly
+from raybench.progress import SILENT
 from raybench.train import checkpoints
 from raybench.train.checkpoints import Identity
-from raybench.train.direct import feeding, fit_at_once
-from raybench.train.loop import fit
-from raybench.train.network import build_model, fresh_model
+from raybench.train.rank import fit_rank
 from raybench.train.state import TrainState
+from raybench.train.steps import StepEvents
 from raybench.train.world import ProcessGroup, World
 
 
@@ -61,33 +59,16 @@ def work(loop_config: dict[str, Any]) -> None:
     if state is not None and state.finished:  # lost a worker after its last epoch
         _report(state, world, task)
         return
-    # the weights of a checkpoint take the place of those of a pretrained base, which may be gone by now
-    make = fresh_model if state is None else build_model
-    _fit(make(config, task.columns).to(device), task, world, device, state)
-
-
-def _fit(
-    model: torch.nn.Module, task: WorkerTask, world: World, device: torch.device, state: TrainState | None
-) -> None:
-    config = task.config
-    progress = WorkerProgress(task.journal, speaks=world.rank == 0)
-
-    def report(reached: TrainState) -> None:
-        _report(reached, world, task)
-
-    if isinstance(model, FitsDirectly):
-        feeds = task.rows.feeds(feeding(config), world, device, dates=False)
-        fit_at_once(model, feeds, config.train, world=world, on_epoch=report, progress=progress)
-        return
-    fit(
-        model,
-        task.rows.feeds(config, world, device, dates=models.takes_dates(model), network=model),
-        config.train,
-        recipe=config.recipe,
+    speaks = world.rank == 0
+    fit_rank(
+        config,
+        task.columns,
+        task.rows.feeds,
         world=world,
+        device=device,
         state=state,
-        on_epoch=report,
-        progress=progress,
+        on_epoch=lambda reached: _report(reached, world, task),
+        progress=StepEvents(task.journal.add, every=POLL_SECONDS) if speaks else SILENT,
     )
 
 

@@ -3,9 +3,10 @@
     RUN/checkpoints/checkpoint_<time>/state.pt     where the training stands (``train.state``)
                                       facts.json   hash of the state, its epoch; configuration and data it is of
 
-Ray Train puts the folders there and keeps an index of them, which nothing here relies on: a full disk leaves it
-empty. A checkpoint counts if its state has the hash that its facts name, and the one of the latest epoch is gone on
-from. Configuration and data are those of ``config.identity`` and ``data.panel.build.fingerprint``.
+The folders are put there by Ray Train, or by a training without it. Ray Train keeps an index of them, which nothing
+here relies on: a full disk leaves it empty. A checkpoint counts if its state has the hash that its facts name, and the
+one of the latest epoch is gone on from. Configuration and data are those of ``config.identity`` and
+``data.panel.build.fingerprint``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from raybench.train.state import TrainState, from_bytes, to_bytes
 FOLDER = "checkpoints"  # Ray Train's own inside the run directory
 STATE, FACTS = "state.pt", "facts.json"
 INDEX = "checkpoint_manager_snapshot.json"  # Ray Train's
+KEPT = 2  # checkpoints of a training: the newest, and the one before in case that is damaged
 _PREFIX = "checkpoint_"
 _SHOWN = 12  # characters of a hash
 
@@ -91,6 +94,21 @@ class _Facts:
 
 def write(folder: Path, state: TrainState, identity: Identity) -> None:
     """Write a checkpoint into a local folder, from which Ray Train takes it."""
+    for name, data in _contents(state, identity).items():
+        (folder / name).write_bytes(data)
+
+
+def publish(run: str, state: TrainState, identity: Identity) -> None:
+    """Put a checkpoint into the run directory, its facts last, and delete all but this one and the one before."""
+    folder = storage.join(run, FOLDER)
+    name = f"{_PREFIX}{datetime.now():%Y-%m-%d_%H-%M-%S.%f}"
+    for file, data in _contents(state, identity).items():
+        storage.publish_bytes(storage.join(folder, name, file), data, staging=storage.sibling(folder, ".staging"))
+    prune(run, sorted(_names(folder))[-KEPT:])
+
+
+def _contents(state: TrainState, identity: Identity) -> dict[str, bytes]:
+    """The files of a checkpoint, in the order in which they are written."""
     data = to_bytes(state)
     facts = {
         "sha256": hashlib.sha256(data).hexdigest(),
@@ -100,8 +118,7 @@ def write(folder: Path, state: TrainState, identity: Identity) -> None:
         "data_fingerprint": identity.data,
         "layout": identity.layout,
     }
-    (folder / STATE).write_bytes(data)
-    (folder / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
+    return {STATE: data, FACTS: (json.dumps(facts, indent=1) + "\n").encode()}
 
 
 def read(uri: storage.Uri) -> TrainState:

@@ -69,11 +69,11 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
     """Return a function that makes a run of a configuration in this process; its weights are as they are drawn."""
 
     def make(config: Config) -> str:
-        from raybench.cluster.preparation import open_data
         from raybench.data.panel.build import build_panel
         from raybench.train.artifact import begin_run, write_run
         from raybench.train.needs import needs_of
         from raybench.train.network import build_model
+        from raybench.train.sources import open_data
 
         out = str(tmp_path_factory.mktemp("run"))
         panel = build_panel(config, *open_data(config), segments=("train",))

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from raybench.cluster import scoring, training
-from raybench.cluster.preparation import open_data
 from raybench.config import Config
 from raybench.data.panel.build import build_panel
 from raybench.train.direct import feeding, fit_at_once
 from raybench.train.feeds import resident_feeds
 from raybench.train.network import build_model
+from raybench.train.sources import open_data
 from raybench.train.state import TrainState
 from raybench.train.world import SOLO
 from tests.cluster.conftest import MakeConfig

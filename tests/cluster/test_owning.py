@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 from raybench.cluster import training
-from raybench.cluster.beforehand import fingerprint_now
 from raybench.config import Config
 from raybench.data.claims import held
 from raybench.data.import_bars import import_bars
@@ -21,6 +20,7 @@ from raybench.errors import ConfigError, DataError, ResourceError, RunError, Use
 from raybench.train import checkpoints
 from raybench.train.artifact import begin_run
 from raybench.train.checkpoints import Identity
+from raybench.train.sources import fingerprint_now
 from tests.cluster.watch import Watch
 from tests.train.test_checkpoints import state
 

@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from raybench.cluster import training
-from raybench.cluster.preparation import open_data
 from raybench.config import Config, dump_config
 from raybench.data.panel.build import build_panel
 from raybench.errors import RaybenchError, ResourceError, RunError
@@ -24,6 +23,7 @@ from raybench.train.artifact import Run, load_run
 from raybench.train.feeds import resident_feeds
 from raybench.train.loop import fit
 from raybench.train.network import build_model
+from raybench.train.sources import open_data
 from raybench.train.world import SOLO
 from tests.cluster.processes import ours
 from tests.cluster.watch import Watch

@@ -12,15 +12,21 @@ class Watch:
     """A progress that calls ``then`` once, when epoch number ``epoch`` ends, and keeps its notes."""
 
     def __init__(self, epoch: int, then: Callable[[], None]) -> None:
-        self._name, self._then, self.called = f"epoch {epoch}", then, False
+        self._epoch, self._then, self.called = epoch, then, False
         self.notes: list[str] = []
 
     @contextlib.contextmanager
     def track(self, name: str, total: int | None, *, at_most: bool = False) -> Iterator[Advance]:
-        yield lambda n=1, text="": None
-        if name == self._name and not self.called:
-            self.called = True
-            self._then()
+        done = 0
+
+        def advance(n: int = 1, text: str = "") -> None:
+            nonlocal done
+            done += n
+            if name == "training" and done == self._epoch and not self.called:
+                self.called = True
+                self._then()
+
+        yield advance
 
     def note(self, text: str) -> None:
         self.notes.append(text)

@@ -1,0 +1,81 @@
+"""One training in this process, without Ray: the loop on the panel at hand, a checkpoint after every epoch.
+
+Checkpoints are those that Ray Train's workers write, so either goes on from what the other left. A process that dies
+takes its training along: what it left is gone on from with ``--resume``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from raybench.config import Config
+from raybench.data.panel import Panel
+from raybench.errors import RaybenchError
+from raybench.train import checkpoints
+from raybench.train.checkpoints import Begun, Identity
+from raybench.train.feeds import resident_feeds
+from raybench.train.loop import Feeds
+from raybench.train.rank import fit_rank
+from raybench.train.state import TrainState
+from raybench.train.steps import StepEvents
+from raybench.train.world import SOLO, World
+
+STEP_SECONDS = 0.1  # between two steps that are told
+
+
+def fit_alone(
+    config: Config,
+    panel: Panel,
+    out: str,
+    *,
+    threads: int,
+    device: torch.device,
+    identity: Identity,
+    begun: Begun,
+    hear: Callable[[str, Any], None],
+) -> TrainState:
+    """Train into ``out`` from where it had ``begun``, and return the finished state; ``hear`` takes the events."""
+    state = None if begun.uri is None else checkpoints.read(begun.uri)
+    if state is not None and state.finished:
+        return state
+
+    def feeds(
+        config: Config, world: World, device: torch.device, *, dates: bool, network: nn.Module | None = None
+    ) -> Feeds:
+        return resident_feeds(config, panel, world, device, dates=dates, network=network)
+
+    def report(reached: TrainState) -> None:
+        checkpoints.publish(out, reached, identity)
+        hear("epoch", {**asdict(reached.history[-1]), "last_epoch": reached.last_epoch or reached.epoch})
+
+    with _threads(threads):
+        state = fit_rank(
+            config,
+            panel.columns,
+            feeds,
+            world=SOLO,
+            device=device,
+            state=state,
+            on_epoch=report,
+            progress=StepEvents(hear, every=STEP_SECONDS),
+        )
+    if not state.finished:
+        raise RaybenchError(f"{out}: the training ended after epoch {state.epoch} unfinished; go on with --resume")
+    return state
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Compute with so many threads: sums of floats depend on it in their last digits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
