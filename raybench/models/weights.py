@@ -9,24 +9,26 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Mapping, Sequence
-from pickle import UnpicklingError
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from raybench.data import storage
 from raybench.data.processors import FittedProcessors
 from raybench.data.storage import read_bytes
 from raybench.errors import DataError, RunError
+from raybench.models.foreign import common_prefix, remedy, state_within, without_prefix
 
 NAMES_SHOWN = 3
 BASE = ("rnn.", "fc_out.")  # what a network built on a GRU or LSTM has in common with one
 
 
 def read_weights(uri: str) -> dict[str, Tensor]:
-    """Read the state of a network onto the CPU, from .safetensors or what torch.save wrote (.pkl, .pt)."""
+    """Read the state of a network onto the CPU, from .safetensors or what torch.save wrote (.pkl, .pt).
+
+    A checkpoint that has it under ``state_dict`` or the like is taken; of other objects it is said what they are.
+    """
     data = read_bytes(uri)
     try:
         if uri.endswith(".safetensors"):
@@ -34,23 +36,30 @@ def read_weights(uri: str) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles it was not made for, which are refused below
             state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise RunError(
-            f"{uri}: cannot be read as weights without running code from it ({_first_line(error)}); "
-            "want safetensors, or a state dict of tensors written by torch.save"
-        ) from None
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    except Exception as error:  # whatever a file that is no weights makes a reader stumble over
+        raise RunError(f"{uri}: {_unreadable(data, error)}") from None
+    found = state_within(state)
+    if found is None:
         raise RunError(f"{uri}: holds {_kind(state)}; want a state dict (parameter name to tensor)")
-    return {str(name): value for name, value in state.items()}
+    return {str(name): value for name, value in found.items()}
+
+
+def _unreadable(data: bytes, error: Exception) -> str:
+    return remedy(data) or (
+        f"cannot be read as weights without running code from it ({_first_line(error)}); "
+        "want safetensors, or a state dict of tensors written by torch.save"
+    )
 
 
 def load_qlib_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Copy the weights of Qlib's network of the same kind into ``module``; all must be there and fit.
 
     Names under one of ``module.qlib_dead_layers`` (a tuple of prefixes, if it has one) are passed over:
-    Qlib stores them, but nothing it computes depends on them.
+    Qlib stores them, but nothing it computes depends on them. What DataParallel (``module.``), torch.compile
+    (``_orig_mod.``) and others put before every name is taken off.
     """
     dead: tuple[str, ...] = getattr(module, "qlib_dead_layers", ())
+    state = without_prefix(state, module.state_dict())
     given = {name: value for name, value in state.items() if not name.startswith(dead)}
     hint = "model.* and data.feature_set must be those that the weights were trained with"
     _check_fit(given, module.state_dict(), f"weights do not fit {type(module).__name__}", hint)
@@ -64,10 +73,11 @@ def load_base(module: nn.Module, uri: str, columns: Sequence[str] | None = None)
     the network will see: a run that was trained on others is refused. Raises RunError, naming model.pretrained.
     """
     try:
-        state = _read_run(uri, columns) if storage.is_folder(uri) else read_weights(uri)
-    except (DataError, RunError) as error:
+        read = _read_run(uri, columns) if storage.is_folder(uri) else read_weights(uri)
+    except (DataError, RunError, ValueError) as error:
         raise RunError(f"model.pretrained: {error}") from None
     wanted = {name: value for name, value in module.state_dict().items() if name.startswith(BASE)}
+    state = without_prefix(read, wanted)
     given = {name: value for name, value in state.items() if name.startswith(BASE)}
     hint = "want a gru or lstm as model.base_model says, of the same model.hidden_size, num_layers and features"
     _check_fit(given, wanted, f"model.pretrained: {uri} does not fit", hint)
@@ -88,6 +98,8 @@ def _read_run(uri: str, columns: Sequence[str] | None) -> dict[str, Tensor]:
 
 def _check_fit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: str, hint: str) -> None:
     """Refuse weights unless they are those wanted, by name and shape."""
+    if (prefix := common_prefix(given)) and not given.keys() & wanted.keys():
+        what = f"{what} (all their names have the prefix {prefix!r})"
     if missing := sorted(wanted.keys() - given.keys()):
         raise RunError(f"{what}: {_listed(missing)} missing; {hint}")
     if extra := sorted(given.keys() - wanted.keys()):

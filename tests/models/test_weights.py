@@ -76,8 +76,8 @@ def test_a_broken_file_is_one_line(tmp_path: Path, name: str, content: bytes) ->
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("stored", [[1, 2], {"epoch": 3}, {"state_dict": {"w": torch.zeros(1)}}])
-def test_only_a_flat_state_dict_will_do(tmp_path: Path, stored: object) -> None:
+@pytest.mark.parametrize("stored", [[1, 2], {"epoch": 3}, {"a": {"b": {"w": torch.zeros(1)}}}, {"state_dict": 5}])
+def test_only_a_state_dict_will_do(tmp_path: Path, stored: object) -> None:
     torch.save(stored, tmp_path / "w.pt")
     with pytest.raises(RunError, match="state dict"):
         read_weights(str(tmp_path / "w.pt"))

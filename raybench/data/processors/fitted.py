@@ -93,7 +93,7 @@ class FittedProcessors:
                 infer=tuple(_load(step) for step in data["infer"]),
                 learn=tuple(_load(step) for step in data["learn"]),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RunError(f"these are no fitted processors ({type(error).__name__}: {error})") from error
 
 
