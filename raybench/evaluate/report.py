@@ -5,7 +5,6 @@ Equal content gives equal bytes: nothing here looks at the clock.
 
 from __future__ import annotations
 
-import html
 import json
 import math
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from raybench.evaluate.evaluation import Evaluation
 from raybench.page.html import Card, Drawing, Page, number, percent
 from raybench.page.html import to_html as page_html
 from raybench.page.plain import plain, records
+from raybench.page.text import to_text
 
 SCHEMA_VERSION = 1
 
@@ -276,7 +276,7 @@ def _drawings(report: Report) -> list[Drawing]:
 def _subtitle_html(result: Evaluation) -> str:
     daily = result.unseen if len(result.unseen) else result.daily
     first, last = (_date(when) for when in daily["datetime"].iloc[[0, -1]])
-    return f"{first} to {last}, against the label <code>{html.escape(result.label)}</code> of each date."
+    return f"{first} to {last}, against the label <code>{to_text(result.label)}</code> of each date."
 
 
 def _date(when: pd.Timestamp) -> str:

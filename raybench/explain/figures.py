@@ -33,6 +33,7 @@ from raybench.page.canvas import (
     WIDE,
     blank,
     heading,
+    name_rows,
 )
 from raybench.page.html import number
 
@@ -48,7 +49,7 @@ def feature_importance(table: pd.DataFrame, measure: str) -> Figure:
     figure, (axes,) = blank(HALF, _height(len(shown)))
     place = np.arange(len(shown))
     axes.barh(place, shown["mean"], xerr=_whiskers(shown), color=_signs(shown["mean"]), height=0.7, **_error_looks())
-    axes.set_yticks(place, list(shown["name"]))
+    name_rows(axes, place, shown["name"])
     axes.axvline(0.0, color=MUTED, lw=0.8)
     axes.grid(False, axis="y")
     axes.margins(y=0.01)
@@ -76,7 +77,7 @@ def gradient_map(gradient_NWF: Array, features: Sequence[str]) -> Figure:
     order = np.argsort(-size_FW.sum(axis=1), kind="stable")[:MOST_ROWS]
     figure, (axes,) = blank(WIDE, 1.0 + 0.19 * max(len(order), 6))
     _heat(axes, size_FW[order], norm=Normalize(0.0, _top(size_FW)), steps=True)
-    axes.set_yticks(np.arange(len(order)), [features[f] for f in order])
+    name_rows(axes, np.arange(len(order)), [features[f] for f in order])
     heading(axes, "Mean |d score / d input|")
     return figure
 
@@ -87,7 +88,7 @@ def gradient_of_one(gradient_WF: Array, features: Sequence[str]) -> Figure:
     figure, (axes,) = blank(HALF, 1.0 + 0.17 * max(len(order), 6))
     top = _top(np.abs(gradient_WF))
     _heat(axes, gradient_WF.T[order], norm=TwoSlopeNorm(0.0, -top, top), steps=True)
-    axes.set_yticks(np.arange(len(order)), [features[f] for f in order])
+    name_rows(axes, np.arange(len(order)), [features[f] for f in order])
     heading(axes, "d score / d input")
     return figure
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +16,7 @@ from raybench.explain.importance import RANK_IC_DROP
 from raybench.explain.trace import FROM_STEP, INSTRUMENT, OTHER, PLACE, STEP, Attention
 from raybench.page.html import Card, Drawing, Page, number
 from raybench.page.html import to_html as page_html
+from raybench.page.text import to_text
 
 MOST_NAMED = 6  # instruments whose own gradients are drawn
 _RULES = (
@@ -61,7 +61,7 @@ def _subtitle(report: Report) -> str:
     moment = pd.Timestamp(report.explanation.moment)
     clock = f" {moment:%H:%M}" if moment != moment.normalize() else ""
     absent = "; ".join(f"no {name.replace('_', ' ')}: {why}" for name, why in report.explanation.absent.items())
-    return html.escape(f"{moment.day} {moment:%B %Y}{clock}. {absent[:1].upper() + absent[1:]}{'.' if absent else ''}")
+    return to_text(f"{moment.day} {moment:%B %Y}{clock}. {absent[:1].upper() + absent[1:]}{'.' if absent else ''}")
 
 
 def _cards(report: Report) -> list[Card]:

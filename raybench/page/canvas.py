@@ -15,12 +15,15 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from raybench.page.text import printable
+
 INK, MUTED, GRID = "#1c2128", "#6a7380", "#e3e6ea"
 BLUE, RUST, SKY = "#2b5c8f", "#bd6a35", "#7ea6cf"
 FIFTHS = ("#b4532f", "#d79a6c", "#a7adb5", "#7ba3cc", "#265a92")  # lowest to highest scores
 
 WIDE, HALF = 8.9, 4.3  # inches; equal scale on the page, so that letters are of one size
 TEXT = 8.0
+LONGEST_NAME = 28  # letters of a name beside a row
 DIVERGING = LinearSegmentedColormap.from_list("rust-blue", ["#b2512d", "#ecd9cb", "#f4f4f2", "#cddceb", "#255991"])
 SEQUENTIAL = LinearSegmentedColormap.from_list("blues", ["#f4f4f2", "#bcd2e8", "#6f9fd0", "#2b5c8f", "#12304f"])
 
@@ -81,6 +84,11 @@ def nothing(width: float, text: str) -> Figure:
 def heading(axes: Axes, text: str) -> None:
     """Say at the top left what axes show."""
     axes.set_title(text, loc="left", fontsize=TEXT, color=MUTED)
+
+
+def name_rows(axes: Axes, place: Any, names: Iterable[str]) -> None:
+    """Put names that somebody else chose at rows: as they are, no formula for a dollar sign, and not too long."""
+    axes.set_yticks(place, [printable(name, LONGEST_NAME) for name in names], parse_math=False)
 
 
 def legend(axes: Axes, **place: Any) -> None:

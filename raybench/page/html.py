@@ -7,10 +7,10 @@ paper it is A4. Equal content gives equal bytes: nothing here looks at the clock
 
 from __future__ import annotations
 
-import html
 import io
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -20,6 +20,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from raybench.page import canvas
+from raybench.page.text import to_text
 
 _VARIABLES = {
     canvas.INK: "ink",
@@ -76,8 +77,8 @@ def to_html(page: Page) -> str:
     """Write the page."""
     template = resources.files("raybench.page").joinpath("page.html").read_text(encoding="utf-8")
     return Template(template).substitute(
-        kind=html.escape(page.kind),
-        title=html.escape(page.title),
+        kind=to_text(page.kind),
+        title=to_text(page.title),
         subtitle=page.subtitle,
         notes=_notes(page.notes),
         cards="\n".join(map(_card, page.cards)),
@@ -89,7 +90,8 @@ def to_html(page: Page) -> str:
 def svg(figure: Figure, salt: str = "raybench") -> str:
     """A figure as an SVG element whose colours are the page's variables; ``salt`` tells apart the ids of two."""
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # letters are the browser's to draw
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
@@ -112,16 +114,16 @@ def percent(value: float) -> str:
 
 
 def _card(card: Card) -> str:
-    note = f"<small>{html.escape(card.note)}</small>" if card.note else ""
+    note = f"<small>{to_text(card.note)}</small>" if card.note else ""
     looks = " ".join(["card", *(["lead"] if card.lead else []), *(["apart"] if card.apart else [])])
     return (
-        f'<article class="{looks}"><h2>{html.escape(card.name)}</h2>'
-        f'<div class="value">{html.escape(card.value)}{note}</div><p>{html.escape(card.means)}</p></article>'
+        f'<article class="{looks}"><h2>{to_text(card.name)}</h2>'
+        f'<div class="value">{to_text(card.value)}{note}</div><p>{to_text(card.means)}</p></article>'
     )
 
 
 def _drawing(drawing: Drawing) -> str:
-    name, means = html.escape(drawing.name), html.escape(drawing.means)
+    name, means = to_text(drawing.name), to_text(drawing.means)
     looks = f'role="img" aria-label="{name}"'
     shown = f'<div class="drawing" {looks}>{svg(drawing.draw())}</div>'
     if drawing.wide:
@@ -135,10 +137,10 @@ def _drawing(drawing: Drawing) -> str:
 
 
 def _notes(notes: Sequence[str]) -> str:
-    items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    items = "".join(f"<li>{to_text(note)}</li>" for note in notes)
     return f'<ul class="notes">{items}</ul>' if items else ""
 
 
 def _about(page: Page) -> str:
-    items = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in page.inputs.items())
-    return f"<p>{html.escape(page.rules)}</p><dl>{items}</dl>"
+    items = "".join(f"<dt>{to_text(k)}</dt><dd>{to_text(v)}</dd>" for k, v in page.inputs.items())
+    return f"<p>{to_text(page.rules)}</p><dl>{items}</dl>"
