@@ -48,7 +48,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-SECOND = {"bars": "/data/hourly", "feature_set": {"type": "alpha158", "columns": ["KLEN", "KLOW"]}, "step_len": 7}
+SECOND = {
+    "bars": "/data/hourly",
+    "feature_set": {"type": "alpha158", "columns": ["KLEN", "KLOW"]},
+    "step_len": 7,
+    "processors": {"infer": []},
+}
 
 
 def run_of(out: Path, model: dict[str, Any], second: dict[str, Any] | None = None) -> Run:
@@ -62,6 +67,7 @@ def run_of(out: Path, model: dict[str, Any], second: dict[str, Any] | None = Non
                 "feature_set": feature_set,
                 "step_len": 5,
                 "second": second,
+                "processors": {"infer": [], "learn": []},
                 "segments": {**days, "test": ["2014-01-01", "2014-12-31"]},
             },
             "model": model,

@@ -45,12 +45,16 @@ def make_run(folder: Path, market: Market, **data: Any) -> str:
     day = [str(date.date()) for date in market.calendar]
     segments = {"train": [day[0], day[-36]], "valid": [day[-35], day[-26]], "test": [day[-25], day[-1]]}
     source = {"bars": "b"} if "features" not in data else {}
-    config = load_config({"data": {**source, "segments": segments, **data}, "model": {"type": "gru"}})
+    plain = {"feature_set": {"type": "alpha158", "columns": ["KMID"]}, "processors": {"infer": [], "learn": []}}
+    own = {**source, **plain, "segments": segments, **data}
+    config = load_config({"data": own, "model": {"type": "linear"}})
+    columns = tuple(config.data.feature_set.names or ("KMID",))
+    weights = torch.full((1, len(columns) * config.data.step_len), float(len(folder.name)))
     write_run(
         str(folder),
         config=config,
-        weights={"w": torch.tensor([float(len(folder.name))])},
-        processors=FittedProcessors(table_columns=("KMID",), infer=(), learn=()),
+        weights={"linear.weight": weights},
+        processors=FittedProcessors(table_columns=columns, infer=(), learn=()),
         history=[],
         best_epoch=0,
         began=datetime(2026, 1, 2, tzinfo=UTC),
