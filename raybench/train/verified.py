@@ -10,9 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -27,6 +26,9 @@ from raybench.data.processors.base import ColumnFilter, Elementwise
 from raybench.data.processors.fitted import FittedStep, changes_features, make_processor
 from raybench.errors import RunError
 from raybench.models.memory import StoredMemory
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEXT_BYTES = 64 * 2**20
 """The most that a file of text in a run is read of: a thousand times the largest there should be."""
@@ -194,6 +196,6 @@ def read_history(uri: str, columns: list[str]) -> pd.DataFrame:
     frame: pd.DataFrame = parquet.read_table(uri).to_pandas()
     if missing := [name for name in columns if name not in frame]:
         raise ValueError(f"has no column {missing[0]}")
-    if text := [name for name in columns if not pd.api.types.is_numeric_dtype(frame[name]) and len(frame)]:
+    if text := [name for name in columns if len(frame) and getattr(frame[name].dtype, "kind", "O") not in "iufb"]:
         raise ValueError(f"column {text[0]} holds no numbers")
     return frame
