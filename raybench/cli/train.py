@@ -12,6 +12,8 @@ from raybench.cli.features import described
 from raybench.cli.output import Output, command
 from raybench.errors import ConfigError, UserError
 
+MOST_SEEDS = 1000
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -25,7 +27,12 @@ def train(
     to: Annotated[str, typer.Option("--out", metavar="RUN", help="Run directory, local or s3://.")] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     seeds: Annotated[
-        str | None, typer.Option("--seeds", metavar="N,N,...", help="Train once per seed, into RUN/seed-N.")
+        str | None,
+        typer.Option(
+            "--seeds",
+            metavar="K or N,N,...",
+            help="Train K times, from train.seed on, or for each seed listed (7, is seed 7 alone), into RUN/seed-N.",
+        ),
     ] = None,
     local: Annotated[
         bool | None,
@@ -56,7 +63,9 @@ def train(
         facts = {**_facts(run.manifest), **described(run.config, run.features, in_full=out.as_json)}
         out.summary({"run": to, "run_id": run.run_id, **run.metrics, **facts}, title=title)
         return
-    runs = training.train_seeds(wanted, parse_seeds(seeds), out=to, resume=resume, local=local, progress=out.progress)
+    runs = training.train_seeds(
+        wanted, parse_seeds(seeds, wanted.train.seed), out=to, resume=resume, local=local, progress=out.progress
+    )
     for line in dict.fromkeys(line for run in runs for line in run.warnings):
         out.warn(line)
     rows = [{"run": run.uri, "seed": run.manifest["seed"], "run_id": run.run_id, **run.metrics} for run in runs]
@@ -64,14 +73,16 @@ def train(
     out.summary({"run": to, "runs": rows, **facts}, title=f"trained {len(rows)} seeds into {to}")
 
 
-def parse_seeds(text: str) -> list[int]:
-    """Read ``0,1,2``."""
+def parse_seeds(text: str, first: int = 0) -> list[int]:
+    """Read a number of seeds, which are counted from ``first`` on, or a list of them: ``20``, ``0,1,2`` or ``7,``."""
+    listed = "," in text
     try:
-        seeds = [int(part) for part in text.split(",")]
+        numbers = [int(part) for part in text.removesuffix(",").split(",")]
     except ValueError:
-        raise ConfigError(f"--seeds is {text!r}; want whole numbers with commas, such as 0,1,2") from None
-    if len(set(seeds)) != len(seeds) or min(seeds) < 0:
-        raise ConfigError(f"--seeds is {text!r}; want different numbers, none below 0")
+        raise ConfigError(f"--seeds is {text!r}; want how many, such as 20, or a list, such as 0,1,2") from None
+    seeds = numbers if listed else list(range(first, first + min(numbers[0], MOST_SEEDS + 1)))
+    if len(set(seeds)) != len(seeds) or min(seeds, default=-1) < 0 or len(seeds) > MOST_SEEDS:
+        raise ConfigError(f"--seeds is {text!r}; want 1 to {MOST_SEEDS} different seeds, none below 0")
     return seeds
 
 

@@ -36,6 +36,8 @@ from raybench.train import artifact, checkpoints, needs
 from raybench.train.alone import fit_alone
 from raybench.train.checkpoints import Begun, Identity
 from raybench.train.events import require_tensorboard, write_events
+from raybench.train.folders import finished_seeds
+from raybench.train.seeds import write_seeds
 from raybench.train.sources import IN_PROCESS_BYTES, DataFacts, Sources, fingerprint_now, open_sources
 from raybench.train.state import TrainState
 
@@ -62,14 +64,20 @@ def train_seeds(
     local: bool | None = None,
     progress: Progress = SILENT,
 ) -> list[artifact.Run]:
-    """Train ``config`` once for each seed, into ``out``/seed-N, over one panel; otherwise like :func:`train`."""
+    """Train ``config`` once for each seed, into ``out``/seed-N, over one panel; otherwise like :func:`train`.
+
+    Seeds that ``out`` already has are kept; ``out``/seeds.parquet tells what all of them came to (``train.seeds``).
+    """
     configs = {
         storage.join(out, f"seed-{seed}"): config.model_copy(
             update={"train": config.train.model_copy(update={"seed": seed})}
         )
         for seed in seeds
     }
-    return _train_all(configs, resume=resume, local=local, progress=progress)
+    runs = _train_all(configs, resume=resume, local=local, progress=progress)
+    others = [folder for folder in finished_seeds(out) if folder not in {run.uri for run in runs}]
+    write_seeds(out, [*runs, *(artifact.load_run(folder, trust=True) for folder in others)])
+    return runs
 
 
 def _train_all(

@@ -17,11 +17,10 @@ def run_folders(uri: storage.Uri) -> tuple[str, ...]:
     RunError if a seed is not finished: an ensemble of those that happen to be would be another one tomorrow.
     """
     place = storage.open_location(uri).uri
-    found = {name: match for name in storage.children(place) if (match := _SEED.fullmatch(name))}
-    if not found or storage.exists(storage.join(place, MANIFEST)):
+    folders = _seeds(place)
+    if not folders or storage.exists(storage.join(place, MANIFEST)):
         return (place,)
-    folders = [storage.join(place, name) for name in sorted(found, key=lambda name: int(found[name][1]))]
-    unfinished = [folder for folder in folders if not storage.exists(storage.join(folder, MANIFEST))]
+    unfinished = [folder for folder in folders if not _finished(folder)]
     if unfinished:
         names = ", ".join(map(storage.name_of, unfinished))
         raise RunError(
@@ -29,3 +28,17 @@ def run_folders(uri: storage.Uri) -> tuple[str, ...]:
             "or name the runs one by one"
         )
     return tuple(folders)
+
+
+def finished_seeds(uri: storage.Uri) -> tuple[str, ...]:
+    """The runs of seeds at ``uri`` that are finished, in ascending order; those that are not are passed over."""
+    return tuple(folder for folder in _seeds(storage.open_location(uri).uri) if _finished(folder))
+
+
+def _seeds(place: str) -> list[str]:
+    found = {name: int(match[1]) for name in storage.children(place) if (match := _SEED.fullmatch(name))}
+    return [storage.join(place, name) for name in sorted(found, key=lambda name: found[name])]
+
+
+def _finished(folder: str) -> bool:
+    return storage.exists(storage.join(folder, MANIFEST))

@@ -112,3 +112,17 @@ def test_what_one_process_cannot_do_is_refused(make_config: MakeConfig, tmp_path
     with pytest.raises(ConfigError, match=f"--local.*{key.replace('__', '.')}"):
         training.train(config, out=str(tmp_path / "run"), local=True)
     assert os.listdir(tmp_path) == []
+
+
+def test_seeds_have_a_table_of_all_that_are_there(make_config: MakeConfig, tmp_path: Path) -> None:
+    config, out = make_config(cluster__num_workers=1, train__max_epochs=1), str(tmp_path / "runs")
+    first = training.train_seeds(config, [5], out=out, local=True)
+    runs = training.train_seeds(config, [4, 5], out=out, local=True)
+    assert runs[1].run_id == first[0].run_id
+    table = pd.read_parquet(tmp_path / "runs" / "seeds.parquet")
+    assert table[["run", "seed", "run_id"]].to_numpy().tolist() == [
+        ["seed-4", 4, runs[0].run_id],
+        ["seed-5", 5, runs[1].run_id],
+    ]
+    assert table["valid_rank_ic"].tolist() == [run.metrics["valid_rank_ic"] for run in runs]
+    assert table["valid_loss"].nunique() == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from raybench.errors import RunError
-from raybench.train.folders import run_folders
+from raybench.train.folders import finished_seeds, run_folders
 
 
 def begun(folder: Path, *, finished: bool = True) -> str:
@@ -35,3 +35,9 @@ def test_a_seed_that_is_not_finished_is_named(tmp_path: Path) -> None:
     begun(tmp_path / "seed-1", finished=False)
     with pytest.raises(RunError, match=r"seed-1 of 2 runs is not finished"):
         run_folders(tmp_path)
+
+
+def test_finished_seeds_are_told_from_others(tmp_path: Path) -> None:
+    done = begun(tmp_path / "seed-3")
+    begun(tmp_path / "seed-1", finished=False)
+    assert finished_seeds(tmp_path) == (done,)
