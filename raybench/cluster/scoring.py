@@ -136,7 +136,8 @@ def _scored(
 ) -> list[DayResult]:
     """Score here or on Ray."""
     days = plan.missing
-    if local or (local is None and _few(runs, days, target)):
+    a_day = max([*target.usual.values(), _trained_on(runs)], default=0)
+    if local or (local is None and few(days=len(days), a_day=a_day, runs=len(runs))):
         return _gathered(_score_here(runs, inputs, days, target, progress), days, progress)
     from raybench.cluster.scoring_pool import score_on_ray
     from raybench.cluster.session import session
@@ -145,12 +146,11 @@ def _scored(
         return _gathered(score_on_ray(runs, inputs, days, target, progress), days, progress)
 
 
-def _few(runs: Sequence[Run], days: Dates, target: Target) -> bool:
+def few(*, days: int, a_day: int, runs: int) -> bool:
     """Say whether to start Ray would take longer than it saves: no cluster is named or joined, and there is little."""
     if choice.asked_for():
         return False
-    a_day = max([*target.usual.values(), _trained_on(runs)], default=0)
-    return len(days) * max(a_day, 1) * len(runs) <= LOCAL_ROWS
+    return days * max(a_day, 1) * runs <= LOCAL_ROWS
 
 
 def _score_here(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,14 +16,14 @@ import pytest
 
 from raybench.cli.app import run as command
 from raybench.cluster.explaining import explain
-from raybench.cluster.scoring import score
+from raybench.cluster.scoring import LOCAL_ROWS, few, score
 from raybench.config import Config
 from raybench.data.bars import open_bars
 from raybench.errors import DataError, RunError
 from raybench.score.table import read_scores
 from raybench.train.artifact import load_run
 from raybench.train.needs import Needs
-from tests.cluster.scored import days_of, import_frame
+from tests.cluster.scored import bytes_of, days_of, import_frame
 
 MakeConfig = Callable[..., Config]
 MakeRun = Callable[[Config], str]
@@ -198,3 +201,33 @@ def test_a_date_without_anybody_is_refused_like_one_with_few(
     bars = import_frame(rows[~members | (rows["datetime"] < LATE[1])], str(tmp_path / "bars"), like=market_bars)
     done = score(run, bars=bars, to=str(tmp_path / "s"), start=LATE[0], local=True)
     assert (done.written, done.low_coverage, done.empty) == ((LATE[0],), (LATE[1],), ())
+
+
+@pytest.mark.parametrize(
+    ("days", "a_day", "address", "here"),
+    [(1, 300, None, True), (1, 300, "", True), (1, 300, "ray://head:10001", False), (LOCAL_ROWS, 2, None, False)],
+)
+def test_few_dates_are_scored_here_unless_a_cluster_is_named(
+    monkeypatch: pytest.MonkeyPatch, days: int, a_day: int, address: str | None, here: bool
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delitem(sys.modules, "ray", raising=False)  # other tests of this process have joined one
+    if address is not None:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    assert few(days=days, a_day=a_day, runs=1) is here
+
+
+def test_one_date_from_the_command_line_needs_no_ray(run: str, market_bars: str, tmp_path: Path) -> None:
+    """In a process of its own, from another folder, with relative paths; Ray cannot even be imported."""
+    (tmp_path / "ray.py").write_text("raise ImportError('not here')")
+    folders = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
+    environment.pop("RAY_ADDRESS", None)
+    given = {name: os.path.relpath(path, tmp_path) for name, path in (("--model", run), ("--bars", market_bars))}
+    line = [part for pair in given.items() for part in pair]
+    line = [sys.executable, "-m", "raybench", "score", *line, "--to", "scores", "--start", LATE[1], "--json"]
+    done = subprocess.run(line, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["dates_written"] == 1
+    score(run, bars=market_bars, to=str(tmp_path / "here"), start=LATE[1], local=True)
+    assert bytes_of(tmp_path / "scores") == bytes_of(tmp_path / "here")
