@@ -6,7 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("features", "train_alpha158", "train_alpha360", "scoring", "workers", "memory", "gpu", "networks")
+SCRIPTS = (
+    "features",
+    "train_alpha158",
+    "train_alpha360",
+    "scoring",
+    "one_date",
+    "workers",
+    "memory",
+    "gpu",
+    "networks",
+)
 
 
 def main() -> None:
