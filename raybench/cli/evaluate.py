@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -57,7 +58,7 @@ def evaluate(
     )
     for line in done.warnings:
         out.warn(line)
-    out.summary(_said(done), title=f"evaluated {scores}", told=_told(done))
+    out.summary(_said(done), title=f"evaluated {scores}", told=_told(done), then=_next(done, model, bars))
 
 
 def _said(done: Evaluated) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def _told(done: Evaluated) -> list[str]:
     span = _span(result.unseen)
     rank_ic, error = metrics["Rank IC"], metrics["Rank IC standard error"]
     lines = [
-        f"{span['dates']:,} dates, {span['first']} to {span['last']}, against {result.label}"
+        f"{_dates(span)}, against {result.label}"
         if span["dates"]
         else f"no date that the run has not learned from; label {result.label}",
         f"Rank IC {_number(rank_ic, '.4f')} (standard error {_number(error, '.4f')}, Rank ICIR "
@@ -90,7 +91,7 @@ def _told(done: Evaluated) -> list[str]:
     if result.in_sample is not None:
         seen = _span(result.seen)
         lines.append(
-            f"left out: {seen['dates']:,} dates in sample, {seen['first']} to {seen['last']}, with Rank IC "
+            f"left out, for the run learned from them: {_dates(seen)}, with Rank IC "
             f"{_number(result.in_sample['Rank IC'], '.4f')}"
         )
     return [*lines, f"report: {done.report}"]
@@ -99,6 +100,19 @@ def _told(done: Evaluated) -> list[str]:
 def _span(daily: pd.DataFrame) -> dict[str, Any]:
     first, last = (f"{daily['datetime'].iloc[at]:%Y-%m-%d}" if len(daily) else None for at in (0, -1))
     return {"dates": len(daily), "first": first, "last": last}
+
+
+def _dates(span: Mapping[str, Any]) -> str:
+    many = f"{span['dates']:,} dates, {span['first']} to {span['last']}"
+    return many if span["dates"] > 1 else f"1 date, {span['first']}"
+
+
+def _next(done: Evaluated, model: Sequence[str] | None, bars: str | None) -> tuple[str, ...]:
+    """The command that shows what the run does on the last date of the test."""
+    last = _span(done.evaluation.unseen)["last"]
+    if bars is None or last is None or model is None or len(model) != 1:
+        return ()
+    return ("explain", "--model", model[0], "--bars", bars, "--date", last, "--out", "explanation")
 
 
 def _number(value: float, how: str) -> str:

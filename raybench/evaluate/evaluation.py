@@ -108,10 +108,7 @@ def evaluate_against(
         raise DataError(f"none of the {score_TN.size:,} scores is a number; want scores that are not null or NaN")
     warnings = check_matching(table, dates_T, instruments, score_TN, label_TN)
     if not (np.isfinite(score_TN) & np.isfinite(label_TN)).any():
-        raise DataError(
-            f"no score from {_text(dates_T[0])} to {_text(dates_T[-1])} has a label; the bars run from "
-            f"{_text(table.dates_L[0])} to {_text(table.dates_L[-1])}: other dates or other instrument names?"
-        )
+        raise DataError(_no_label(table, dates_T))
     seen_T = _seen(in_sample, dates_T)
     daily = _daily(dates_T, score_TN, label_TN, coverage, seen_T)
     new_T = np.flatnonzero(~seen_T)
@@ -228,6 +225,20 @@ def _by_date(coverage: pd.Series[float] | None, dates_T: Moments) -> signal.Arra
         return np.full(len(dates_T), np.nan)
     by_day = coverage.set_axis(pd.to_datetime(coverage.index))
     return np.asarray(by_day.reindex(pd.DatetimeIndex(dates_T).normalize()), dtype=np.float64)
+
+
+def _no_label(table: LabelTable, dates_T: Moments) -> str:
+    """Say why no score has a label."""
+    first, last = (_text(each) for each in (dates_T[0], dates_T[-1]))
+    what = f"no score from {first} to {last} has a label {table.name!r}"
+    known_L = np.isfinite(table.label_LN).any(axis=1)
+    if not known_L.any():
+        return (
+            f"{what}: the scored instruments have none on any date; want bars with prices, or another label (--config)"
+        )
+    begin, end = (_text(table.dates_L[known_L][at]) for at in (0, -1))
+    why = "it needs later bars, wait for them or " if dates_T[0] > table.dates_L[known_L][-1] else ""
+    return f"{what}: labels are known from {begin} to {end}; {why}want other dates (--start, --end) or bars (--bars)"
 
 
 def _text(moment: np.datetime64) -> str:

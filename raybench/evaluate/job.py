@@ -32,6 +32,8 @@ from raybench.progress import SILENT, Progress
 from raybench.score.table import read_scores, scored_dates
 from raybench.train.described import described
 
+_UNKNOWN = "which dates it learned from is not known; --model says"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
@@ -217,7 +219,7 @@ def _inputs(scores: str, truth: Truth, table: pd.DataFrame, origin: Origin | Non
     return {
         "Scores": f"{scores} ({len(table):,} rows)",
         **truth.inputs,
-        **({**described(runs[0]), **others} if runs else {"Run": named} if ids else {}),
+        **({**described(runs[0]), **others} if runs else {"Run": f"{named}, not opened ({_UNKNOWN})"} if ids else {}),
         "Made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "Made by": f"raybench {raybench.__version__}, numpy {np.__version__}, pandas {pd.__version__}",
     }
