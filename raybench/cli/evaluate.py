@@ -110,7 +110,7 @@ def _dates(span: Mapping[str, Any]) -> str:
 def _next(done: Evaluated, model: Sequence[str] | None, bars: str | None) -> tuple[str, ...]:
     """The command that shows what the run does on the last date of the test."""
     last = _span(done.evaluation.unseen)["last"]
-    if bars is None or last is None or model is None or len(model) != 1:
+    if bars is None or last is None or not model or not done.explainable:
         return ()
     return ("explain", "--model", model[0], "--bars", bars, "--date", last, "--out", "explanation")
 

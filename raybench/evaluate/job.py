@@ -37,10 +37,11 @@ _UNKNOWN = "which dates it learned from is not known; --model says"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
-    """An evaluation and where it lies."""
+    """An evaluation and where it lies. ``explainable``: it is of one run, which reads nothing but bars."""
 
     evaluation: Evaluation
     out: str
+    explainable: bool = False
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -173,7 +174,9 @@ def evaluate_scores(
         )
         _publish(out, report)
         advance(text="report")
-    return Evaluated(evaluation=result, out=out)
+    runs = () if origin is None else origin.runs
+    explainable = len(runs) == 1 and runs[0].config.data.feature_set.type != "table"
+    return Evaluated(evaluation=result, out=out, explainable=explainable)
 
 
 def _publish(out: str, report: Report) -> None:
