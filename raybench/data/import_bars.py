@@ -27,6 +27,7 @@ from raybench.data.census import Census, DateRules, has_bar
 from raybench.data.claims import held
 from raybench.data.quality import Findings, check, clock, found, merge, serious
 from raybench.data.replacing import refuse_loss, shorter
+from raybench.data.sources.letter_case import spelled_as_bars
 from raybench.data.sources.source import REQUIRED, Source
 from raybench.data.universe import ALL, FOREVER, Universe, universe_of_bars
 from raybench.errors import DataError
@@ -74,10 +75,12 @@ def import_bars(
     missing = [name for name in REQUIRED if name not in source.fields]
     if missing or not source.spans:
         raise DataError(f"{source.uri}: has no {'column ' + missing[0] if missing else 'bars'}")
-    source = source.settled({**source.universes, **(universes or {})}, rules)
-    every = _universes(source, universes or {})
+    extra, spelled = spelled_as_bars(universes or {}, list(source.spans))
+    source = source.settled({**source.universes, **extra}, rules)
+    every = _universes(source, extra)
     with held(uri, what="import"):
-        return _import(_Target(uri, replace=replace), source, every, replace=replace, progress=progress)
+        done = _import(_Target(uri, replace=replace), source, every, replace=replace, progress=progress)
+    return dataclasses.replace(done, notes=done.notes + spelled)
 
 
 def check_target(to: storage.Uri, *, replace: bool = False) -> None:

@@ -94,6 +94,8 @@ _SERIOUS = {
     "newest_date_incomplete": "newest date on which fewer than half have a bar; is the delivery complete?",
     "field_starts_apart": "fields that do not start with the others of their instrument; is a file shifted?",
     "clock_differs": "rows of daily bars with another clock than the rest, taken as bars of their date",
+    "names_differ_in_case": "names that differ in case only, kept as instruments of their own; one may be meant",
+    "left_out_other_case": "files or folders left out, beside one of the same name in lower case, which Qlib reads too",
     "offsets_differ": "rows with another offset from UTC than the rest, kept as the clocks there show them",
 }
 

@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from raybench.errors import DataError
 
 Uri = str | os.PathLike[str]
+_PACKED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
 T = TypeVar("T")
 _MISTYPED = re.compile(r"(?:(s3)[an]?(?::|/(?=/))|(?:file|gs|gcs|https?|hdfs|abfss?|az):(?=/))/*", re.IGNORECASE)
 
@@ -109,15 +110,19 @@ def children(uri: Uri) -> list[str]:
 
 
 def list_files(uri: Uri, suffix: str | tuple[str, ...] = "") -> list[str]:
-    """Addresses of the files below a folder whose name ends in ``suffix``, sorted; hidden ones left out.
+    """Addresses of the files below a folder whose name ends in ``suffix``, in any case, sorted; hidden ones left out.
 
     The address of a file gives that file.
     """
     if _info(uri).type == pafs.FileType.File:
         return [open_location(uri).uri]
-    names = (n for n in sizes(uri) if n.endswith(suffix) and not any(p.startswith((".", "_")) for p in n.split("/")))
+    names = (name for name in sizes(uri) if name.lower().endswith(suffix) and not _hidden(name))
     base = open_location(uri).uri
     return [join(base, name) for name in names]
+
+
+def _hidden(path: str) -> bool:
+    return any(part.startswith((".", "_")) for part in path.split("/"))
 
 
 def read_bytes(uri: Uri) -> bytes:
@@ -135,7 +140,8 @@ def open_input(uri: Uri) -> Any:
 def open_stream(uri: Uri) -> Any:
     """A file opened for reading once from front to back, decompressed as its suffix says (.gz, .zst ...)."""
     place = open_location(uri)
-    return _ask(place, lambda: place.fs.open_input_stream(place.path, compression="detect"))
+    packed = next((kind for ending, kind in _PACKED.items() if place.path.lower().endswith(ending)), None)
+    return _ask(place, lambda: place.fs.open_input_stream(place.path, compression=packed))
 
 
 def publish_bytes(uri: Uri, data: bytes, *, staging: str | None = None) -> None:

@@ -43,12 +43,12 @@ def detect_format(uri: storage.Uri) -> str:
     """Which of ``FORMATS`` is there, by the names of files and folders."""
     if not storage.exists(uri):
         raise DataError(f"{uri}: there is no such file or folder")
-    if {"calendars", "features"} <= set(storage.children(uri) if storage.is_folder(uri) else ()):
+    if {"calendars", "features"} <= {n.lower() for n in (storage.children(uri) if storage.is_folder(uri) else ())}:
         return "qlib"
     found: list[str] = [
         kind.FORMAT
         for kind in (csv_tables, parquet_tables)
-        if any(file.endswith(kind.SUFFIXES) for file in storage.list_files(uri, kind.SUFFIXES))
+        if any(file.lower().endswith(kind.SUFFIXES) for file in storage.list_files(uri, kind.SUFFIXES))
     ]
     if len(found) != 1:
         has = f"holds {' and '.join(found)} files" if found else "holds none of our formats"

@@ -5,13 +5,14 @@
     features/<instrument>/<field>.<freq>.bin   float32 little-endian; the first is the start in the calendar
 
 The fields of an instrument may start and end apart; it gets a row from the first to the last of them, NaN
-where a field has none. Folders are in lower case whatever the case of the instrument.
+where a field has none. All is read in lower case, as Qlib does, whatever the case of the name: see `letter_case`.
+Hidden files (a dot in front) are left alone.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ from raybench.data.bars import BarBlock, block_of
 from raybench.data.calendar import Floats, Moments, no_moments
 from raybench.data.census import DateRules
 from raybench.data.quality import Findings, found
+from raybench.data.sources.letter_case import in_lower_case, one_spelling, respelled
 from raybench.data.sources.source import REQUIRED, field_order
 from raybench.data.sources.spans_file import read_spans
 from raybench.data.sources.typed import datetimes
@@ -88,10 +90,13 @@ def open_qlib(uri: storage.Uri, frequency: str | None = None) -> QlibProvider:
     """Look at every file of a provider. ``frequency`` chooses one where there are several."""
     root = storage.open_location(uri).uri
     sizes = storage.sizes(root)
-    frequency = _frequency(root, sizes, frequency)
-    calendar_T = _calendar(root, frequency)
-    universes = {name: read_spans(storage.join(root, path), name) for path, name in _universe_files(sizes).items()}
-    bins = _bins(root, sizes, frequency, universes, calendar_T)
+    paths = in_lower_case(root, sizes)
+    frequency = _frequency(root, paths.actual, frequency)
+    calendar_T = _calendar(storage.join(root, paths.actual[f"calendars/{frequency}.txt"]))
+    listed = {name: read_spans(storage.join(root, path), name) for name, path in _universe_files(paths.actual).items()}
+    spell = one_spelling(listed)
+    universes = {name: respelled(universe, spell) for name, universe in listed.items()}
+    bins = _bins(root, sizes, paths.actual, frequency, spell, calendar_T)
     spans = {
         name: range(min(b.rows.start for b in each), max(b.rows.stop for b in each))
         for name, each in sorted(bins.items())
@@ -107,8 +112,21 @@ def open_qlib(uri: storage.Uri, frequency: str | None = None) -> QlibProvider:
         calendar=calendar_T,
         spans=spans,
         universes=universes,
-        findings=_findings(bins, spans, fields),
+        findings={**_findings(bins, spans, fields), **found("left_out_other_case", list(paths.left_out))},
         bins=bins,
+        notes=_notes(listed, universes),
+    )
+
+
+def _notes(listed: Mapping[str, Universe], universes: Mapping[str, Universe]) -> tuple[str, ...]:
+    """What became of names that were listed in several spellings."""
+    given, kept = ({name for u in each.values() for name in u.instrument_K} for each in (listed, universes))
+    if len(given) == len(kept):
+        return ()
+    both = sorted(name for name in given if name.upper() in given and name != name.upper()) or sorted(given - kept)
+    return (
+        f"instruments/: {len(given) - len(kept)} names are listed in several spellings, such as {both[0]} and "
+        f"{both[0].upper()}; each is one instrument, named in upper case",
     )
 
 
@@ -133,9 +151,10 @@ def _findings(bins: Mapping[str, tuple[_Bin, ...]], spans: Mapping[str, range], 
     return {name: finding for each, places in findings.items() for name, finding in found(each, places).items()}
 
 
-def _frequency(root: str, sizes: Mapping[str, int], wanted: str | None) -> str:
+def _frequency(root: str, paths: Iterable[str], wanted: str | None) -> str:
     """The frequency to import: the only one there is, or the one asked for."""
-    names = [path.removeprefix("calendars/").removesuffix(".txt") for path in sizes if _is_calendar(path)]
+    names = [path.removeprefix("calendars/").removesuffix(".txt") for path in paths if _is_calendar(path)]
+    wanted = wanted if wanted is None else wanted.lower()
     if not names:
         raise DataError(f"{root}: has no calendars/<frequency>.txt; want a Qlib provider folder")
     if wanted is not None and wanted not in names:
@@ -150,8 +169,7 @@ def _is_calendar(path: str) -> bool:
     return folder == "calendars" and name.endswith(".txt") and not name.endswith("_future.txt")
 
 
-def _calendar(root: str, frequency: str) -> Moments:
-    file = storage.join(root, "calendars", frequency + ".txt")
+def _calendar(file: str) -> Moments:
     lines = [line.strip() for line in storage.read_bytes(file).decode("utf-8-sig").splitlines()]
     calendar_T = datetimes([line for line in lines if line], where=file, row="line")
     if len(calendar_T) == 0:
@@ -162,36 +180,42 @@ def _calendar(root: str, frequency: str) -> Moments:
     return calendar_T
 
 
-def _universe_files(sizes: Mapping[str, int]) -> dict[str, str]:
-    paths = [path for path in sizes if path.startswith("instruments/") and path.endswith(".txt")]
-    return {path: path.removeprefix("instruments/").removesuffix(".txt") for path in paths if path.count("/") == 1}
+def _universe_files(paths: Mapping[str, str]) -> dict[str, str]:
+    """The file of each universe by its name."""
+    names = [path for path in paths if path.startswith("instruments/") and path.endswith(".txt")]
+    return {n.removeprefix("instruments/").removesuffix(".txt"): paths[n] for n in names if n.count("/") == 1}
 
 
 def _bins(
     root: str,
     sizes: Mapping[str, int],
+    actual: Mapping[str, str],
     frequency: str,
-    universes: Mapping[str, Universe],
+    spell: Callable[[str], str],
     calendar_T: Moments,
 ) -> dict[str, tuple[_Bin, ...]]:
     """The checked files of each instrument that has any."""
-    listed = {name.lower(): name for universe in universes.values() for name in universe.instrument_K}
     suffix = f".{frequency}.bin"
-    paths = [path for path in sizes if path.startswith("features/") and path.endswith(suffix)]
+    paths = [path for path in actual if path.startswith("features/") and path.endswith(suffix)]
     paths = [path for path in paths if path.count("/") == 2]
     if not paths:
         raise DataError(f"{root}: has no features/<instrument>/<field>{suffix}")
 
     def look(path: str) -> _Bin:
         field = path.rpartition("/")[2].removesuffix(suffix)
-        rows = _rows(storage.join(root, path), sizes[path], len(calendar_T))
-        return _Bin(field=field, path=path, rows=rows)
+        rows = _rows(storage.join(root, actual[path]), sizes[actual[path]], len(calendar_T))
+        return _Bin(field=field, path=actual[path], rows=rows)
 
     bins = defaultdict(list)
+    folders: dict[str, str] = {}
     with ThreadPoolExecutor(READERS) as pool:
         for path, each in zip(paths, pool.map(look, paths), strict=True):
-            folder = path.split("/")[1].removeprefix(_RESERVED).lower()
-            bins[listed.get(folder, folder.upper())].append(each)
+            folder = path.split("/")[1]
+            name = spell(folder.removeprefix(_RESERVED))
+            if folders.setdefault(name, folder) != folder:
+                both = " and ".join(storage.join(root, "features", one) for one in sorted((folder, folders[name])))
+                raise DataError(f"{both}: are both the instrument {name}; want one")
+            bins[name].append(each)
     return {name: tuple(each) for name, each in bins.items()}
 
 

@@ -1,7 +1,7 @@
 """Tables of rows (instrument, datetime, open, high, low, close, volume, ...) as a source of bars.
 
-One file or a folder of them, in any order. A file without a column ``instrument`` holds the instrument it
-is named after. Other numeric columns are kept as fields. The calendar is all datetimes that occur,
+One file or a folder of them, in any order. A file without a column ``instrument`` holds the instrument that its
+path names (`file_names`). Other numeric columns are kept as fields. The calendar is all datetimes that occur,
 until it is settled: see `table_dates`.
 """
 
@@ -19,9 +19,11 @@ from raybench.data import storage
 from raybench.data.bars import BarBlock, block_of
 from raybench.data.calendar import Floats, Moments, complete, no_moments
 from raybench.data.census import DateRules, Mask, has_bar
-from raybench.data.quality import PRICES, Findings, clock, merge
+from raybench.data.quality import PRICES, Findings, clock, found, merge
 from raybench.data.sources import typed
 from raybench.data.sources.clocks import Clocks, ZoneClocks, check_zones, differing, read_clocks, zone_clocks
+from raybench.data.sources.file_names import INSTRUMENT_LIKE, instruments_of, partitions
+from raybench.data.sources.letter_case import differing_in_case
 from raybench.data.sources.source import REQUIRED, field_order
 from raybench.data.sources.spool import Spool
 from raybench.data.sources.table_dates import settle
@@ -30,8 +32,6 @@ from raybench.errors import DataError
 from raybench.progress import SILENT, Progress
 
 KEYS = ("instrument", "datetime")
-# a lone file that has one of these is not named after its instrument: the column wants a mapping
-_INSTRUMENT_LIKE = {"instrument", "symbol", "ticker", "code", "stock", "asset", "security", "name", "secid"}
 
 
 class TableFormat(Protocol):
@@ -114,13 +114,16 @@ def open_tables(
     files = storage.list_files(root, kind.SUFFIXES)
     if not files:
         raise DataError(f"{root}: there is no {kind.FORMAT} file here; want {' or '.join(kind.SUFFIXES)}")
-    plan = _plan(files, kind, columns or {})
+    plan = _plan(root, files, kind, columns or {})
+    unnamed = [file for file in files if "instrument" not in plan.columns[file]]
+    keys = INSTRUMENT_LIKE | {theirs.lower() for theirs, ours in (columns or {}).items() if ours == "instrument"}
+    named = instruments_of(root, unnamed, kind.SUFFIXES, keys=keys)
     spool = Spool(plan.fields)
     zones: ZoneClocks = Counter()
     with progress.track("read", len(files)) as advance:
         for file in files:
             for first_row, batch in kind.pieces(file, list(plan.columns[file].values())):
-                _append(spool, file, first_row, batch, plan.columns[file], zones)
+                _append(spool, file, first_row, batch, plan.columns[file], named.get(file, ""), zones)
             advance(1, text=storage.name_of(file))
     if not spool.instruments:
         raise DataError(f"{root}: has no rows")
@@ -137,14 +140,26 @@ def open_tables(
         calendar=calendar_T,
         spans={name: _span(spool, name, clocks, calendar_T) for name in spool.instruments},
         universes={},
-        findings={**clocks.findings, **differing(zones)},
+        findings=merge(
+            {**clocks.findings, **differing(zones)},
+            found("names_differ_in_case", list(differing_in_case(spool.instruments))),
+        ),
         notes=(*plan.notes, *notes),
         spool=spool,
         clocks=clocks,
     )
 
 
-def _append(spool: Spool, file: str, first_row: int, batch: Any, columns: Mapping[str, str], zones: ZoneClocks) -> None:
+def _append(
+    spool: Spool,
+    file: str,
+    first_row: int,
+    batch: Any,
+    columns: Mapping[str, str],
+    instrument: str,
+    zones: ZoneClocks,
+) -> None:
+    """Spool the rows of a batch; they are of ``instrument`` where no column says of which."""
     if batch.num_rows == 0:
         return
     when = batch.column(columns["datetime"])
@@ -153,7 +168,7 @@ def _append(spool: Spool, file: str, first_row: int, batch: Any, columns: Mappin
     if "instrument" in columns:
         instrument_R = typed.names(batch.column(columns["instrument"]), where=file, first_row=first_row)
     else:
-        instrument_R = pa.array([storage.name_of(file).partition(".")[0]] * batch.num_rows, pa.string())
+        instrument_R = pa.array([instrument] * batch.num_rows, pa.string())
     values = {
         ours: typed.floats(batch.column(theirs), theirs, where=file, first_row=first_row)
         for ours, theirs in columns.items()
@@ -174,10 +189,11 @@ def _span(spool: Spool, instrument: str, clocks: Clocks, calendar_T: Moments) ->
     return range(int(first), int(last) + 1)
 
 
-def _plan(files: Sequence[str], kind: TableFormat, mapping: Mapping[str, str]) -> _Plan:
+def _plan(root: str, files: Sequence[str], kind: TableFormat, mapping: Mapping[str, str]) -> _Plan:
     """Which columns to read of which file, so that all files give the same fields."""
     headers = {file: kind.header(file) for file in files}
-    unused = [theirs for theirs in mapping if not any(theirs in names for names in headers.values())]
+    known = {key for file in files for key in partitions(root, file)}.union(*headers.values())
+    unused = [theirs for theirs in mapping if theirs not in known]
     if unused:
         raise DataError(f"{files[0]}: has no column {unused[0]} (--columns); it has {', '.join(headers[files[0]])}")
     plan: dict[str, dict[str, str]] = {}
@@ -213,7 +229,7 @@ def _renamed(file: str, names: Sequence[str], mapping: Mapping[str, str]) -> dic
 
 def _check(file: str, names: Sequence[str], columns: Mapping[str, str], *, lone: bool) -> None:
     wanted = ["datetime", *REQUIRED]
-    if lone and "instrument" not in columns and any(name.lower() in _INSTRUMENT_LIKE for name in names):
+    if lone and "instrument" not in columns and any(name.lower() in INSTRUMENT_LIKE for name in names):
         wanted.insert(0, "instrument")
     missing = [name for name in wanted if name not in columns]
     if missing:

@@ -1,0 +1,105 @@
+"""Which instrument a file of a table holds whose rows do not say: by its path below the source.
+
+instrument=600000.SH/part-0.parquet   the value of a folder `key=value`, as pandas, DuckDB and Spark write them
+600000.SH.csv                         the name without what the format puts at its end, dots and all
+600000.SH/2019.csv                    the folder, where files are named after years or dates
+2019/600000.SH.csv                    the name, where folders are: the files of one name are one instrument
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from urllib.parse import unquote
+
+from raybench.data import storage
+from raybench.errors import DataError
+
+INSTRUMENT_LIKE = frozenset(
+    {"instrument", "symbol", "ticker", "code", "stock", "asset", "security", "name", "secid", "ts_code"}
+)
+"""What others call it, in lower case: a folder `symbol=X` names one."""
+
+_PERIOD = re.compile(r"(19|20)\d\d([-_.]?(0[1-9]|1[0-2])([-_.]?(0[1-9]|[12]\d|3[01]))?)?")
+_WRITERS = re.compile(
+    r"(part|data|chunk|file|block)[-_.]?\d.*|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}.*|[0-9a-f]{32}.*", re.IGNORECASE
+)
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+
+
+def partitions(root: str, file: str) -> dict[str, str]:
+    """The folders `key=value` on the way from ``root``, itself included, to ``file``; the innermost of a key counts."""
+    below = file.removeprefix(root).strip("/") if file != root else ""
+    folders = [storage.name_of(root), *below.split("/")[:-1]]
+    pairs = (folder.partition("=") for folder in folders)
+    return {unquote(key): unquote(value) for key, found, value in pairs if found and key}
+
+
+def instruments_of(
+    root: str, files: Sequence[str], suffixes: Sequence[str], *, keys: Collection[str] = INSTRUMENT_LIKE
+) -> dict[str, str]:
+    """The instrument of each file, none of which has a column for it.
+
+    ``keys``: of the folders that name one, in lower case. DataError where a name tells nothing, or two files that are
+    no parts of one thing have the same.
+    """
+    found: dict[str, str] = {}
+    plain: list[str] = []
+    for file in files:
+        values = [value for key, value in partitions(root, file).items() if key.lower() in keys]
+        if not values:
+            plain.append(file)
+        elif values[-1] in ("", _NO_VALUE):
+            raise DataError(f"{file}: lies in a folder for rows without an instrument; name it, or take the folder out")
+        else:
+            found[file] = values[-1]
+    return found | _by_names(root, plain, suffixes)
+
+
+def _by_names(root: str, files: Sequence[str], suffixes: Sequence[str]) -> dict[str, str]:
+    stems = {file: _stem(file, suffixes) for file in files}
+    folders = {file: _folder(root, file) for file in files}
+    inside = [file for file in files if folders[file]]
+    of_periods = bool(inside) and all(_PERIOD.fullmatch(stems[file]) for file in inside)
+    in_periods = bool(inside) and all(_PERIOD.fullmatch(folders[file].rpartition("/")[2]) for file in inside)
+    if of_periods and in_periods:
+        raise DataError(
+            f"{inside[0]}: its name and that of its folder both look like a date; "
+            "which is the instrument? give the files a column instrument"
+        )
+    names = {f: folders[f].rpartition("/")[2] if of_periods and folders[f] else stems[f] for f in files}
+    parts = {f: folders[f] if of_periods or in_periods or _only_keys(folders[f]) else "" for f in files}
+    for file, name in names.items():
+        if _WRITERS.fullmatch(name):
+            raise DataError(
+                f"{file}: has no column instrument and is not named after one; "
+                "say which column it is with --columns theirs=instrument, or name files or folders after instruments"
+            )
+    _refuse_doubles(names, parts, of_periods=of_periods)
+    return names
+
+
+def _refuse_doubles(names: Mapping[str, str], parts: Mapping[str, str], *, of_periods: bool) -> None:
+    """Two files of one name are parts of one instrument in folders of dates, and otherwise nobody knows."""
+    first: dict[tuple[str, str], str] = {}
+    for file, name in names.items():
+        key = (name, file if of_periods else parts[file])
+        other = first.setdefault(key, file)
+        if other != file:
+            raise DataError(f"{other} and {file}: are both the instrument {name} by their names; want one, or a column")
+
+
+def _only_keys(folder: str) -> bool:
+    """Whether a file lies in folders `key=value`, which cut a table into parts."""
+    return bool(folder) and all("=" in part for part in folder.split("/"))
+
+
+def _folder(root: str, file: str) -> str:
+    """The folders between the source and a file."""
+    return file.removeprefix(root).strip("/").rpartition("/")[0] if file != root else ""
+
+
+def _stem(file: str, suffixes: Sequence[str]) -> str:
+    name = storage.name_of(file)
+    endings = [suffix for suffix in suffixes if name.lower().endswith(suffix)]
+    return name[: -len(max(endings, key=len))] if endings else name.partition(".")[0]

@@ -1,0 +1,105 @@
+"""Which instrument a file holds, by its path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from raybench.data.bars import open_bars
+from raybench.data.import_bars import import_bars
+from raybench.data.sources import open_source
+from raybench.data.sources.file_names import instruments_of, partitions
+from raybench.errors import DataError
+
+CSV = (".csv", ".csv.gz", ".csv.zst")
+PARQUET = (".parquet", ".pq")
+
+
+def names(root: str, paths: list[str], suffixes: tuple[str, ...] = CSV) -> list[str]:
+    files = [f"{root}/{path}" for path in paths]
+    found = instruments_of(root, files, suffixes)
+    return [found[file] for file in files]
+
+
+@pytest.mark.parametrize(
+    ("paths", "suffixes", "expected"),
+    [
+        (["000001.SZ.csv", "000001.SH.csv"], CSV, ["000001.SZ", "000001.SH"]),
+        (["BRK.B.US.parquet", "AAPL.pq"], PARQUET, ["BRK.B.US", "AAPL"]),
+        (["A.CSV", "B.Csv.GZ", "C.csv.zst"], CSV, ["A", "B", "C"]),
+        (["instrument=SH600000/data_0.parquet", "instrument=A%2FB/x.parquet"], PARQUET, ["SH600000", "A/B"]),
+        (["symbol=AAPL/year=2020/part-0.parquet", "Ticker=TRUE/0.pq"], PARQUET, ["AAPL", "TRUE"]),
+        (["year=2020/AAPL.csv", "year=2021/AAPL.csv"], CSV, ["AAPL", "AAPL"]),
+        (
+            ["600000.SH/2019.csv", "600000.SH/2020.csv", "000001.SZ/2019.csv"],
+            CSV,
+            ["600000.SH", "600000.SH", "000001.SZ"],
+        ),
+        (["x/600000.SH/2019-01.csv", "x/600000.SH/20190201.csv"], CSV, ["600000.SH", "600000.SH"]),
+        (["2019/600000.SH.csv", "2020/600000.SH.csv"], CSV, ["600000.SH", "600000.SH"]),
+        (["sh/600000.csv", "sz/000001.csv"], CSV, ["600000", "000001"]),
+        (["2020.csv", "2330.csv"], CSV, ["2020", "2330"]),  # codes, where there are no folders
+    ],
+)
+def test_a_path_names_an_instrument(paths: list[str], suffixes: tuple[str, ...], expected: list[str]) -> None:
+    assert names("/source", paths, suffixes) == expected
+
+
+@pytest.mark.parametrize(
+    ("paths", "said"),
+    [
+        (["sh/000001.csv", "sz/000001.csv"], r"sh/000001.csv and .*sz/000001.csv: are both the instrument 000001"),
+        (["000001.csv", "000001.csv.gz"], "are both the instrument 000001"),
+        (["A.csv", "A.CSV"], "are both the instrument A"),
+        (["2019/2020.csv"], "both look like a date"),
+        (["part-0.csv", "part-1.csv"], "not named after one; say which column it is with --columns"),
+        (["year=2020/data_0.csv"], "not named after one"),
+        (["instrument=__HIVE_DEFAULT_PARTITION__/data_0.csv"], "rows without an instrument"),
+    ],
+)
+def test_a_path_that_does_not_is_refused(paths: list[str], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        names("/source", paths)
+
+
+def test_a_source_inside_a_partition_and_a_lone_file() -> None:
+    assert partitions("/a/instrument=X", "/a/instrument=X/year=2020/f.csv") == {"instrument": "X", "year": "2020"}
+    assert names("/a/instrument=X", ["f.csv"]) == ["X"]
+    assert instruments_of("/a/600000.SH.csv", ["/a/600000.SH.csv"], CSV) == {"/a/600000.SH.csv": "600000.SH"}
+
+
+def bars(instruments: list[str], days: int = 30) -> pd.DataFrame:
+    random = np.random.default_rng(1)
+    when = pd.bdate_range("2020-01-01", periods=days)
+    parts = []
+    for name in instruments:
+        close = 10 + random.normal(0, 0.1, days).cumsum()
+        prices = {"open": close, "high": close + 0.1, "low": close - 0.1, "close": close, "volume": 100.0}
+        parts.append(pd.DataFrame({"instrument": name, "datetime": when, **prices}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_pandas_partitions_are_read_as_they_were_written(tmp_path: Path) -> None:
+    frame = bars(["SH600000", "000001.SZ", "NA"])
+    frame.to_parquet(tmp_path / "table", partition_cols=["instrument"], index=False)
+    import_bars(open_source(tmp_path / "table"), tmp_path / "bars")
+    got = open_bars(tmp_path / "bars").block().to_frame()
+    expected = frame.sort_values(["instrument", "datetime"], ignore_index=True).astype({"close": "float32"})
+    assert got["instrument"].tolist() == expected["instrument"].tolist()
+    assert got["close"].tolist() == expected["close"].tolist()
+
+
+def test_a_partition_under_another_name_is_mapped(tmp_path: Path) -> None:
+    bars(["A", "B"]).rename(columns={"instrument": "paper"}).to_parquet(tmp_path / "t", partition_cols=["paper"])
+    source = open_source(tmp_path / "t", columns={"paper": "instrument"})
+    assert list(source.spans) == ["A", "B"]
+
+
+def test_suffixes_count_in_any_case_and_hidden_files_do_not(tmp_path: Path) -> None:
+    for name, file in {"A": "A.CSV", "B": "B.csv.GZ", "C": ".C.csv"}.items():
+        packed = "gzip" if file.endswith("GZ") else None
+        bars([name]).drop(columns="instrument").to_csv(tmp_path / file, index=False, compression=packed)
+    assert list(open_source(tmp_path).spans) == ["A", "B"]
