@@ -1,9 +1,10 @@
 """raybench: Qlib's recurrent stock models, trained on a Ray cluster, scoring every instrument on every date.
 
-    import raybench, raybench.config
+    import raybench
     table = raybench.features(bars_df, set="alpha158")
-    raybench.train(raybench.config.load_config("config.yaml"), out="run")
-    result = raybench.evaluate(scores_df, bars_df)
+    run = raybench.train("config.yaml", **{"train.lr": 1e-3})
+    scores = raybench.score(run, bars=bars_df)
+    raybench.evaluate(scores, bars_df)
 
 Each verb is loaded when it is first used. ``train``, ``score``, ``evaluate`` and ``explain`` are packages too,
 so there the package itself is what is called.
@@ -18,22 +19,24 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from raybench.api.run import load_run as load_run
+    from raybench.api.verbs import evaluate as evaluate
+    from raybench.api.verbs import explain as explain
+    from raybench.api.verbs import features as features
+    from raybench.api.verbs import score as score
+    from raybench.api.verbs import train as train
     from raybench.cluster.adoption import adopt as adopt
-    from raybench.cluster.explaining import explain as explain
-    from raybench.cluster.scoring import score as score
-    from raybench.cluster.training import train as train
-    from raybench.data.features import features as features
-    from raybench.evaluate.evaluation import evaluate as evaluate
 
 __version__ = "0.1.0"
 
 _VERBS: Mapping[str, str] = {
     "adopt": "raybench.cluster.adoption",
-    "evaluate": "raybench.evaluate.evaluation",
-    "explain": "raybench.cluster.explaining",
-    "features": "raybench.data.features",
-    "score": "raybench.cluster.scoring",
-    "train": "raybench.cluster.training",
+    "evaluate": "raybench.api.verbs",
+    "explain": "raybench.api.verbs",
+    "features": "raybench.api.verbs",
+    "load_run": "raybench.api.run",
+    "score": "raybench.api.verbs",
+    "train": "raybench.api.verbs",
 }
 """Module that defines the function of the same name."""
 

@@ -21,6 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"train", "score", "evaluate", "explain"}),
     frozenset({"cluster"}),
     frozenset({"cli"}),
+    frozenset({"api"}),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HEAVY = {"torch", "ray", "numpy", "pandas", "pyarrow", "numba"}

@@ -10,7 +10,7 @@ import raybench
 
 
 def test_a_verb_is_its_function() -> None:
-    from raybench.data.features import features
+    from raybench.api.verbs import features
 
     assert raybench.features is features
     assert "features" in dir(raybench)

@@ -27,6 +27,7 @@ from raybench.explain.explanation import Explanation, explain_section
 from raybench.explain.importance import Importance, measure_importance
 from raybench.explain.job import REPORT, Origin, publish
 from raybench.explain.subject import CrossSection, Subject
+from raybench.page.cards import Card
 from raybench.progress import SILENT, Progress
 from raybench.score.checks import check_inputs
 from raybench.score.inputs import ScoringSource, checked_universe, with_concepts, with_second
@@ -37,8 +38,8 @@ from raybench.train.described import described
 REPEATS = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explained:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Explained(Card):
     """An explanation and where it lies; ``summary`` is the content of explain.json.
 
     ``warnings``: what was explained with less than there should be, a line each.
@@ -54,6 +55,11 @@ class Explained:
     def report(self) -> str:
         """Address of the page."""
         return storage.join(self.out, REPORT)
+
+    def card(self) -> tuple[str, Mapping[str, Any]]:
+        """What was explained, for a prompt or a notebook."""
+        names = ("datetime", "instruments", "run_id")
+        return "explanation", {**{name: self.summary[name] for name in names}, "report": self.report}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from raybench.cluster import choice
 from raybench.data import storage
 from raybench.data.places import Kind, refuse_others
 from raybench.errors import DataError
+from raybench.page.cards import Card
 from raybench.progress import SILENT, Progress
 from raybench.score.checks import check_inputs
 from raybench.score.coverage import expected
@@ -35,8 +36,8 @@ MIN_COVERAGE = 0.5
 LOCAL_ROWS = 150_000  # scores that one process makes about as fast as Ray starts and does them; see docs/performance.md
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Scored(Card):
     """What a scoring job did.
 
     written: days published now. present: days that were there and stay. empty: days on which nobody can be scored.
@@ -53,6 +54,18 @@ class Scored:
     run_id: str
     refused: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    def card(self) -> tuple[str, Mapping[str, Any]]:
+        """What was done, for a prompt or a notebook."""
+        first, last = (self.written[0], self.written[-1]) if self.written else (None, None)
+        return f"{len(self.written):,} dates scored", {
+            "first": first,
+            "last": last,
+            "rows": self.rows,
+            "there before": self.present or None,
+            "refused": len(self.low_coverage) or None,
+            "run_id": self.run_id,
+        }
 
 
 def score(

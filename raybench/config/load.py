@@ -6,7 +6,9 @@ Everything wrong with a configuration is found before any work starts. An error 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +22,22 @@ from raybench.errors import ConfigError
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | Config
 
+Overrides = Sequence[str] | Mapping[str, Any]
+_EXPONENT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)[eE][-+]?\d+")  # a number that YAML 1.1 takes for text
+
 PATHS = ("bars", "features", "concepts")  # of the keys of data
 
 
-def load_config(source: Source, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML file, a mapping or a Config; ``overrides`` are ``key.path=value`` with YAML values.
+def load_config(source: Source, overrides: Overrides = ()) -> Config:
+    """Read a YAML file, a mapping or a Config; ``overrides`` are ``key.path=value`` with YAML values, or a mapping.
 
-    Relative paths in it stay as they are, which means relative to the working directory.
+    Relative paths in it stay as they are, which means relative to the working directory. What Python has may hold
+    numbers as YAML 1.1 leaves them, such as the text 2e-4, numbers of numpy, and paths.
     """
     if isinstance(source, (str, os.PathLike)):
-        return parse_config(read_text(source), name=os.fspath(source), overrides=overrides)
-    return _validated(*_overridden(_of_mapping(source), "config", overrides))
+        name = os.fspath(source)
+        return _validated(*_overridden(parse_yaml(read_text(source), name), name, overrides))
+    return _of_python(*_overridden(_of_mapping(source), "config", overrides))
 
 
 def parse_config(text: str, *, name: str = "config", overrides: Sequence[str] = ()) -> Config:
@@ -97,15 +104,47 @@ class _Places:
 
 def _of_mapping(source: Mapping[str, Any] | Config) -> Document:
     tree = source.model_dump(by_alias=True) if isinstance(source, Config) else source
-    return Document(tree=dict(tree), lines={})
+    return Document(tree=_plain_values(tree), lines={})
 
 
-def _overridden(document: Document, name: str, overrides: Sequence[str]) -> tuple[dict[str, Any], _Places]:
+def _plain_values(value: Any) -> Any:
+    """Numbers of numpy as Python's, paths as text."""
+    if isinstance(value, Mapping):
+        return {key: _plain_values(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain_values(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
+
+
+def _of_python(tree: Mapping[str, Any], places: _Places) -> Config:
+    """Validate; text where a number belongs is one if only YAML 1.1 takes it for text."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        for details in error.errors():
+            given, path = details["input"], tuple(map(str, details["loc"]))
+            if details["type"] == "float_type" and isinstance(given, str) and _EXPONENT.fullmatch(given.strip()):
+                with suppress(KeyError):  # a place that a validator made up: its error is told
+                    tree = with_value(tree, path, float(given))
+    return _validated(tree, places)
+
+
+def _overridden(document: Document, name: str, overrides: Overrides) -> tuple[dict[str, Any], _Places]:
     tree, places = document.tree, _Places(document, name)
     if not isinstance(tree, Mapping):
         what = "is empty" if tree is None else f"holds a {type(tree).__name__}"
         raise ConfigError(f"{name}: {what}; want a mapping with the keys data and model")
     tree = dict(tree)
+    if isinstance(overrides, Mapping):
+        for key, value in overrides.items():
+            try:
+                tree = with_value(tree, _key_path(key), _plain_values(value))
+            except KeyError as missing:
+                raise ConfigError(f"{key}: {missing.args[0]}") from None
+            places.overrides[_key_path(key)] = f"{key}={value!r}"
+        return tree, places
     for text in overrides:
         key, equals, value = text.partition("=")
         path = _key_path(key.strip())

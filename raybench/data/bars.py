@@ -26,6 +26,7 @@ from raybench.data import moments, numbers, parquet, storage
 from raybench.data.arrow import to_array
 from raybench.data.bars_metadata import METADATA, BarsFile, BarsMetadata, content_hash
 from raybench.data.calendar import Floats, Moments, complete
+from raybench.data.frames import long_frame
 from raybench.data.universe import Universe, make_universe
 from raybench.errors import DataError
 
@@ -99,9 +100,8 @@ class BarBlock:
         """
         import pandas as pd
 
-        if not {"instrument", "datetime"} <= set(bars.columns):
-            bars = bars.reset_index()
-        missing = [c for c in ("instrument", "datetime", *(fields or ())) if c not in bars.columns]
+        bars = long_frame(bars, what=_FRAME, series="close")
+        missing = [c for c in fields or () if c not in bars.columns]
         if missing:
             raise DataError(f"the bars have no column {missing[0]}; they have {', '.join(map(str, bars.columns))}")
         datetime_R = moments.datetimes(bars["datetime"], where=_FRAME)

@@ -6,6 +6,7 @@ have scores. NaN rule: see ``signal``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,14 +22,15 @@ from raybench.evaluate import signal
 from raybench.evaluate.annual import Timing
 from raybench.evaluate.label_table import LabelTable
 from raybench.evaluate.matching import check_matching, degenerate
+from raybench.page.cards import Card
 from raybench.score.foreign import scores_of
 
 LAGS = 20
 Moment = moments.Moment | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Evaluation(Card):
     """What scores are worth.
 
     Attributes
@@ -59,6 +61,12 @@ class Evaluation:
     def unseen(self) -> pd.DataFrame:
         """The rows of ``daily`` that are not in sample."""
         return self.daily[~self.daily["in_sample"]]
+
+    def card(self) -> tuple[str, Mapping[str, Any]]:
+        """The figures, for a prompt or a notebook."""
+        names = ("IC", "ICIR", "Rank IC", "Rank ICIR")
+        figures = {name: self.metrics.get(name) for name in names}
+        return f"evaluation of {len(self.unseen):,} dates", {**figures, "label": self.label}
 
     @property
     def seen(self) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ from raybench.evaluate.evaluation import Evaluation, evaluate_against
 from raybench.evaluate.label_table import LabelTable
 from raybench.evaluate.origin import Origin, Yardstick, origin_of, yardstick
 from raybench.evaluate.report import Report, metrics_json, to_html, to_json
+from raybench.page.cards import Card
 from raybench.progress import SILENT, Progress
 from raybench.score.table import read_scores, scored_dates
 from raybench.train.described import described
@@ -35,8 +37,8 @@ from raybench.train.described import described
 _UNKNOWN = "which dates it learned from is not known; --model says"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluated:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Evaluated(Card):
     """An evaluation and where it lies. ``explainable``: it is of one run, which reads nothing but bars."""
 
     evaluation: Evaluation
@@ -52,6 +54,11 @@ class Evaluated:
     def report(self) -> str:
         """Address of the page."""
         return storage.join(self.out, "report.html")
+
+    def card(self) -> tuple[str, Mapping[str, Any]]:
+        """The figures, for a prompt or a notebook."""
+        title, facts = self.evaluation.card()
+        return title, {**facts, "report": self.report}
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from raybench.config.label import DEFAULT_LABEL, parse_label
 from raybench.data import labels, moments, numbers
 from raybench.data.bars import BarBlock
 from raybench.data.calendar import Moments
+from raybench.data.frames import long_frame
 from raybench.evaluate.annual import Timing, periods_per_year
 
 
@@ -63,6 +64,7 @@ class LabelTable:
     @classmethod
     def of_frame(cls, frame: pd.DataFrame, label: str = DEFAULT_LABEL) -> LabelTable:
         """Take the column ``label`` of a frame, or compute the expression on its bars where it has none."""
+        frame = long_frame(frame, what="bars", series="label")
         if "label" not in frame:
             return cls.of_bars(BarBlock.from_frame(frame), label)
         holding = parse_label(label).holding if "$" in label else 1

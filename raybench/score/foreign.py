@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from raybench.data import moments, numbers, parquet, storage
+from raybench.data.frames import long_frame
 from raybench.errors import DataError
 
 if TYPE_CHECKING:  # half a second that writing scores does without
@@ -54,11 +55,7 @@ def scores_of(scores: pd.DataFrame | pd.Series[Any], *, where: str = "scores") -
 
     The result is sorted by datetime and instrument. DataError says which column is missing or unfit.
     """
-    import pandas as pd
-
-    frame = scores.to_frame("score") if isinstance(scores, pd.Series) else scores
-    if not set(KEYS) <= set(map(str, frame.columns)) and any(name in KEYS for name in frame.index.names):
-        frame = frame.reset_index()
+    frame = long_frame(scores, what=where)
     missing = [name for name in KEYS if name not in frame]
     if missing:
         raise DataError(_wanted(where, missing, [str(name) for name in frame.columns]))

@@ -1,0 +1,1 @@
+"""The verbs as Python has them: paths or frames in, results as objects, errors that speak of arguments."""
