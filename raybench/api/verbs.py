@@ -60,6 +60,7 @@ def train(
     bars: Place | Frame | None = None,
     features: Place | Frame | None = None,
     resume: bool = False,
+    local: bool | None = None,
     progress: bool | Progress = False,
     **changes: Any,
 ) -> Run:
@@ -67,7 +68,8 @@ def train(
 
     ``changes`` are keys with dots and their values, ``**{"train.lr": 1e-3}``. ``out`` is the run directory; by default
     a new one in ``runs/`` of the working directory. ``bars`` and ``features`` take the place of those of the
-    configuration; a frame of them is kept in ``OUT.data``. Every instrument of a frame is in the universe.
+    configuration; a frame of them is kept in ``OUT.data``. Every instrument of a frame is in the universe. ``local``:
+    in this process (True) or on Ray (False); by default one worker on little data is this process.
     """
     from raybench.cluster.training import train as work
 
@@ -78,7 +80,7 @@ def train(
         put = {"data.bars": placed.bars(bars, first.data.universe), "data.features": placed.features(features)}
         put = {key: place for key, place in put.items() if place is not None}
         wanted = load_config(config, {**changes, **put})
-        return Run.of(work(wanted, out=to, resume=resume, progress=shown(progress)))
+        return Run.of(work(wanted, out=to, resume=resume, local=local, progress=shown(progress)))
 
 
 @speaks_of_arguments
