@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from raybench.config import TrainConfig
 from raybench.errors import TrainingError
 from raybench.models import takes_dates
+from raybench.models.precision import MixedPrecision
 from raybench.progress import SILENT, Progress
 from raybench.train.bank import Bank
 from raybench.train.batches import Batch, EvaluationFeed, TrainingFeed
@@ -265,7 +266,7 @@ def _qlib_batch(model: nn.Module, options: TrainConfig) -> QlibBatch:
 def _autocast(model: nn.Module, options: TrainConfig) -> torch.autocast | None:
     if options.precision != "bf16":
         return None
-    return torch.autocast(next(model.parameters()).device.type, dtype=torch.bfloat16)
+    return MixedPrecision(next(model.parameters()).device.type)
 
 
 def _check_step(norm_sum: Tensor, batch: Batch, world: World, where: str, options: TrainConfig) -> None:

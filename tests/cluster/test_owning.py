@@ -39,7 +39,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RayStartedError
         yield
 
-    monkeypatch.setattr(training, "session", session)
+    monkeypatch.setattr("raybench.cluster.session.session", session)
     monkeypatch.setenv("RAY_ADDRESS", "local")
 
 
@@ -126,7 +126,7 @@ def test_a_training_owns_its_folder_until_it_ends(
         raise RayStartedError
         yield
 
-    monkeypatch.setattr(training, "session", session)
+    monkeypatch.setattr("raybench.cluster.session.session", session)
     with pytest.raises(RayStartedError):
         training.train(make_config(), out=str(tmp_path / "run"))
     assert seen == [True]

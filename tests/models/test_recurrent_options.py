@@ -12,6 +12,7 @@ from torch.nn.functional import mse_loss
 from raybench.config.networks import NETWORKS
 from raybench.errors import ConfigError
 from raybench.models import build, recurrence
+from raybench.models.precision import MixedPrecision
 from raybench.models.regularisation import RegularisedRNN
 
 KINDS = ("gru", "lstm")
@@ -108,8 +109,10 @@ def test_noise_comes_from_torchs_seed_alone(kind: str, option: str) -> None:
 @each_kind
 def test_mixed_precision_stays_near(kind: str, option: str) -> None:
     network, x_NWF = make(kind, **OPTIONS[option]).eval(), windows()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    onednn = torch._C._get_mkldnn_enabled()
+    with MixedPrecision("cpu"):
         found_N = network(x_NWF)
+    assert torch._C._get_mkldnn_enabled() == onednn
     torch.testing.assert_close(found_N.float(), network(x_NWF), atol=3e-2, rtol=0)
 
 
