@@ -12,17 +12,20 @@ NaN and null are both NaN.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from raybench.config.data import LABEL_COLUMN
 from raybench.data import moments, parquet, storage
@@ -159,6 +162,10 @@ def open_features(uri: storage.Uri) -> FeatureTable:
             "run the same `raybench features` command again, it goes on where it stopped"
         )
     parts = tuple(Part.of(part) for part in manifest["files"])
+    if uneven := next((part.name for part in parts if len(part.instruments) != len(part.counts)), None):
+        raise DataError(
+            f"{manifest_uri(place)}: is damaged (instruments and counts of {uneven}); run `raybench features` again"
+        )
     return FeatureTable(
         uri=place,
         columns=tuple(manifest["columns"]),
@@ -182,14 +189,46 @@ def read_manifest(uri: storage.Uri) -> dict[str, Any] | None:
         return None
     try:
         manifest = json.loads(storage.read_bytes(file))
-    except ValueError as error:
-        raise DataError(f"{file}: is not JSON ({error}); run `raybench features` again") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file}: is not JSON ({error}); run `raybench features` again") from None
     if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA_VERSION:
         raise DataError(
             f"{file}: is not a feature manifest of version {SCHEMA_VERSION}; "
             "make the table again with `raybench features`"
         )
+    try:
+        _written().validate_python(manifest)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise DataError(f"{file}: is damaged ({place}: {first['msg']}); run `raybench features` again") from None
     return manifest
+
+
+class _Label(TypedDict):
+    column: str
+    expression: NotRequired[str]
+
+
+class _Building(TypedDict):
+    """What a manifest says of a table that is not there yet."""
+
+    state: Literal["building"]
+    request: dict[str, Any]
+
+
+class _Complete(TypedDict):
+    state: Literal["complete"]
+    request: dict[str, Any]
+    columns: list[str]
+    label: _Label
+    fingerprint: str
+    files: list[Part]
+
+
+@functools.cache
+def _written() -> TypeAdapter[_Building | _Complete]:
+    return TypeAdapter(Annotated[_Building | _Complete, Field(discriminator="state")])
 
 
 def publish_manifest(uri: storage.Uri, manifest: Mapping[str, Any]) -> None:

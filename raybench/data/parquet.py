@@ -39,7 +39,9 @@ def read_metadata(uri: Uri) -> dict[str, str]:
     """The key-value pairs in the footer of a file, but for Arrow's own."""
     with _opened(uri) as file:
         pairs = file.metadata.metadata or {}
-        return {k.decode(): v.decode() for k, v in pairs.items() if k != b"ARROW:schema"}
+        return {
+            k.decode(errors="replace"): v.decode(errors="replace") for k, v in pairs.items() if k != b"ARROW:schema"
+        }
 
 
 def count_rows(uri: Uri) -> int:

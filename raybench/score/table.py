@@ -176,14 +176,19 @@ def _facts(uri: str) -> DateFacts:
     text = parquet.read_metadata(uri).get(_FOOTER)
     if text is None:
         raise DataError(f"{uri}: is no score file of raybench (no facts in its footer); remove it or score again")
-    footer = json.loads(text)
-    coverage = footer.pop("coverage", None)
-    return DateFacts(
-        run_id=str(footer.pop("run_id")),
-        rows=int(footer.pop("rows")),
-        coverage=None if coverage is None else float(coverage),
-        extra=footer,
-    )
+    try:
+        footer = json.loads(text)
+        coverage = footer.pop("coverage", None)
+        return DateFacts(
+            run_id=str(footer.pop("run_id")),
+            rows=int(footer.pop("rows")),
+            coverage=None if coverage is None else float(coverage),
+            extra=footer,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(
+            f"{uri}: the facts in its footer cannot be read ({' '.join(str(error).split())}); remove it or score again"
+        ) from None
 
 
 def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
