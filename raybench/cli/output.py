@@ -132,8 +132,8 @@ class Output:
         self.say(f"warning: {text}")
 
     def say(self, text: str) -> None:
-        """Write a line to standard error, quiet or not, and above a bar that is being drawn."""
-        if isinstance(self.progress, BarProgress) and self.progress.drawing:
+        """Write a line to standard error, quiet or not; on a terminal above the bar, and broken between words."""
+        if isinstance(self.progress, BarProgress):
             self.progress.note(text)
         else:
             print(text, file=self._stderr, flush=True)

@@ -16,7 +16,7 @@ from rich.text import Text
 from raybench.cli.pace import Clock, Pace
 from raybench.progress import Advance
 
-BAR_WIDTH = 16  # so that name, figures and text of a stage stand beside it in 80 columns
+BAR_WIDTH = 10  # so that name, figures and text of a stage stand beside it in 80 columns
 
 
 def duration(seconds: float) -> str:
@@ -139,11 +139,6 @@ class BarProgress:
             self._close(task, stop=outermost)
         if outermost:
             self.note(ended(name, done, self._clock() - start, last))
-
-    @property
-    def drawing(self) -> bool:
-        """Tell whether there is a bar on the screen."""
-        return self._bars is not None
 
     def note(self, text: str) -> None:
         """Say something, above the bar; what is longer than a line goes on below, between words."""

@@ -13,6 +13,7 @@ from raybench.cluster.session import session
 from raybench.cluster.training import claim, compare_data
 from raybench.config import Config, load_config, with_absolute_paths
 from raybench.config.load import Source
+from raybench.config.size import count_parameters
 from raybench.data import storage
 from raybench.data.bars import Bars
 from raybench.data.claims import held
@@ -65,7 +66,7 @@ def adopt(config: Source, *, weights: str, out: str, progress: Progress = SILENT
                 "data_fingerprint": panel.fingerprint,
                 needs.KEY: needs.needs_of(panel, config, bars, features).to_manifest(),
                 "model": config.model.type,
-                "parameters": sum(value.numel() for value in model.state_dict().values()),
+                "parameters": count_parameters(config, len(panel.processors.columns), model.state_dict()),
                 "samples": panel.counts,
             },
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -98,9 +98,18 @@ class EpochBars:
         self._steps = self._advance_steps = None
 
 
-def epoch_bars(config: Config, progress: Progress) -> EpochBars:
+def epoch_bars(config: Config, progress: Progress, name: str = "training") -> EpochBars:
     """The bars of a training of ``config``."""
-    return EpochBars(progress, config.train, last_epoch=1 if config.model.fitting == "direct" else None)
+    last_epoch = 1 if config.model.fitting == "direct" else config.train.max_epochs
+    known = None if getattr(config.model, "pretrain", False) else last_epoch  # a pretraining has epochs of its own
+    return EpochBars(progress, config.train, last_epoch=known, name=name)
+
+
+def names(configs: Sequence[Config]) -> list[str]:
+    """What the bars of several trainings are called: one seed is just a training."""
+    if len(configs) == 1:
+        return ["training"]
+    return [f"seed {config.train.seed} ({number} of {len(configs)})" for number, config in enumerate(configs, 1)]
 
 
 def epoch_text(record: Mapping[str, Any], train: TrainConfig, best_epoch: int) -> str:
@@ -111,6 +120,5 @@ def epoch_text(record: Mapping[str, Any], train: TrainConfig, best_epoch: int) -
     if metric != "rank_ic":
         brought += f", Rank IC {record['valid_rank_ic']:.4f}"
     since = int(record["epoch"]) - best_epoch
-    return f"{brought}, " + (
-        f"no better for {since} of {train.early_stop.patience} epochs" if since else "the best yet"
-    )
+    near = f"no better for {since} of {train.early_stop.patience} epochs" if since else "the best yet"
+    return f"{near}, {brought}"  # what is cut in a narrow terminal comes last

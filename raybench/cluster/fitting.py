@@ -37,8 +37,9 @@ def fit_on_workers(
     identity: Identity,
     begun: Begun,
     progress: Progress,
+    name: str = "training",
 ) -> TrainState:
-    """Train into ``out`` from where it had ``begun``, and return the finished state.
+    """Train into ``out`` from where it had ``begun``, and return the finished state; ``name``: of its bar.
 
     A worker that dies is started again from the last checkpoint. A user error of a worker comes out as it was raised.
     """
@@ -55,7 +56,8 @@ def fit_on_workers(
         begun=begun.uri,
     )
     checkpoints.forget_index(out)
-    with epoch_bars(config, progress) as listener, journal.listening(listener.hear, progress):
+    progress.note(f"starting {workers.number} worker{'s' if workers.number > 1 else ''}")
+    with epoch_bars(config, progress, name) as listener, journal.listening(listener.hear, progress):
         try:
             result = in_a_thread(_trainer(config, data, workers, out, task).fit)  # where Ray Train leaves Ctrl-C to us
         except TrainingFailedError as error:

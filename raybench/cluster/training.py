@@ -20,11 +20,12 @@ import torch
 
 from raybench.cluster import choice
 from raybench.cluster.allocator import give_back_memory, keep_memory
-from raybench.cluster.epochs import epoch_bars
+from raybench.cluster.epochs import epoch_bars, names
 from raybench.cluster.resources import Workers, check_dates, plan_workers, suited, this_machine
 from raybench.config import Config, load_config, with_absolute_paths
 from raybench.config.identity import data_places, differences, learned
 from raybench.config.load import Source
+from raybench.config.size import count_parameters
 from raybench.data import storage
 from raybench.data.claims import held
 from raybench.data.panel.build import build_panel
@@ -156,9 +157,9 @@ def _train_here(
     _look_at(facts, sources, progress)
     device = torch.device("cuda" if alone.gpu else "cpu")
     keep_memory()
-    for out, config in configs.items():
+    for (out, config), name in zip(configs.items(), names(list(configs.values())), strict=True):
         identity = Identity.of(config, facts.fingerprint, workers=1, rows="resident")
-        with epoch_bars(config, progress) as listener:
+        with epoch_bars(config, progress, name) as listener:
             fit = partial(
                 fit_alone,
                 config,
@@ -192,10 +193,18 @@ def _train_on_ray(
             check_dates(first, workers)
         data = prepare(first, sources.bars, sources.features, kind, progress=progress)
         _look_at(data.facts, sources, progress)
-        for out, config in configs.items():
+        for (out, config), name in zip(configs.items(), names(list(configs.values())), strict=True):
             identity = Identity.of(config, data.facts.fingerprint, workers=workers.number, rows=kind)
             fit = partial(
-                fit_on_workers, config, data, workers, out, identity=identity, begun=begun[out], progress=progress
+                fit_on_workers,
+                config,
+                data,
+                workers,
+                out,
+                identity=identity,
+                begun=begun[out],
+                progress=progress,
+                name=name,
             )
             _train_one(config, data.facts, workers, out, begun[out].notes_for(identity), fit, progress)
 
@@ -261,7 +270,7 @@ def _train_one(
             needs.KEY: data.needs.to_manifest(),
             "warnings": list(data.warnings),
             "model": config.model.type,
-            "parameters": sum(value.numel() for value in state.best_weights.values() if value.is_floating_point()),
+            "parameters": count_parameters(config, len(data.processors.columns), state.best_weights),
             "samples": dict(data.counts),
             "workers": asdict(workers),
         },

@@ -21,7 +21,7 @@ from raybench.progress import SILENT
 from raybench.train import checkpoints
 from raybench.train.checkpoints import Identity
 from raybench.train.rank import fit_rank
-from raybench.train.state import TrainState
+from raybench.train.state import TrainState, epoch_event
 from raybench.train.steps import StepEvents
 from raybench.train.world import ProcessGroup, World
 
@@ -87,7 +87,7 @@ def _report(state: TrainState, world: World, task: WorkerTask) -> None:
     if world.rank != 0:
         ray.train.report(metrics)
         return
-    task.journal.add("epoch", {**metrics, "last_epoch": state.last_epoch or state.epoch})
+    task.journal.add("epoch", epoch_event(state))
     with tempfile.TemporaryDirectory() as folder:
         checkpoints.write(Path(folder), state, task.identity)
         ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))

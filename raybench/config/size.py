@@ -28,6 +28,14 @@ def parameters(config: Config, num_features: int | None = None) -> int | None:
     return count + model.second_parameters(data.second_features)
 
 
+def count_parameters(config: Config, num_features: int, weights: Mapping[str, Any]) -> int:
+    """Count the parameters of a network with these ``weights``, which are counted only where nothing else is known."""
+    known = parameters(config, num_features)
+    if known is not None:
+        return known
+    return sum(value.numel() for value in weights.values() if value.is_floating_point())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
     """Qlib's setting of a network on one set of features, as in configs/: what it reads, and keys beside defaults."""

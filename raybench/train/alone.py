@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from raybench.train.checkpoints import Begun, Identity
 from raybench.train.feeds import resident_feeds
 from raybench.train.loop import Feeds
 from raybench.train.rank import fit_rank
-from raybench.train.state import TrainState
+from raybench.train.state import TrainState, epoch_event
 from raybench.train.steps import StepEvents
 from raybench.train.world import SOLO, World
 
@@ -52,7 +51,7 @@ def fit_alone(
 
     def report(reached: TrainState) -> None:
         checkpoints.publish(out, reached, identity)
-        hear("epoch", {**asdict(reached.history[-1]), "last_epoch": reached.last_epoch or reached.epoch})
+        hear("epoch", epoch_event(reached))
 
     with _threads(threads):
         state = fit_rank(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -99,3 +99,12 @@ def from_bytes(data: bytes) -> TrainState:
     history = [EpochRecord(**record) for record in plain.pop("history")]
     memory = plain.pop("best_memory").numpy().tobytes()
     return TrainState(history=history, best_memory=memory, **plain)
+
+
+def epoch_event(state: TrainState) -> dict[str, Any]:
+    """What is told of the epoch just finished: its record, the last epoch there can be, and the best one so far."""
+    return {
+        **asdict(state.history[-1]),
+        "last_epoch": state.last_epoch or state.epoch,
+        "best_epoch": state.best_epoch,
+    }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from raybench.cli.progress_bars import LineProgress
-from raybench.cluster.epochs import EpochBars
+from raybench.cluster.epochs import EpochBars, names
 from raybench.config import load_config
 from raybench.config.schema import TrainConfig
 
@@ -43,15 +43,12 @@ def lines(train: TrainConfig, *events: tuple[float, str, Any], name: str = "trai
 def test_epochs_are_counted_and_the_end_comes_nearer(train: TrainConfig) -> None:
     losses = (1.0, 0.9, 0.95, 0.9)
     said = lines(train, *((2.0, "epoch", epoch(k, loss)) for k, loss in enumerate(losses, 1)))
-    best, first, second = (
-        f"Rank IC 0.0200, {text}"
-        for text in ("the best yet", "no better for 1 of 3 epochs", "no better for 2 of 3 epochs")
-    )
+    rank_ic = "Rank IC 0.0200"
     assert said == [
-        f"training: 2/50, valid loss 0.90000, {best}",
-        f"training: 3/50, 2.0 s each, at most 94 s left, valid loss 0.95000, {first}",
-        f"training: 4/50, 2.0 s each, at most 92 s left, valid loss 0.90000, {second}",
-        f"training: 4 in 6.0 s, valid loss 0.90000, {second}",
+        "training: 2/50, the best yet, valid loss 0.90000, Rank IC 0.0200",
+        f"training: 3/50, 2.0 s each, at most 94 s left, no better for 1 of 3 epochs, valid loss 0.95000, {rank_ic}",
+        f"training: 4/50, 2.0 s each, at most 92 s left, no better for 2 of 3 epochs, valid loss 0.90000, {rank_ic}",
+        "training: 4 in 6.0 s, no better for 2 of 3 epochs, valid loss 0.90000, Rank IC 0.0200",
     ]
 
 
@@ -61,7 +58,7 @@ def test_the_first_epoch_counts_where_the_last_one_is_known(train: TrainConfig) 
         bars.hear("step", ("epoch 1", 4, 0))
         clock.now += 2.0
         bars.hear("epoch", epoch(1, 1.0))
-    assert stream.getvalue() == "training: 1 in 2.0 s, valid loss 1.00000, Rank IC 0.0200, the best yet\n"
+    assert stream.getvalue() == "training: 1 in 2.0 s, the best yet, valid loss 1.00000, Rank IC 0.0200\n"
 
 
 def test_no_time_is_said_before_three_epochs(train: TrainConfig) -> None:
@@ -74,7 +71,7 @@ def test_an_epoch_that_is_told_again_or_gone_on_from(train: TrainConfig) -> None
     said = lines(
         train, *((2.0, "epoch", epoch(k, 1.0, best_epoch=5, last_epoch=9)) for k in (7, 7, 8)), name="seed 3 (2 of 5)"
     )
-    assert said[-1] == "seed 3 (2 of 5): 8 in 4.0 s, valid loss 1.00000, Rank IC 0.0200, no better for 3 of 3 epochs"
+    assert said[-1] == "seed 3 (2 of 5): 8 in 4.0 s, no better for 3 of 3 epochs, valid loss 1.00000, Rank IC 0.0200"
 
 
 def test_a_long_epoch_shows_its_steps(train: TrainConfig) -> None:
@@ -91,3 +88,9 @@ def test_a_short_epoch_does_not(train: TrainConfig) -> None:
 
 def test_what_is_sent_as_a_note(train: TrainConfig) -> None:
     assert lines(train, (1.0, "note", "look here")) == ["look here"]
+
+
+def test_what_several_trainings_are_called() -> None:
+    configs = [load_config("configs/gru_alpha158.yaml", [f"train.seed={seed}"]) for seed in (7, 9)]
+    assert names(configs) == ["seed 7 (1 of 2)", "seed 9 (2 of 2)"]
+    assert names(configs[:1]) == ["training"]
