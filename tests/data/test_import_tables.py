@@ -111,11 +111,11 @@ def test_a_zone_keeps_the_time_of_its_clocks(tmp_path: Path) -> None:
 
 
 def test_columns_by_other_names_and_columns_left_out(csv: Path, tmp_path: Path, want: BarBlock) -> None:
-    text = CSV.replace("instrument,datetime", "Ticker,Date").replace("close", "adj").replace("vwap", "close")
+    text = CSV.replace("instrument,datetime", "asset,Date").replace("close", "adj").replace("vwap", "close")
     csv.write_text(text)
-    with pytest.raises(DataError, match="has no column instrument; it has Ticker, Date"):
+    with pytest.raises(DataError, match="has no column instrument; it has asset, Date"):
         open_source(csv)
-    mapping = {"Ticker": "instrument", "Date": "datetime", "adj": "close"}
+    mapping = {"asset": "instrument", "Date": "datetime", "adj": "close"}
     source = open_source(csv, columns=mapping)
     assert source.fields == ("open", "high", "low", "close", "volume")
     np.testing.assert_array_equal(source.block(["A", "B"]).fields["close"], want.fields["close"])
@@ -149,7 +149,7 @@ def test_an_empty_column_is_judged_by_the_files_that_fill_it(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        (",close,", ",Close,", "no column close; .*--columns Close=close"),
+        (",close,", ",closing,", "no column close; .*--columns theirs=close"),
         (",close,", ",open,", "two columns open"),
         ("2020-01-06", "Jan 6", "row 3: 'Jan 6' is not a date"),
         ("2020-01-06", "2020-13-06", "row 3: '2020-13-06' is not a date"),

@@ -22,6 +22,7 @@ from raybench.data.census import DateRules, Mask, has_bar
 from raybench.data.quality import PRICES, Findings, clock, found, merge
 from raybench.data.sources import typed
 from raybench.data.sources.clocks import Clocks, ZoneClocks, check_zones, differing, read_clocks, zone_clocks
+from raybench.data.sources.column_names import recognised
 from raybench.data.sources.file_names import INSTRUMENT_LIKE, instruments_of, partitions
 from raybench.data.sources.letter_case import differing_in_case
 from raybench.data.sources.source import REQUIRED, field_order
@@ -207,24 +208,26 @@ def _plan(root: str, files: Sequence[str], kind: TableFormat, mapping: Mapping[s
     plan = {f: {ours: theirs for ours, theirs in columns.items() if numeric[ours]} for f, columns in plan.items()}
     found = {ours for columns in plan.values() for ours in columns}
     ignored = sorted(name for name, kept in numeric.items() if not kept)
-    return _Plan(
-        columns=plan,
-        fields=field_order([name for name in found if name not in KEYS]),
-        notes=(f"columns without numbers left out: {', '.join(ignored)}",) if ignored else (),
-    )
+    chosen = set(mapping)
+    meant = {f"{theirs} as {ours}": None for c in plan.values() for ours, theirs in c.items() if ours != theirs}
+    taken = [text for text in meant if text.rpartition(" as ")[0] not in chosen]
+    notes = [f"columns taken: {', '.join(taken)}"] if taken else []
+    notes += [f"columns without numbers left out: {', '.join(ignored)}"] if ignored else []
+    return _Plan(columns=plan, fields=field_order([name for name in found if name not in KEYS]), notes=tuple(notes))
 
 
 def _renamed(file: str, names: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
-    """Our name -> theirs; a mapped column goes before one that has the name already."""
+    """Our name -> theirs; what is mapped goes before what has the name already, and that before a customary name."""
     columns: dict[str, str] = {}
     for theirs in (name for name in names if mapping.get(name)):
         if mapping[theirs] in columns:
             raise DataError(f"{file}: --columns maps two columns to {mapping[theirs]}; want one")
         columns[mapping[theirs]] = theirs
-    for name in names:
-        if name and name not in mapping and not name.startswith("__index_level_"):
-            columns.setdefault(name, name)
-    return columns
+    free = [name for name in names if name and name not in mapping and not name.startswith("__index_level_")]
+    for name in free:
+        columns.setdefault(name, name)
+    meant = recognised(file, free, columns)
+    return {ours: theirs for ours, theirs in columns.items() if theirs not in meant.values()} | meant
 
 
 def _check(file: str, names: Sequence[str], columns: Mapping[str, str], *, lone: bool) -> None:
@@ -233,9 +236,7 @@ def _check(file: str, names: Sequence[str], columns: Mapping[str, str], *, lone:
         wanted.insert(0, "instrument")
     missing = [name for name in wanted if name not in columns]
     if missing:
-        alike = [name for name in names if name.lower() == missing[0]]
-        theirs = alike[0] if alike else "theirs"
         raise DataError(
-            f"{file}: has no column {missing[0]}; it has {', '.join(names)}; "
-            f"say which it is with --columns {theirs}={missing[0]}"
+            f"{file}: has no column {', '.join(missing)}; it has {', '.join(names)}; "
+            f"say which with --columns {','.join(f'theirs={name}' for name in missing)}"
         )
