@@ -41,6 +41,9 @@ FrequencyOption = Annotated[
     str | None,
     typer.Option("--frequency", help="Which of a provider's frequencies; what to call that of a table."),
 ]
+EncodingOption = Annotated[
+    str | None, typer.Option("--encoding", metavar="NAME", help="Of CSV that is not UTF-8, such as gb18030.")
+]
 CalendarOption = Annotated[
     str | None,
     typer.Option(
@@ -78,6 +81,7 @@ def import_(
     universe: UniverseOption = None,
     columns: ColumnsOption = None,
     frequency: FrequencyOption = None,
+    encoding: EncodingOption = None,
     calendar: CalendarOption = None,
     min_date_coverage: CoverageOption = None,
     replace: ReplaceOption = False,
@@ -92,7 +96,7 @@ def import_(
     files = dict(pairs(universe or (), "--universe", "NAME=FILE", split=False))
     rules = date_rules(calendar, min_date_coverage)
     check_target(to, replace=replace)  # before a source is read that may take minutes
-    opened = open_source(source, format, columns=mapping, frequency=frequency, progress=out.progress)
+    opened = open_source(source, format, columns=mapping, frequency=frequency, encoding=encoding, progress=out.progress)
     universes = {name: read_spans(file, name) for name, file in files.items()}
     done = import_bars(opened, to, universes=universes, rules=rules, replace=replace, progress=out.progress)
     for line in done.warnings:

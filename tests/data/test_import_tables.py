@@ -163,7 +163,7 @@ def test_an_empty_column_is_judged_by_the_files_that_fill_it(tmp_path: Path) -> 
         (CSV, "", "has no header"),
         (CSV[CSV.index("\n") :], "\n", "has no rows"),
         ("vwap", "\udcff", "not UTF-8"),
-        ("B,", "\udcff,", "invalid UTF8"),
+        ("B,", "\udcff,", "not UTF-8"),
     ],
 )
 def test_rows_that_cannot_be_read_are_named(csv: Path, tmp_path: Path, old: str, new: str, says: str) -> None:

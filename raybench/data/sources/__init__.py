@@ -8,7 +8,7 @@ from raybench.data import storage
 from raybench.data.sources import csv_tables, parquet_tables
 from raybench.data.sources.qlib_bin import open_qlib
 from raybench.data.sources.source import MemorySource, Source, memory_source
-from raybench.data.sources.tables import open_tables
+from raybench.data.sources.tables import TableFormat, open_tables
 from raybench.errors import DataError
 from raybench.progress import SILENT, Progress
 
@@ -23,19 +23,24 @@ def open_source(
     *,
     columns: Mapping[str, str] | None = None,
     frequency: str | None = None,
+    encoding: str | None = None,
     progress: Progress = SILENT,
 ) -> Source:
-    """Open and check a source of bars; ``format`` is found out if it is not given."""
+    """Open and check a source of bars; ``format`` is found out if it is not given, ``encoding`` is of CSV."""
     kind = format or detect_format(uri)
     if not storage.exists(uri):
         raise DataError(f"{uri}: there is no such file or folder")
+    if kind == "qlib" and encoding is not None:
+        raise DataError(f"--encoding {encoding}: is for CSV, and {uri} is a Qlib provider; leave it out")
     if kind == "qlib":
         if columns:
             raise DataError("--columns is for tables; the fields of a Qlib provider have their names already")
         return open_qlib(uri, frequency)
     if kind not in FORMATS:
         raise DataError(f"{kind} is no format (--format); want one of {', '.join(FORMATS)}")
-    tables = csv_tables if kind == "csv" else parquet_tables
+    if encoding is not None and kind != "csv":
+        raise DataError(f"--encoding {encoding}: is for CSV, and {uri} is {kind}; leave it out")
+    tables: TableFormat = csv_tables.CsvTables(encoding=encoding) if kind == "csv" else parquet_tables
     return open_tables(uri, tables, columns=columns, frequency=frequency, progress=progress)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -16,38 +19,83 @@ from raybench.errors import DataError
 FORMAT = "csv"
 SUFFIXES = (".csv", ".csv.gz", ".csv.zst")
 BLOCK_BYTES = 32 << 20
+_LONGEST_HEADER = 1 << 20
 
 
-def header(file: str) -> list[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvTables:
+    """CSV files in one ``encoding``, a name that Python knows; None is UTF-8, or UTF-16 with its mark."""
+
+    FORMAT: ClassVar[str] = FORMAT
+    SUFFIXES: ClassVar[tuple[str, ...]] = SUFFIXES
+    encoding: str | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            codecs.lookup(self.encoding or "utf-8")
+        except LookupError:
+            raise DataError(f"--encoding {self.encoding}: is no encoding; want such as gb18030 or latin-1") from None
+
+    def header(self, file: str) -> list[str]:
+        """See :func:`header`."""
+        return header(file, self.encoding)
+
+    def numeric(self, file: str, column: str) -> bool | None:
+        """See :func:`numeric`."""
+        return numeric(file, column, self.encoding)
+
+    def pieces(self, file: str, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:
+        """See :func:`pieces`."""
+        return pieces(file, columns, self.encoding)
+
+
+def header(file: str, encoding: str | None = None) -> list[str]:
     """The names of the columns."""
-    line = b""
-    with storage.open_stream(file) as stream:
-        while b"\n" not in line:
-            more = stream.read(1 << 16)
-            if not more:
-                break
-            line += more
-    try:
-        text = line.partition(b"\n")[0].decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(f"{file}: is not UTF-8 text") from None
-    names = [name.strip() for name in next(csv.reader([text.rstrip("\r")]), [])]
+    return _header(file, encoding)[0]
+
+
+def _header(file: str, encoding: str | None) -> tuple[list[str], str]:
+    """The names of the columns, and what stands between them: comma, tab or semicolon."""
+    with storage.open_stream(file) as stream, io.TextIOWrapper(stream, encoding=_encoding(file, encoding)) as text:
+        try:
+            line = text.readline(_LONGEST_HEADER).removeprefix("\ufeff").rstrip("\r\n")
+        except UnicodeError:
+            raise _undecodable(file, encoding) from None
+    delimiter = next((mark for mark in ",\t;" if mark in line), ",")
+    names = [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
     twice = [name for name in names if name and names.count(name) > 1]
     if twice or not any(names):
         raise DataError(f"{file}: {'has two columns ' + twice[0] if twice else 'has no header'}")
-    return names
+    return names, delimiter
 
 
-def numeric(file: str, column: str) -> bool | None:
+def _encoding(file: str, wanted: str | None) -> str:
+    if wanted is not None:
+        return wanted
+    with storage.open_stream(file) as stream:
+        start = bytes(stream.read(2))
+    return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
+
+
+def _undecodable(file: str, encoding: str | None) -> DataError:
+    if encoding is not None:
+        return DataError(f"{file}: is not {encoding} text; want another --encoding")
+    return DataError(
+        f"{file}: is not UTF-8 text; say what it is with --encoding, such as gb18030 for Chinese from Excel, or latin-1"
+    )
+
+
+def numeric(file: str, column: str, encoding: str | None = None) -> bool | None:
     """Whether a column holds numbers, by the first rows that say something; None if none does."""
-    answers = (mostly_numbers(batch.column(column)) for _, batch in pieces(file, [column]))
+    answers = (mostly_numbers(batch.column(column)) for _, batch in pieces(file, [column], encoding))
     return next((answer for answer in answers if answer is not None), None)
 
 
-def pieces(file: str, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:
+def pieces(file: str, columns: Sequence[str], encoding: str | None = None) -> Iterator[tuple[int, Any]]:
     """Some rows at a time: the number of rows before them, and a record batch of text columns."""
-    names = header(file)
+    names, delimiter = _header(file, encoding)
     read = pacsv.ReadOptions(
+        encoding=_encoding(file, encoding),
         use_threads=False,  # only then does a parse error know its row
         block_size=BLOCK_BYTES,
         skip_rows=1,
@@ -59,12 +107,17 @@ def pieces(file: str, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:
         strings_can_be_null=True,
         null_values=[""],
     )
+    parse = pacsv.ParseOptions(delimiter=delimiter)
     first_row = 0
     with storage.open_stream(file) as stream:
         try:
-            for batch in pacsv.open_csv(stream, read_options=read, convert_options=convert):
+            for batch in pacsv.open_csv(stream, read_options=read, parse_options=parse, convert_options=convert):
                 yield first_row, batch
                 first_row += batch.num_rows
+        except UnicodeError:
+            raise _undecodable(file, encoding) from None
         except pa.ArrowInvalid as error:
+            if "invalid UTF8" in str(error):
+                raise _undecodable(file, encoding) from None
             if "Empty CSV file" not in str(error):  # a header and no rows
                 raise DataError(f"{file}: {' '.join(str(error).split())}") from None

@@ -36,10 +36,12 @@ KEYS = ("instrument", "datetime")
 
 
 class TableFormat(Protocol):
-    """How to read one kind of table file; a module such as ``csv_tables``."""
+    """How to read one kind of table file: `CsvTables`, or the module ``parquet_tables``."""
 
-    FORMAT: str
-    SUFFIXES: tuple[str, ...]
+    @property
+    def FORMAT(self) -> str: ...
+    @property
+    def SUFFIXES(self) -> tuple[str, ...]: ...
 
     def header(self, file: str) -> list[str]: ...
     def numeric(self, file: str, column: str) -> bool | None: ...
