@@ -54,6 +54,9 @@ def test_a_path_names_an_instrument(paths: list[str], suffixes: tuple[str, ...],
         (["sh/000001.csv", "sz/000001.csv"], r"sh/000001.csv and .*sz/000001.csv: are both the instrument 000001"),
         (["000001.csv", "000001.csv.gz"], "are both the instrument 000001"),
         (["A.csv", "A.CSV"], "are both the instrument A"),
+        (["exchange=SH/code=000001/d.csv", "exchange=SZ/code=000001/d.csv"], "differ in exchange="),
+        (["exchange=SH/000001.csv", "exchange=SZ/000001.csv"], "differ in exchange=.*--columns exchange="),
+        (["freq=day/year=2020/A.csv", "freq=60min/year=2021/A.csv"], "differ in freq="),
         (["2019/2020.csv"], "both look like a date"),
         (["part-0.csv", "part-1.csv"], "not named after one; say which column it is with --columns"),
         (["year=2020/data_0.csv"], "not named after one"),
@@ -90,6 +93,46 @@ def test_pandas_partitions_are_read_as_they_were_written(tmp_path: Path) -> None
     expected = frame.sort_values(["instrument", "datetime"], ignore_index=True).astype({"close": "float32"})
     assert got["instrument"].tolist() == expected["instrument"].tolist()
     assert got["close"].tolist() == expected["close"].tolist()
+
+
+def by_year(folder: Path, form: str, frame: pd.DataFrame) -> None:
+    for year, part in frame.groupby(frame["datetime"].dt.year):
+        path = folder / form.format(year)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.drop(columns="instrument").to_csv(path, index=False)
+
+
+@pytest.mark.parametrize("form", ["600000.SH/{}.csv", "{}/600000.SH.csv", "year={}/600000.SH.csv"])
+def test_files_of_years_are_joined(tmp_path: Path, form: str) -> None:
+    frame = bars(["600000.SH"], days=300)
+    by_year(tmp_path, form, frame)
+    source = open_source(tmp_path)
+    assert {name: len(span) for name, span in source.spans.items()} == {"600000.SH": 300}
+
+
+@pytest.mark.parametrize("form", ["{}.csv", "AAPL_{}.csv", "AAPL.{}-01.csv"])
+def test_files_of_years_that_name_no_instrument_are_refused(tmp_path: Path, form: str) -> None:
+    frame = bars(["A"], days=300)
+    if "-01" in form:
+        frame = frame[frame["datetime"].dt.month == 1]
+    by_year(tmp_path, form, frame)
+    with pytest.raises(DataError, match="look like pieces of one instrument; name a folder"):
+        open_source(tmp_path)
+
+
+def test_codes_that_look_like_years_are_instruments(tmp_path: Path) -> None:
+    for code in ("2002", "2020"):
+        bars([code], days=300).drop(columns="instrument").to_csv(tmp_path / f"{code}.csv", index=False)
+    assert list(open_source(tmp_path).spans) == ["2002", "2020"]
+
+
+def test_a_key_that_says_nothing_is_left_out_by_columns(tmp_path: Path) -> None:
+    for batch, rows in (("1", slice(0, 10)), ("2", slice(10, 20))):
+        (tmp_path / f"batch={batch}").mkdir()
+        bars(["A"]).iloc[rows].drop(columns="instrument").to_csv(tmp_path / f"batch={batch}/A.csv", index=False)
+    with pytest.raises(DataError, match="differ in batch="):
+        open_source(tmp_path)
+    assert len(open_source(tmp_path, columns={"batch": ""}).spans["A"]) == 20
 
 
 def test_a_partition_under_another_name_is_mapped(tmp_path: Path) -> None:

@@ -4,13 +4,18 @@ instrument=600000.SH/part-0.parquet   the value of a folder `key=value`, as pand
 600000.SH.csv                         the name without what the format puts at its end, dots and all
 600000.SH/2019.csv                    the folder, where files are named after years or dates
 2019/600000.SH.csv                    the name, where folders are: the files of one name are one instrument
+
+Where that would make one instrument of two, or several of one, it is an error.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from urllib.parse import unquote
+
+import numpy as np
 
 from raybench.data import storage
 from raybench.errors import DataError
@@ -20,10 +25,12 @@ INSTRUMENT_LIKE = frozenset(
 )
 """What others call it, in lower case: a folder `symbol=X` names one."""
 
+_TIMES = {"year", "quarter", "month", "week", "day", "date", "trade_date", "dt", "ym", "yyyymm", "yyyymmdd", "hour"}
 _PERIOD = re.compile(r"(19|20)\d\d([-_.]?(0[1-9]|1[0-2])([-_.]?(0[1-9]|[12]\d|3[01]))?)?")
 _WRITERS = re.compile(
     r"(part|data|chunk|file|block)[-_.]?\d.*|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}.*|[0-9a-f]{32}.*", re.IGNORECASE
 )
+_PART = re.compile(rf"(?:(?P<of>.+?)[-_. ])?(?P<period>{_PERIOD.pattern})")
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -36,12 +43,17 @@ def partitions(root: str, file: str) -> dict[str, str]:
 
 
 def instruments_of(
-    root: str, files: Sequence[str], suffixes: Sequence[str], *, keys: Collection[str] = INSTRUMENT_LIKE
+    root: str,
+    files: Sequence[str],
+    suffixes: Sequence[str],
+    *,
+    keys: Collection[str] = INSTRUMENT_LIKE,
+    ignored: Collection[str] = (),
 ) -> dict[str, str]:
     """The instrument of each file, none of which has a column for it.
 
-    ``keys``: of the folders that name one, in lower case. DataError where a name tells nothing, or two files that are
-    no parts of one thing have the same.
+    ``keys``: of the folders that name one, in lower case; ``ignored``: of those that say nothing. DataError where a
+    name tells nothing, or two files that are no parts of one thing have the same.
     """
     found: dict[str, str] = {}
     plain: list[str] = []
@@ -53,7 +65,36 @@ def instruments_of(
             raise DataError(f"{file}: lies in a folder for rows without an instrument; name it, or take the folder out")
         else:
             found[file] = values[-1]
-    return found | _by_names(root, plain, suffixes)
+    found |= _by_names(root, plain, suffixes)
+    _refuse_apart(root, found, {*keys, *ignored} | _TIMES)
+    return found
+
+
+def refuse_pieces(names: Mapping[str, str], extent: Callable[[str], tuple[np.datetime64, np.datetime64]]) -> None:
+    """DataError where files are named after the years or dates that they hold, and so are pieces of an instrument.
+
+    ``names``: file -> instrument. ``extent``: the first and the last moment of an instrument. A code such as 2020 that
+    has rows of other years is an instrument.
+    """
+    pieces: dict[str, dict[str, bool]] = defaultdict(dict)
+    for file, name in names.items():
+        part = _PART.fullmatch(name)
+        if part:
+            pieces[part["of"] or ""][file] = _within(part["period"], *extent(name))
+    for of, files in pieces.items():
+        if len(files) > 1 and all(files.values()):
+            first, second, *_ = sorted(files)
+            raise DataError(
+                f"{first}, {storage.name_of(second)}: hold the rows of the dates they are named after, so they look "
+                f"like pieces of one instrument; name a folder after it ({of or 'INSTRUMENT'}/2020.csv) and import "
+                "the folder above, or give them a column instrument"
+            )
+
+
+def _within(period: str, first: np.datetime64, last: np.datetime64) -> bool:
+    digits = re.sub(r"\D", "", period)
+    whole = np.datetime64("-".join(filter(None, (digits[:4], digits[4:6], digits[6:]))))
+    return bool(first.astype(whole.dtype) == whole == last.astype(whole.dtype))
 
 
 def _by_names(root: str, files: Sequence[str], suffixes: Sequence[str]) -> dict[str, str]:
@@ -87,6 +128,20 @@ def _refuse_doubles(names: Mapping[str, str], parts: Mapping[str, str], *, of_pe
         other = first.setdefault(key, file)
         if other != file:
             raise DataError(f"{other} and {file}: are both the instrument {name} by their names; want one, or a column")
+
+
+def _refuse_apart(root: str, names: Mapping[str, str], known: Collection[str]) -> None:
+    """Two files of one name in folders that differ, such as `exchange=SH` and `exchange=SZ`, are no parts of one."""
+    first: dict[str, tuple[str, dict[str, str]]] = {}
+    for file, name in names.items():
+        values = {key: value for key, value in partitions(root, file).items() if key.lower() not in known}
+        other, theirs = first.setdefault(name, (file, values))
+        differing = sorted(key for key in {*values, *theirs} if values.get(key) != theirs.get(key))
+        if differing:
+            raise DataError(
+                f"{other} and {file}: are both the instrument {name}, and differ in {differing[0]}=; want one, or "
+                f"names that tell them apart; if they are parts of one, say so with --columns {differing[0]}="
+            )
 
 
 def _only_keys(folder: str) -> bool:

@@ -87,6 +87,14 @@ class Spool:
         """Every instrument with rows, sorted."""
         return sorted(self._pieces)
 
+    def __contains__(self, instrument: str) -> bool:
+        return instrument in self._pieces
+
+    def extent(self, instrument: str) -> tuple[np.datetime64, np.datetime64]:
+        """The first and the last moment of an instrument."""
+        datetime_R = self.moments(instrument)
+        return datetime_R.min(), datetime_R.max()
+
     def append(self, instrument_R: Any, datetime_R: Moments, fields: Mapping[str, Floats], origin: str) -> None:
         """Add rows; ``instrument_R`` is an Arrow string array, ``origin`` the file they are from.
 

@@ -23,7 +23,7 @@ from raybench.data.quality import PRICES, Findings, clock, found, merge
 from raybench.data.sources import typed
 from raybench.data.sources.clocks import Clocks, ZoneClocks, check_zones, differing, read_clocks, zone_clocks
 from raybench.data.sources.column_names import recognised
-from raybench.data.sources.file_names import INSTRUMENT_LIKE, instruments_of, partitions
+from raybench.data.sources.file_names import INSTRUMENT_LIKE, instruments_of, partitions, refuse_pieces
 from raybench.data.sources.letter_case import differing_in_case
 from raybench.data.sources.source import REQUIRED, field_order
 from raybench.data.sources.spool import Spool
@@ -120,7 +120,8 @@ def open_tables(
     plan = _plan(root, files, kind, columns or {})
     unnamed = [file for file in files if "instrument" not in plan.columns[file]]
     keys = INSTRUMENT_LIKE | {theirs.lower() for theirs, ours in (columns or {}).items() if ours == "instrument"}
-    named = instruments_of(root, unnamed, kind.SUFFIXES, keys=keys)
+    ignored = {theirs.lower() for theirs, ours in (columns or {}).items() if not ours}
+    named = instruments_of(root, unnamed, kind.SUFFIXES, keys=keys, ignored=ignored)
     spool = Spool(plan.fields)
     zones: ZoneClocks = Counter()
     with progress.track("read", len(files)) as advance:
@@ -130,6 +131,7 @@ def open_tables(
             advance(1, text=storage.name_of(file))
     if not spool.instruments:
         raise DataError(f"{root}: has no rows")
+    refuse_pieces({file: name for file, name in named.items() if name in spool}, spool.extent)
     clocks = read_clocks(spool, frequency)
     calendar_T = np.unique(clocks.stamps(spool.calendar))
     check_zones(zones, clocks.frequency, root)
