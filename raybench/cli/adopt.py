@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from raybench.cli.config_argument import config_from
+from raybench.cli.next_command import after_train
 from raybench.cli.output import Output, command
 
 
@@ -39,4 +40,6 @@ def adopt(
             "seconds": run.manifest["seconds"],
         },
         title=f"adopted into {to}",
+        told=[f"{run.manifest['model']}, {run.manifest['parameters']:,} parameters", f"from {weights}"],
+        then=after_train(to, wanted),
     )

@@ -6,19 +6,21 @@ Of a feature table that leaves the choice of columns to raybench it reads their 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import typer
 
 from raybench.cli.config_argument import ConfigArgument, OverridesArgument, config_text
 from raybench.cli.features import described
+from raybench.cli.next_command import after_check
 from raybench.cli.output import Output, command
 from raybench.config import Config, find_problems, parse_config
 from raybench.config.recipe import quirks
-from raybench.config.size import parameters
+from raybench.config.size import parameters, row_bytes
 from raybench.errors import RaybenchError, UserError
 
+TRADING_DAYS = 244  # of a year, as the bars of Qlib have them
 BYTES = {"fp32": 4, "bf16": 2, "fp64": 8}
 
 
@@ -42,7 +44,30 @@ def check(out: Output, config: ConfigArgument, overrides: OverridesArgument = No
     for note in notes:
         out.warn(note)
     told = described(read, names, in_full=out.as_json)
-    out.summary({**describe(read, told["num_features"]), **told}, title=f"{config} is valid")
+    said = {**describe(read, told["num_features"]), **told}
+    then = after_check(config, overrides or ())
+    out.summary(said, title=f"{config} is valid", told=in_words(said), then=then)
+
+
+def in_words(said: Mapping[str, Any]) -> list[str]:
+    """What would run, in words: one screen with the warnings above it."""
+    known = said["parameters"] is not None
+    size = f", {said['parameters']:,} parameters" if known else ", parameters not known before its data are"
+    width = "features not known yet" if said["num_features"] is None else f"{said['num_features']} features"
+    batch = "" if said["batch_mb_estimated"] is None else f", about {said['batch_mb_estimated']:g} MB each"
+    panel = said["panel_mb_per_1000_instruments"]
+    rows = [] if panel is None else [f"memory: about {panel:,.0f} MB of rows for each 1,000 instruments of daily data"]
+    return [
+        f"{said['model']}{size}; {width}, windows of {said['step_len']} rows",
+        f"data: {said['source']}, universe {said['universe']}",
+        f"label: {said['label']}",
+        "; ".join(f"{name} {span}" for name, span in said["segments"].items()),
+        f"training: {said['training']}",
+        f"batches of {said['batch'][0]}{' windows' if isinstance(said['batch'][0], int) else ''}{batch}; "
+        f"workers: {said['workers']}",
+        *rows,
+        *(f"recipe qlib: {line}" for line in said["quirks"]),
+    ]
 
 
 def feature_names(config: Config) -> tuple[tuple[str, ...] | None, list[str]]:
@@ -77,6 +102,7 @@ def describe(config: Config, width: int | None = None) -> dict[str, Any]:
         "step_len": data.step_len,
         "batch": [_batch(config), data.step_len, features],
         "batch_mb_estimated": _batch_megabytes(config, features),
+        "panel_mb_per_1000_instruments": _panel_megabytes(config, features),
         "second": _second(config),
         "source": data.features or data.bars,
         "universe": data.universe,
@@ -144,6 +170,18 @@ def _batch_megabytes(config: Config, features: int | None) -> float | None:
         floats += data.second.step_len * width + (of_second or 0)
     total = config.train.batch_size * floats * BYTES[config.train.precision]
     return round(total / 1e6, 1)
+
+
+def _panel_megabytes(config: Config, features: int | None) -> float | None:
+    """Estimate the panel's rows for each 1,000 instruments that have a bar on every trading day of the segments.
+
+    How many instruments there are, and on how many dates, only the data say; the second window is not in it.
+    """
+    if features is None:
+        return None
+    spans = dict(config.data.segments.items()).values()
+    days = (max(last for _, last in spans) - config.data.first_date).days
+    return round(1000 * days / 365.25 * TRADING_DAYS * row_bytes(config, features) / 1e6, 1)
 
 
 def missing_paths(config: Config) -> Iterator[str]:

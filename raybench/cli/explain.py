@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -75,7 +76,17 @@ def explain(
     )
     for line in done.warnings:
         out.warn(line)
-    out.summary({"explained": to, **_said(done)}, title=f"explained {model}")
+    said = _said(done)
+    out.summary({"explained": to, **said}, title=f"explained {model}", told=_told(said))
+
+
+def _told(said: Mapping[str, Any]) -> list[str]:
+    """What was found, in words."""
+    lines = [f"{said['instruments']:,} instruments on {str(said['datetime']).removesuffix(' 00:00:00')}"]
+    for what in ("features", "lags"):
+        names = ", ".join(str(row["name"]) for row in said[f"top_{what}"])
+        lines.append(f"the {what} that count most: {names}")
+    return [*lines, f"report: {said['report']}"]
 
 
 def _said(done: Explained) -> dict[str, Any]:

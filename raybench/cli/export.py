@@ -45,4 +45,8 @@ def export(
             "bytes": done.bytes,
         },
         title=f"exported to {to}",
+        told=[
+            *(f"input {name}: [{', '.join(map(str, axes))}]" for name, axes in done.inputs.items()),
+            f"scores differ from torch by {done.difference:.1g} at most; {done.bytes:,} bytes",
+        ],
     )

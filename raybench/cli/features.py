@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from raybench.cli.next_command import after_features
 from raybench.cli.output import Output, command
 from raybench.config import Config
 from raybench.config.alpha_names import ALPHA360_FIELDS
@@ -68,4 +69,9 @@ def features(
         "fingerprint": table.fingerprint,
         "seconds": round(seconds, 2),
     }
-    out.summary(summary, title="Feature table")
+    told = [
+        f"{summary['columns']:,} columns, {rows:,} rows of {summary['instruments']:,} instruments",
+        f"{summary['first']} to {summary['last']}, in {summary['seconds']:g} s",
+    ]
+    then = after_features(to, bars, instruments)
+    out.summary(summary, title=f"{table.uri}: a feature table", told=told, then=then)

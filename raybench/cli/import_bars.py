@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
+from raybench.cli.next_command import after_import
 from raybench.cli.output import Output, command
 from raybench.errors import DataError
 
@@ -104,7 +105,18 @@ def import_(
     for note in done.notes:
         out.progress.note(note)
     title = f"{done.uri}: " + ("imported" if done.changed else "holds the same bars already, nothing changed")
-    out.summary(summary(done), title=title)
+    then = after_import(to, list(done.metadata.universes))
+    out.summary(summary(done), title=title, told=_told(summary(done)), then=then)
+
+
+def _told(said: Mapping[str, Any]) -> list[str]:
+    """What is in the bars now, in words."""
+    return [
+        f"{said['instruments']:,} instruments, {said['rows']:,} rows, frequency {said['frequency']}",
+        f"{said['dates']:,} dates, {said['first']} to {said['last']}",
+        f"fields {', '.join(said['fields'])}",
+        f"universes {', '.join(said['universes'])}",
+    ]
 
 
 def date_rules(calendar: str | None, min_coverage: float | None) -> Any:

@@ -12,7 +12,9 @@ import json
 import logging
 import math
 import shlex
+import shutil
 import sys
+import textwrap
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -115,12 +117,27 @@ class Output:
 
     def _tell(self, values: Mapping[str, Any], title: str, told: Sequence[str], then: Sequence[str]) -> None:
         if told:
-            print("\n  ".join((title, *told)), file=self._stdout)
+            print(title, file=self._stdout)
+            for line in told:
+                print(self._indented(line), file=self._stdout)
         if self.verbose or not told:
             print_summary(values, "" if told else title, self._stdout)
         if then:
             print(f"next: raybench {shlex.join(then)}", file=self._stdout)
         self._stdout.flush()
+
+    def _indented(self, line: str) -> str:
+        """Indent a line of the summary; on a terminal what is too long goes on below, between words."""
+        if not self._stdout.isatty():
+            return f"  {line}"
+        lines = textwrap.TextWrapper(
+            width=shutil.get_terminal_size().columns,
+            initial_indent="  ",
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        return lines.fill(line)
 
     def keeps(self, text: str) -> None:
         """Say from here on, should the command be interrupted, what is kept and how to go on."""

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from raybench.cli.next_command import after_score
 from raybench.cli.output import Output, command
+from raybench.cli.progress_bars import duration
 from raybench.cli.run_argument import (
     BarsOption,
     ConceptsOption,
@@ -90,7 +92,8 @@ def score(
     if done.refused:
         out.warn(_refusal(done, min_coverage))
     title = f"scored into {to}" if done.written or not done.refused else f"nothing scored into {to}"
-    out.summary({"scores": to, **_said(done)}, title=title)
+    then = after_score(to, model, bars, features, holds_any=bool(done.written or done.present))
+    out.summary({"scores": to, **_said(done)}, title=title, told=_told(done), then=then)
     if done.refused:
         raise typer.Exit(REFUSED)
 
@@ -104,6 +107,18 @@ def _refusal(done: Scored, min_coverage: float) -> str:
         f"{told(days)}: coverage is below --min-coverage {min_coverage:g}, so nothing is published; the next run comes "
         "back to it when the bars are there (--min-coverage 0 publishes it as it is)"
     )
+
+
+def _told(done: Scored) -> list[str]:
+    """What was scored, in words."""
+    many, lines = len(done.written), []
+    if many:
+        span = done.written[0] if many == 1 else f"{done.written[0]} to {done.written[-1]}"
+        days = f"{many:,} date{'s' if many > 1 else ''}"
+        lines.append(f"{days} written, {span}: {done.rows:,} scores in {duration(done.seconds)}")
+    if done.present:
+        lines.append(f"{done.present:,} date{'s were' if done.present > 1 else ' was'} there before")
+    return [*lines, f"by the run {done.run_id}"]
 
 
 def _said(done: Scored) -> dict[str, Any]:

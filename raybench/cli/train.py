@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -9,7 +11,9 @@ import typer
 
 from raybench.cli.config_argument import ConfigArgument, OverridesArgument, config_from
 from raybench.cli.features import described
+from raybench.cli.next_command import after_train
 from raybench.cli.output import Output, command
+from raybench.cli.progress_bars import duration
 from raybench.errors import ConfigError, UserError
 
 MOST_SEEDS = 1000
@@ -61,7 +65,8 @@ def train(
             out.warn(line)
         title = f"{to} was finished before" if done_before else f"trained into {to}"
         facts = {**_facts(run.manifest), **described(run.config, run.features, in_full=out.as_json)}
-        out.summary({"run": to, "run_id": run.run_id, **run.metrics, **facts}, title=title)
+        summary = {"run": to, "run_id": run.run_id, **run.metrics, **facts}
+        out.summary(summary, title=title, told=_told(summary), then=after_train(to, wanted))
         return
     runs = training.train_seeds(
         wanted, parse_seeds(seeds, wanted.train.seed), out=to, resume=resume, local=local, progress=out.progress
@@ -70,7 +75,9 @@ def train(
         out.warn(line)
     rows = [{"run": run.uri, "seed": run.manifest["seed"], "run_id": run.run_id, **run.metrics} for run in runs]
     facts = {**spread(rows), **described(runs[0].config, runs[0].features, in_full=out.as_json)}
-    out.summary({"run": to, "runs": rows, **facts}, title=f"trained {len(rows)} seeds into {to}")
+    summary = {"run": to, "runs": rows, **facts}
+    title = f"trained {len(rows)} seeds into {to}"
+    out.summary(summary, title=title, told=_told_of_seeds(summary, runs[0].manifest), then=after_train(to, wanted))
 
 
 def parse_seeds(text: str, first: int = 0) -> list[int]:
@@ -103,3 +110,36 @@ def _facts(manifest: object) -> dict[str, object]:
     assert isinstance(manifest, dict)
     names = ("model", "parameters", "epochs", "samples", "workers", "seconds", "data_fingerprint")
     return {name: manifest[name] for name in names}
+
+
+def _told(said: Mapping[str, Any]) -> list[str]:
+    """What was trained and how good it is, in words."""
+    epochs = said["epochs"]
+    best = "" if epochs == 1 else f", the best of them epoch {said['best_epoch']}"
+    return [
+        _network(said, said["model"], said["parameters"]),
+        f"{epochs:,} epoch{'s' if epochs > 1 else ''}{best}, in {duration(said['seconds'])}",
+        f"on the validation dates: Rank IC {_number(said['valid_rank_ic'])}, IC {_number(said['valid_ic'])}, "
+        f"loss {_number(said['valid_loss'])}",
+    ]
+
+
+def _told_of_seeds(said: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
+    measured = [
+        f"{name} {_number(said.get(f'valid_{key}_mean'))} (from seed to seed {_number(said.get(f'valid_{key}_std'))})"
+        for key, name in (("rank_ic", "Rank IC"), ("ic", "IC"))
+    ]
+    return [
+        _network(said, manifest["model"], manifest["parameters"]),
+        f"on the validation dates: {', '.join(measured)}",
+        "a table of them is in seeds.parquet; score and evaluate take the folder as one model",
+    ]
+
+
+def _network(said: Mapping[str, Any], model: str, parameters: int) -> str:
+    features = "" if said["num_features"] is None else f", {said['num_features']} features: {said['features']}"
+    return f"{model}, {parameters:,} parameters{features}"
+
+
+def _number(value: float | None) -> str:
+    return "not known" if value is None or not math.isfinite(value) else f"{value:.4f}"

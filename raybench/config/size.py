@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from raybench.config.alpha_names import ALPHA360_FIELDS, ALPHA360_NAMES
 from raybench.config.networks import NETWORKS
 from raybench.config.schema import Config
 
@@ -28,12 +29,31 @@ def parameters(config: Config, num_features: int | None = None) -> int | None:
     return count + model.second_parameters(data.second_features)
 
 
+def row_bytes(config: Config, num_features: int) -> int:
+    """Estimate what a row of the panel holds: features, or the raw fields of Alpha360, an index, and a sample.
+
+    As ``data.panel.size`` does with the data opened; there is no second copy of rows in it that recipe qlib may need.
+    """
+    data = config.data
+    if data.feature_set.type != "alpha360":
+        return num_features * FLOAT + INDEX + SAMPLE
+    ranked = any(
+        spec.name == "CSRankNorm" and getattr(spec.arguments, "fields_group", None) in (None, "feature")
+        for spec in (*data.processors.infer, *data.processors.learn)
+    )
+    wide = data.features is not None or ranked
+    return (len(ALPHA360_NAMES) if wide else len(ALPHA360_FIELDS)) * FLOAT + SAMPLE
+
+
 def count_parameters(config: Config, num_features: int, weights: Mapping[str, Any]) -> int:
     """Count the parameters of a network with these ``weights``, which are counted only where nothing else is known."""
     known = parameters(config, num_features)
     if known is not None:
         return known
     return sum(value.numel() for value in weights.values() if value.is_floating_point())
+
+
+FLOAT, INDEX, SAMPLE = 4, 13, 24  # bytes, as data.panel.size has them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,3 +83,38 @@ def test_the_features_of_a_table_are_named(tmp_path: Path, capsys: Captured) -> 
     assert (found["num_features"], found["features"]) == (2, ["a", "b"])
     assert found["parameters"] > 0
     assert any("LABEL1 (a label), Unnamed: 0 (a row number)" in line for line in found["warnings"])
+
+
+def test_people_are_told_in_one_screen_and_what_to_type_next(capsys: Captured) -> None:
+    config = str(ROOT / "configs" / "gru_alpha158.yaml")
+    assert run(["check", config, "train.lr=1e-3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "  gru, 41,537 parameters; 20 features, windows of 20 rows"
+    assert lines[-1] == f"next: raybench train {config} train.lr=1e-3 --out runs/gru_alpha158"
+    assert len(lines) < 12
+    assert run(["check", config, "-v"]) == 0
+    assert "step_len" in capsys.readouterr().out
+
+
+RANKED = "data.processors.infer=[{class: CSRankNorm, kwargs: {fields_group: feature}}]"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "size"),
+    [
+        ("gru_alpha158", [], 20 * 4 + 13 + 24),
+        ("gru_alpha360", [], 6 * 4 + 24),
+        (
+            "gru_alpha360",
+            ["data.processors.infer=[{class: CSRankNorm, kwargs: {fields_group: feature}}]"],
+            360 * 4 + 24,
+        ),
+    ],
+)
+def test_the_memory_of_rows_that_the_configuration_alone_says(
+    name: str, changes: list[str], size: int, capsys: Captured
+) -> None:
+    """From 2008 to 2020-08-01 there are 12.58 years, of 244 trading days."""
+    assert run(["check", str(ROOT / "configs" / f"{name}.yaml"), *changes, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["panel_mb_per_1000_instruments"]
+    assert found == pytest.approx(12.58 * 244 * 1000 * size / 1e6, rel=0.01)
