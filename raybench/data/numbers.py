@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raybench.data.calendar import Floats
-from raybench.data.moments import blank, flat, is_text, parsed
+from raybench.data.moments import NOTHING, blank, flat, is_text, parsed
 from raybench.errors import DataError
 
+_NO_NUMBER = (*NOTHING, "-", "--")
 _NUMBER = r"(?i)^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$|^[+-]?inf(inity)?$"
 
 
@@ -47,7 +48,7 @@ def mostly_numbers(column: Any) -> bool | None:
 
     None if it says nothing.
     """
-    said = pc.drop_null(blank(pc.utf8_trim_whitespace(flat(column).cast(pa.string()))))
+    said = pc.drop_null(blank(pc.utf8_trim_whitespace(flat(column).cast(pa.string())), _NO_NUMBER))
     if len(said) == 0:
         return None
     numbers = pc.sum(pc.match_substring_regex(said, _NUMBER)).as_py()
@@ -58,4 +59,4 @@ def _read(written: Any) -> Any:
     try:
         return pc.cast(written, pa.float64())
     except pa.ArrowInvalid:
-        return pc.cast(blank(pc.utf8_trim_whitespace(written)), pa.float64())
+        return pc.cast(blank(pc.utf8_trim_whitespace(written), _NO_NUMBER), pa.float64())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,13 +11,13 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from raybench.data import storage
+from raybench.data.sources.csv_head import Head, read_head
 from raybench.data.sources.typed import mostly_numbers
 from raybench.errors import DataError
 
 FORMAT = "csv"
 SUFFIXES = (".csv", ".csv.gz", ".csv.zst")
 BLOCK_BYTES = 32 << 20
-_LONGEST_HEADER = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,22 +49,15 @@ class CsvTables:
 
 def header(file: str, encoding: str | None = None) -> list[str]:
     """The names of the columns."""
-    return _header(file, encoding)[0]
+    head = _head(file, encoding)
+    return [*head.names, *head.constants]
 
 
-def _header(file: str, encoding: str | None) -> tuple[list[str], str]:
-    """The names of the columns, and what stands between them: comma, tab or semicolon."""
-    with storage.open_stream(file) as stream, io.TextIOWrapper(stream, encoding=_encoding(file, encoding)) as text:
-        try:
-            line = text.readline(_LONGEST_HEADER).removeprefix("\ufeff").rstrip("\r\n")
-        except UnicodeError:
-            raise _undecodable(file, encoding) from None
-    delimiter = next((mark for mark in ",\t;" if mark in line), ",")
-    names = [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
-    twice = [name for name in names if name and names.count(name) > 1]
-    if twice or not any(names):
-        raise DataError(f"{file}: {'has two columns ' + twice[0] if twice else 'has no header'}")
-    return names, delimiter
+def _head(file: str, encoding: str | None) -> Head:
+    try:
+        return read_head(file, _encoding(file, encoding))
+    except UnicodeError:
+        raise _undecodable(file, encoding) from None
 
 
 def _encoding(file: str, wanted: str | None) -> str:
@@ -93,26 +84,28 @@ def numeric(file: str, column: str, encoding: str | None = None) -> bool | None:
 
 def pieces(file: str, columns: Sequence[str], encoding: str | None = None) -> Iterator[tuple[int, Any]]:
     """Some rows at a time: the number of rows before them, and a record batch of text columns."""
-    names, delimiter = _header(file, encoding)
+    head = _head(file, encoding)
     read = pacsv.ReadOptions(
         encoding=_encoding(file, encoding),
         use_threads=False,  # only then does a parse error know its row
         block_size=BLOCK_BYTES,
-        skip_rows=1,
-        column_names=[name or f"unnamed {i}" for i, name in enumerate(names)],
+        skip_rows=head.lines,
+        column_names=head.names,
     )
     convert = pacsv.ConvertOptions(
-        include_columns=list(columns),
-        column_types={name: pa.string() for name in columns},
+        include_columns=[name for name in columns if name not in head.constants] or head.names[:1],
+        column_types=dict.fromkeys(head.names, pa.string()),
         strings_can_be_null=True,
         null_values=[""],
     )
-    parse = pacsv.ParseOptions(delimiter=delimiter)
+    parse = pacsv.ParseOptions(delimiter=head.delimiter)
     first_row = 0
     with storage.open_stream(file) as stream:
         try:
             for batch in pacsv.open_csv(stream, read_options=read, parse_options=parse, convert_options=convert):
-                yield first_row, batch
+                for name, value in head.constants.items():
+                    batch = batch.append_column(name, pa.array([value] * batch.num_rows, pa.string()))
+                yield first_row, batch.select(list(columns))
                 first_row += batch.num_rows
         except UnicodeError:
             raise _undecodable(file, encoding) from None

@@ -7,6 +7,7 @@ until it is settled: see `table_dates`.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,7 @@ from raybench.errors import DataError
 from raybench.progress import SILENT, Progress
 
 KEYS = ("instrument", "datetime")
+_ROW_NUMBERS = re.compile(r"__index_level_\d+__|Unnamed: \d+")  # what pandas calls a column without a name
 
 
 class TableFormat(Protocol):
@@ -227,7 +229,7 @@ def _renamed(file: str, names: Sequence[str], mapping: Mapping[str, str]) -> dic
         if mapping[theirs] in columns:
             raise DataError(f"{file}: --columns maps two columns to {mapping[theirs]}; want one")
         columns[mapping[theirs]] = theirs
-    free = [name for name in names if name and name not in mapping and not name.startswith("__index_level_")]
+    free = [name for name in names if name and name not in mapping and not _ROW_NUMBERS.fullmatch(name)]
     for name in free:
         columns.setdefault(name, name)
     meant = recognised(file, free, columns)
@@ -240,7 +242,9 @@ def _check(file: str, names: Sequence[str], columns: Mapping[str, str], *, lone:
         wanted.insert(0, "instrument")
     missing = [name for name in wanted if name not in columns]
     if missing:
+        nameless = next((name for name in names if _ROW_NUMBERS.fullmatch(name) and name not in columns.values()), "")
+        theirs = {name: nameless if nameless and name == "datetime" else "theirs" for name in missing}
         raise DataError(
             f"{file}: has no column {', '.join(missing)}; it has {', '.join(names)}; "
-            f"say which with --columns {','.join(f'theirs={name}' for name in missing)}"
+            f"say which with --columns {','.join(f'{theirs[name]}={name}' for name in missing)}"
         )

@@ -5,7 +5,20 @@ See ``moments`` (datetimes, instruments) and ``numbers``, which functions on fra
 
 from __future__ import annotations
 
-from raybench.data.moments import NOTHING, STAMP, datetimes, ends, names, zones
+from typing import Any
+
+import pyarrow.compute as pc
+
+from raybench.data import moments
+from raybench.data.moments import NOTHING, STAMP, datetimes, ends, zones
 from raybench.data.numbers import floats, is_number, mostly_numbers
 
 __all__ = ["NOTHING", "STAMP", "datetimes", "ends", "floats", "is_number", "mostly_numbers", "names", "zones"]
+
+_KEPT_AS_TEXT = r"""^(?:'|=")(.*?)"?$"""
+
+
+def names(column: Any, *, where: str, first_row: int = 0, name: str = "instrument") -> Any:
+    """See ``moments.names``; of what Excel keeps as text, ``'000001`` or ``="000001"``, the marks go."""
+    found = moments.names(column, where=where, first_row=first_row, name=name)
+    return pc.replace_substring_regex(found, _KEPT_AS_TEXT, r"\1")
