@@ -49,7 +49,7 @@ def train(
         raise ConfigError("--out is missing; give the run directory to write, such as --out runs/gru")
     for warning in wanted.warnings():
         out.warn(warning)
-    out.keeps(f"{to} has its checkpoints up to the last finished epoch; the same command with --resume goes on")
+    out.keeps(f"{to} is as it was; the same command begins it, or goes on from its checkpoints with --resume")
     from raybench.cluster import training
     from raybench.train import artifact
 

@@ -257,7 +257,13 @@ class Config(Part):
 
     def warnings(self) -> tuple[str, ...]:
         """Say what is allowed but probably not meant."""
-        return (*_unknown_horizon(self.data), *_crossings(self.data), *_short_fits(self.data), *_idle_concepts(self))
+        return (
+            *_without_effect(self),
+            *_unknown_horizon(self.data),
+            *_crossings(self.data),
+            *_short_fits(self.data),
+            *_idle_concepts(self),
+        )
 
 
 def _problem_of(tree: Mapping[str, Any], key: str, value: object) -> str:
@@ -292,6 +298,16 @@ def with_value(tree: Mapping[str, Any], path: Sequence[str], value: object) -> d
     if not isinstance(inner, Mapping):
         raise KeyError(f"{head} is not a mapping, so it has no key {rest[0]!r}")
     return {**tree, head: with_value(inner, rest, value)}
+
+
+WITHOUT_EFFECT = ("tune", "evaluate")
+"""Parts that are checked, so that a configuration which has them stays valid, but that no command reads yet."""
+
+
+def _without_effect(config: Config) -> list[str]:
+    """Parts that were given values which nothing uses; a run's own configuration lists the defaults."""
+    given = {"tune": config.tune != TuneConfig(), "evaluate": config.evaluate != EvaluateConfig()}
+    return [f"{part} has no effect yet: no command reads it" for part in WITHOUT_EFFECT if given[part]]
 
 
 def _unknown_horizon(data: DataConfig) -> list[str]:

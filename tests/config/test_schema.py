@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from raybench.config import Config, load_config, parse_config
 from raybench.config.alpha_names import ALPHA158_NAMES, ALPHA360_NAMES, BENCHMARK_20
 from raybench.config.load import dump_config
+from raybench.config.schema import WITHOUT_EFFECT
 from raybench.errors import ConfigError
 
 Tree = dict[str, Any]
@@ -247,3 +250,20 @@ def test_a_config_is_its_own_source(tree: Tree) -> None:
     assert load_config(config) == config
     assert load_config(config, ["train.seed=3"]).train.seed == 3
     assert isinstance(config, Config)
+
+
+def test_what_has_no_effect_yet_is_said(tree: Tree) -> None:
+    for override, part in (("tune.num_samples=3", "tune"), ("evaluate.topk=30", "evaluate")):
+        assert f"{part} has no effect yet: no command reads it" in load_config(tree, [override]).warnings()
+    assert not any("no effect" in line for line in load_config(tree).warnings())
+
+
+def test_a_stored_configuration_does_not_warn_of_its_defaults(tree: Tree) -> None:
+    stored = yaml.safe_load(dump_config(load_config(tree)))
+    assert not any("no effect" in line for line in load_config(stored).warnings())
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "configs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_configurations_have_no_key_without_effect(path: Path) -> None:
+    parts = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert set(parts) & set(WITHOUT_EFFECT) == set()
