@@ -64,6 +64,14 @@ CoverageOption = Annotated[
         "0 keeps every date.",
     ),
 ]
+AdjustOption = Annotated[
+    str | None,
+    typer.Option(
+        "--adjust",
+        metavar="FIELD",
+        help="A field of factors (adjusted price over raw price): prices are multiplied by it, volume is divided.",
+    ),
+]
 ReplaceOption = Annotated[
     bool, typer.Option("--replace", help="Replace a dataset that holds more (dates, instruments, fields) than SOURCE.")
 ]
@@ -85,6 +93,7 @@ def import_(
     encoding: EncodingOption = None,
     calendar: CalendarOption = None,
     min_date_coverage: CoverageOption = None,
+    adjust: AdjustOption = None,
     replace: ReplaceOption = False,
 ) -> None:
     """Import bars; importing the same again changes nothing."""
@@ -99,7 +108,9 @@ def import_(
     check_target(to, replace=replace)  # before a source is read that may take minutes
     opened = open_source(source, format, columns=mapping, frequency=frequency, encoding=encoding, progress=out.progress)
     universes = {name: read_spans(file, name) for name, file in files.items()}
-    done = import_bars(opened, to, universes=universes, rules=rules, replace=replace, progress=out.progress)
+    done = import_bars(
+        opened, to, universes=universes, rules=rules, replace=replace, adjust=adjust, progress=out.progress
+    )
     for line in done.warnings:
         out.warn(line)
     for note in done.notes:

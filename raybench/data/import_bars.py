@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from raybench.data import parquet, storage
+from raybench.data.adjustment import Adjustment, adjusted
 from raybench.data.bars import BarBlock, Bars, cut
 from raybench.data.bars_metadata import METADATA, BarsFile, BarsMetadata
 from raybench.data.census import Census, DateRules, has_bar
@@ -61,13 +62,15 @@ def import_bars(
     universes: Mapping[str, Universe] | None = None,
     rules: DateRules | None = None,
     replace: bool = False,
+    adjust: str | None = None,
     progress: Progress = SILENT,
 ) -> Imported:
     """Write the bars of ``source`` to the dataset ``to``, which is made or replaced as a whole.
 
     ``universes`` are added to those of the source; ``all`` always exists. ``rules`` say which dates of a table
     are dates. A dataset that holds more than the source is left alone unless ``replace`` is true; one that is
-    being written by another process is left alone: DataError.
+    being written by another process is left alone: DataError. ``adjust`` is the field by which raw prices become
+    adjusted ones: prices times it, volume divided by it.
     """
     uri = storage.open_location(to).uri
     if uri.startswith(source.uri.rstrip("/") + "/") and source.uri:
@@ -75,12 +78,26 @@ def import_bars(
     missing = [name for name in REQUIRED if name not in source.fields]
     if missing or not source.spans:
         raise DataError(f"{source.uri}: has no {'column ' + missing[0] if missing else 'bars'}")
+    _check_adjust(source, adjust)
     extra, spelled = spelled_as_bars(universes or {}, list(source.spans))
     source = source.settled({**source.universes, **extra}, rules)
     every = _universes(source, extra)
     with held(uri, what="import"):
-        done = _import(_Target(uri, replace=replace), source, every, replace=replace, progress=progress)
-    return dataclasses.replace(done, notes=done.notes + spelled)
+        target = _Target(uri, replace=replace)
+        done = _import(target, source, every, replace=replace, adjust=adjust, progress=progress)
+    scaled = (f"prices were multiplied by {adjust}, volume divided by it (--adjust)",) if adjust else ()
+    return dataclasses.replace(done, notes=done.notes + spelled + scaled)
+
+
+def _check_adjust(source: Source, adjust: str | None) -> None:
+    if adjust is None:
+        return
+    if source.format == "qlib":
+        raise DataError("--adjust is for tables of raw prices; those of a Qlib provider are adjusted already")
+    others = [name for name in source.fields if name not in REQUIRED]
+    if adjust not in others:
+        has = f"it has {', '.join(others)}" if others else "it has none but prices and volume"
+        raise DataError(f"{source.uri}: has no field {adjust} to adjust prices by (--adjust); {has}")
 
 
 def check_target(to: storage.Uri, *, replace: bool = False) -> None:
@@ -91,7 +108,13 @@ def check_target(to: storage.Uri, *, replace: bool = False) -> None:
 
 
 def _import(
-    target: _Target, source: Source, universes: Mapping[str, Universe], *, replace: bool, progress: Progress
+    target: _Target,
+    source: Source,
+    universes: Mapping[str, Universe],
+    *,
+    replace: bool,
+    adjust: str | None,
+    progress: Progress,
 ) -> Imported:
     old = target.old
     fewer = None
@@ -100,7 +123,7 @@ def _import(
         refuse_loss(before, source, universes)
         fewer = shorter(before, source)
     try:
-        metadata = _write(target, source, universes, progress)
+        metadata = _write(target, source, universes, adjust, progress)
         changed = old is None or _differs(metadata, old) or bool(target.published)
         if changed:
             target.publish_metadata(metadata)
@@ -121,20 +144,27 @@ def _differs(new: BarsMetadata, old: BarsMetadata) -> bool:
     return dataclasses.replace(new, source=old.source) != old
 
 
-def _write(target: _Target, source: Source, universes: Mapping[str, Universe], progress: Progress) -> BarsMetadata:
+def _write(
+    target: _Target, source: Source, universes: Mapping[str, Universe], adjust: str | None, progress: Progress
+) -> BarsMetadata:
     files: list[BarsFile] = []
     findings = merge(source.findings, _absent(universes, source.spans))
     census = Census(source.calendar, {name: universe for name, universe in universes.items() if name != ALL})
+    adjustment = Adjustment()
     digest = hashlib.sha256(json.dumps([source.frequency, list(source.fields)]).encode())
     digest.update(_little(source.calendar))
     with progress.track("import", sum(map(len, source.spans.values()))) as advance:
         for block in _parts(source):
+            if adjust:
+                block, lost = adjusted(block, adjust)
+                findings = merge(findings, lost)
             findings = merge(findings, check(block))
+            adjustment.add(block)
             _count(census, block, source.spans)
             _digest_bars(digest, block)
             files.append(_publish_part(target, len(files), block))
             advance(block.rows, text=block.instruments[-1])
-    findings = merge(findings, census.findings())
+    findings = merge(findings, merge(census.findings(), adjustment.findings()))
     calendar = pa.table({"datetime": _stamps(source.calendar)})
     named = {}
     for name, universe in sorted(universes.items(), key=lambda pair: (pair[0] != ALL, pair[0])):
@@ -151,7 +181,7 @@ def _write(target: _Target, source: Source, universes: Mapping[str, Universe], p
         calendar=target.publish_table("calendar/calendar", calendar),
         files=tuple(files),
         universes=named,
-        source={"format": source.format, "uri": source.uri},
+        source={"format": source.format, "uri": source.uri} | ({"adjusted_by": adjust} if adjust else {}),
         warnings={name: finding.to_json() for name, finding in sorted(findings.items())},
     )
 

@@ -96,6 +96,13 @@ _SERIOUS = {
     "clock_differs": "rows of daily bars with another clock than the rest, taken as bars of their date",
     "names_differ_in_case": "names that differ in case only, kept as instruments of their own; one may be meant",
     "left_out_other_case": "files or folders left out, beside one of the same name in lower case, which Qlib reads too",
+    "raw_beside_factor": "instruments whose prices jump where their factor steps, so they are not adjusted "
+    "(--adjust factor does it)",
+    "adjusted_twice": "instruments whose prices jump with their factor: adjusted twice, or by a factor that is meant "
+    "the other way round",
+    "overnight_jump": "jumps overnight to about half or double, or further; are the prices adjusted for splits? "
+    "(--adjust FIELD does it by a field of factors)",
+    "row_without_factor": "rows left without values, which have a price and no factor to adjust it by",
     "offsets_differ": "rows with another offset from UTC than the rest, kept as the clocks there show them",
 }
 
