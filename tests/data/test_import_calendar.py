@@ -157,7 +157,8 @@ def test_a_live_row_beside_the_row_of_its_date_is_refused(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("clock", ["15:00", "00:00"])
 def test_daily_bars_keep_a_clock_that_all_have(tmp_path: Path, clock: str) -> None:
-    done = put(market().assign(datetime=market()["datetime"] + pd.Timedelta(clock + ":00")), tmp_path)
+    flat = market().assign(open=10.0, close=10.0)  # prices that do not jump overnight
+    done = put(flat.assign(datetime=flat["datetime"] + pd.Timedelta(clock + ":00")), tmp_path)
     assert str(open_bars(done.uri).calendar[0]) == f"2020-01-06T{clock}:00.000000"
     assert (done.metadata.frequency, done.warnings) == ("day", ())
 

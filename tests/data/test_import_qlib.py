@@ -92,6 +92,7 @@ def test_oddities_are_counted_with_examples(provider: Path, tmp_path: Path) -> N
         "missing_field": 1,
         "negative_volume": 1,
         "non_positive_price": 1,
+        "overnight_jump": 3,
     }
     assert warnings["non_positive_price"]["examples"] == ["SH1 2020-01-03"]
     assert warnings["high_below_low"]["examples"] == ["SH1 2020-01-02", "SH1 2020-01-04"]
@@ -189,7 +190,12 @@ def test_the_real_provider(shared: Path, tmp_path: Path) -> None:
     root = shared / "cn_data"
     done = import_bars(open_source(root), tmp_path / "bars")
     counts = {name: finding["count"] for name, finding in done.metadata.warnings.items()}
-    assert counts == {"close_outside_low_high": 58, "date_with_few_bars": 2, "member_without_files": 7}
+    assert counts == {
+        "close_outside_low_high": 58,
+        "date_with_few_bars": 2,
+        "member_without_files": 7,
+        "overnight_jump": 18,
+    }
     bars = open_bars(tmp_path / "bars")
     assert (len(bars.instruments), len(bars.calendar), bars.frequency) == (684, 3292, "day")
     assert bars.metadata.rows == 1_914_114
