@@ -8,6 +8,7 @@ from collections.abc import Callable
 Clock = Callable[[], float]
 
 STEPS = 3  # before which nothing is said
+FEW = 10  # steps of a stage that has fewer are unlike each other: labels, metrics, a report
 RECENT_SECONDS = 30.0  # what the rate is taken from, or from the last STEPS steps if they took longer
 SHORTEST = 0.5  # seconds over which a rate can be seen
 
@@ -40,6 +41,8 @@ class Pace:
 
     def left(self, total: int | None) -> float | None:
         """Return the seconds that the rest takes; None where that cannot be said, or nothing is left."""
+        if total is not None and total < FEW:
+            return None
         rate = self.rate()
         rest = 0 if total is None else total - self._marks[-1][1]
         return rest / rate if rate and rest > 0 else None

@@ -126,7 +126,8 @@ def test_a_stage_that_stands_still_takes_longer() -> None:
     pace = paced(1.0, 1.0, 1.0)
     assert isinstance(pace._clock, Clock)
     pace._clock.now += 8.0
-    assert pace.left(4) == pytest.approx(5.0)
+    assert pace.left(12) == pytest.approx(45.0)
+    assert pace.left(4) is None  # so few are unlike each other
 
 
 def test_steps_of_many_and_a_burst_of_them() -> None:
