@@ -27,7 +27,8 @@ UniverseOption = Annotated[
     typer.Option(
         "--universe",
         metavar="NAME=FILE",
-        help="Spans of a universe: instrument, start, end, an empty end for a span still open. Repeatable.",
+        help="Spans of a universe: instrument, start, end, an empty end for a span still open; or a list of names, "
+        "members over the whole history. Repeatable.",
     ),
 ]
 ColumnsOption = Annotated[
@@ -107,7 +108,7 @@ def import_(
     rules = date_rules(calendar, min_date_coverage)
     check_target(to, replace=replace)  # before a source is read that may take minutes
     opened = open_source(source, format, columns=mapping, frequency=frequency, encoding=encoding, progress=out.progress)
-    universes = {name: read_spans(file, name) for name, file in files.items()}
+    universes = {name: read_spans(file, name, encoding) for name, file in files.items()}
     done = import_bars(
         opened, to, universes=universes, rules=rules, replace=replace, adjust=adjust, progress=out.progress
     )

@@ -86,7 +86,7 @@ def import_bars(
         target = _Target(uri, replace=replace)
         done = _import(target, source, every, replace=replace, adjust=adjust, progress=progress)
     scaled = (f"prices were multiplied by {adjust}, volume divided by it (--adjust)",) if adjust else ()
-    return dataclasses.replace(done, notes=done.notes + spelled + scaled)
+    return dataclasses.replace(done, notes=done.notes + spelled + scaled + _undated({**source.universes, **extra}))
 
 
 def _check_adjust(source: Source, adjust: str | None) -> None:
@@ -98,6 +98,15 @@ def _check_adjust(source: Source, adjust: str | None) -> None:
     if adjust not in others:
         has = f"it has {', '.join(others)}" if others else "it has none but prices and volume"
         raise DataError(f"{source.uri}: has no field {adjust} to adjust prices by (--adjust); {has}")
+
+
+def _undated(universes: Mapping[str, Universe]) -> tuple[str, ...]:
+    return tuple(
+        f"universe {name}: a list of {len(universe.instruments)} names without dates; each is a member over the whole "
+        "history, so who left, failed or was not yet listed then is missing"
+        for name, universe in universes.items()
+        if not universe.dated
+    )
 
 
 def check_target(to: storage.Uri, *, replace: bool = False) -> None:

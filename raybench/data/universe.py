@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # half a second that scoring a date does without
     import pandas as pd
 
 ALL = "all"
+ALWAYS = np.datetime64("1900-01-01", "us")  # the start of a member of whom no dates are known
 FOREVER = np.datetime64("9999-12-31", "us")  # the end of a span that is still open
 _NAME = re.compile(r"\w[\w.+-]*")  # it becomes a file name
 _LAST_OF_DAY = np.timedelta64(1, "D") - np.timedelta64(1, "us")
@@ -47,6 +48,11 @@ class Universe:
     def instruments(self) -> tuple[str, ...]:
         """Every instrument that is ever a member, sorted."""
         return tuple(sorted(set(self.instrument_K)))
+
+    @property
+    def dated(self) -> bool:
+        """Whether any span has a start or an end; a list of names has none."""
+        return bool((self.start_K != ALWAYS).any() or (self.end_K != FOREVER).any())
 
     @property
     def last_K(self) -> Moments:

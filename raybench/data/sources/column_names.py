@@ -39,7 +39,7 @@ CUSTOMARY: Mapping[str, frozenset[str]] = {
     "factor": frozenset({"factor"}),
     "amount": frozenset({"amount", "成交额"}),
 }
-"""Ours -> what it is called elsewhere, as `_plain` writes it."""
+"""Ours -> what it is called elsewhere, as `plain` writes it."""
 
 
 def recognised(file: str, names: Sequence[str], columns: Collection[str]) -> dict[str, str]:
@@ -51,7 +51,7 @@ def recognised(file: str, names: Sequence[str], columns: Collection[str]) -> dic
     for ours, customary in CUSTOMARY.items():
         if ours in columns:
             continue
-        fitting = [name for name in names if name not in CUSTOMARY and _plain(name) in customary]
+        fitting = [name for name in names if name not in CUSTOMARY and plain(name) in customary]
         if len(fitting) > 1:
             both = " and ".join(fitting[:2])
             raise DataError(
@@ -63,5 +63,6 @@ def recognised(file: str, names: Sequence[str], columns: Collection[str]) -> dic
     return found
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """A name without what does not tell it from others: case, spaces, points, hyphens, underscores."""
     return re.sub(r"[\s_.\-]+", "", name).lower()

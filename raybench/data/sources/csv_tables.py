@@ -55,12 +55,13 @@ def header(file: str, encoding: str | None = None) -> list[str]:
 
 def _head(file: str, encoding: str | None) -> Head:
     try:
-        return read_head(file, _encoding(file, encoding))
+        return read_head(file, encoding_of(file, encoding))
     except UnicodeError:
-        raise _undecodable(file, encoding) from None
+        raise undecodable(file, encoding) from None
 
 
-def _encoding(file: str, wanted: str | None) -> str:
+def encoding_of(file: str, wanted: str | None) -> str:
+    """The one that is wanted, else what the first bytes say: UTF-16 or UTF-8."""
     if wanted is not None:
         return wanted
     with storage.open_stream(file) as stream:
@@ -68,7 +69,8 @@ def _encoding(file: str, wanted: str | None) -> str:
     return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
 
 
-def _undecodable(file: str, encoding: str | None) -> DataError:
+def undecodable(file: str, encoding: str | None) -> DataError:
+    """The error for a file that is not in this encoding; None: in none that it could tell."""
     if encoding is not None:
         return DataError(f"{file}: is not {encoding} text; want another --encoding")
     return DataError(
@@ -86,7 +88,7 @@ def pieces(file: str, columns: Sequence[str], encoding: str | None = None) -> It
     """Some rows at a time: the number of rows before them, and a record batch of text columns."""
     head = _head(file, encoding)
     read = pacsv.ReadOptions(
-        encoding=_encoding(file, encoding),
+        encoding=encoding_of(file, encoding),
         use_threads=False,  # only then does a parse error know its row
         block_size=BLOCK_BYTES,
         skip_rows=head.lines,
@@ -108,9 +110,9 @@ def pieces(file: str, columns: Sequence[str], encoding: str | None = None) -> It
                 yield first_row, batch.select(list(columns))
                 first_row += batch.num_rows
         except UnicodeError:
-            raise _undecodable(file, encoding) from None
+            raise undecodable(file, encoding) from None
         except pa.ArrowInvalid as error:
             if "invalid UTF8" in str(error):
-                raise _undecodable(file, encoding) from None
+                raise undecodable(file, encoding) from None
             if "Empty CSV file" not in str(error):  # a header and no rows
                 raise DataError(f"{file}: {' '.join(str(error).split())}") from None
