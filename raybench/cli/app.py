@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "train": "train",
     "score": "score",
     "evaluate": "evaluate",
+    "runs": "runs",
     "explain": "explain",
     "adopt": "adopt",
     "export": "export",
