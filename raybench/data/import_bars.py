@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from raybench.data import parquet, storage
-from raybench.data.adjustment import Adjustment, adjusted
+from raybench.data.adjustment import Adjustment, adjusted, is_adjusted_close
 from raybench.data.bars import BarBlock, Bars, cut
 from raybench.data.bars_metadata import METADATA, BarsFile, BarsMetadata
 from raybench.data.census import Census, DateRules, has_bar
@@ -85,8 +85,13 @@ def import_bars(
     with held(uri, what="import"):
         target = _Target(uri, replace=replace)
         done = _import(target, source, every, replace=replace, adjust=adjust, progress=progress)
-    scaled = (f"prices were multiplied by {adjust}, volume divided by it (--adjust)",) if adjust else ()
+    scaled = (_scaled(adjust),) if adjust else ()
     return dataclasses.replace(done, notes=done.notes + spelled + scaled + _undated({**source.universes, **extra}))
+
+
+def _scaled(adjust: str) -> str:
+    by = f"{adjust} / close" if is_adjusted_close(adjust) else adjust
+    return f"prices were multiplied by {by}, volume divided by it (--adjust)"
 
 
 def _check_adjust(source: Source, adjust: str | None) -> None:

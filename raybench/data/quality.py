@@ -98,6 +98,8 @@ _SERIOUS = {
     "left_out_other_case": "files or folders left out, beside one of the same name in lower case, which Qlib reads too",
     "raw_beside_factor": "instruments whose prices jump where their factor steps, so they are not adjusted "
     "(--adjust factor does it)",
+    "raw_beside_adjusted_close": "instruments whose close is not their adjusted close, so prices are not adjusted "
+    '(--adjust "Adj Close", or what the field is called, does it)',
     "adjusted_twice": "instruments whose prices jump with their factor: adjusted twice, or by a factor that is meant "
     "the other way round",
     "overnight_jump": "jumps overnight to about half or double, or further; are the prices adjusted for splits? "
