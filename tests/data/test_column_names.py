@@ -22,7 +22,10 @@ def columns(names: list[str], **given: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        (["Date", "Open", "Adj Close", "Close"], {"datetime": "Date", "open": "Open", "close": "Close"}),
+        (
+            ["Date", "Open", "Adj_Close", "Close"],
+            {"datetime": "Date", "open": "Open", "close": "Close", "adj_close": "Adj_Close"},
+        ),
         (["ts_code", "trade_date", "vol"], {"instrument": "ts_code", "datetime": "trade_date", "volume": "vol"}),
         (
             ["TICKER", "Trade Date", "Close_Price"],
@@ -55,7 +58,7 @@ def write(folder: Path, **renamed: str) -> Source:
 
 def test_a_download_of_capital_names_is_taken_and_said(tmp_path: Path) -> None:
     source = write(tmp_path, datetime="Date", **{name: name.title() for name in PRICES})
-    assert source.fields == (*PRICES, "Adj Close")
+    assert source.fields == (*PRICES, "adj_close")
     assert any("Date as datetime, Open as open" in note for note in source.notes)
 
 

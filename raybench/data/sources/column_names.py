@@ -37,6 +37,7 @@ CUSTOMARY: Mapping[str, frozenset[str]] = {
     "volume": frozenset({"volume", "vol", "tradingvolume", "成交量"}),
     "vwap": frozenset({"vwap"}),
     "factor": frozenset({"factor"}),
+    "adj_close": frozenset({"adjclose", "adjustedclose"}),
     "amount": frozenset({"amount", "成交额"}),
 }
 """Ours -> what it is called elsewhere, as `plain` writes it."""
