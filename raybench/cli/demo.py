@@ -9,6 +9,7 @@ import typer
 
 from raybench.cli.output import Output, command
 from raybench.cli.progress_bars import duration
+from raybench.cluster.address import check_named
 
 
 def register(app: typer.Typer) -> None:
@@ -23,6 +24,7 @@ def demo(
     years: Annotated[float, typer.Option(help="Years of the synthetic market.", min=1.0)] = 5.0,
 ) -> None:
     """Synthetic market, features, two training workers, scores, evaluation: the whole way once."""
+    check_named()
     from raybench.cluster.demo import run_demo
 
     out.keeps(f"what is finished in {to} stays; the same command does the rest")

@@ -16,6 +16,7 @@ from raybench.cli.run_argument import (
     SecondOption,
     TrustOption,
 )
+from raybench.cluster.address import check_named
 
 if TYPE_CHECKING:
     from raybench.cluster.explaining import Explained
@@ -53,6 +54,8 @@ def explain(
     trust: TrustOption = False,
 ) -> None:
     """Show hidden states, gates, attention, gradients and what each feature and lag is worth."""
+    if not local:
+        check_named()
     from raybench.cluster import explaining
 
     named = [name.strip() for name in (instruments or "").split(",") if name.strip()]

@@ -10,6 +10,7 @@ import typer
 
 from raybench.cli.next_command import after_features
 from raybench.cli.output import Output, command
+from raybench.cluster.address import check_named
 from raybench.config import Config
 from raybench.config.alpha_names import ALPHA360_FIELDS
 
@@ -51,6 +52,7 @@ def features(
 
     Features look back over an instrument's whole history; --instruments, --start and --end choose rows only.
     """
+    check_named()
     from raybench.cluster.features import features as build
 
     out.keeps(f"what is finished of {to} stays; the same command does the rest")

@@ -17,6 +17,7 @@ from raybench.cli.run_argument import (
     TrustOption,
 )
 from raybench.cli.startup import loading
+from raybench.cluster.address import check_named
 
 if TYPE_CHECKING:
     from raybench.cluster.scoring import Scored
@@ -64,6 +65,8 @@ def score(
     trust: TrustOption = False,
 ) -> None:
     """Score every instrument of the universe, one table for each date."""
+    if local is not True:
+        check_named()
     with loading():
         from raybench.cluster import scoring
         from raybench.score.coverage import told

@@ -14,6 +14,7 @@ from raybench.cli.features import described
 from raybench.cli.next_command import after_train
 from raybench.cli.output import Output, command
 from raybench.cli.progress_bars import duration
+from raybench.cluster.address import check_named
 from raybench.errors import ConfigError, UserError
 
 MOST_SEEDS = 1000
@@ -50,6 +51,8 @@ def train(
     for warning in wanted.warnings():
         out.warn(warning)
     out.keeps(f"{to} is as it was; the same command begins it, or goes on from its checkpoints with --resume")
+    if local is not True:
+        check_named()
     from raybench.cluster import training
     from raybench.train import artifact
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ray
-
 from raybench.errors import ResourceError
 from raybench.progress import SILENT, Progress
 
@@ -64,18 +62,34 @@ def cluster_address(*, progress: Progress = SILENT) -> str:
     return LOCAL
 
 
+def check_named() -> None:
+    """Refuse a RAY_ADDRESS that is malformed or where nobody listens; ResourceError.
+
+    For the beginning of a command: it loads nothing, where to load torch and Ray takes seconds, and more on a machine
+    that is busy. Whether a Ray cluster lives there is asked when it is joined.
+    """
+    given = os.environ.get("RAY_ADDRESS", "").strip()
+    if given in ("", "auto", LOCAL):
+        return
+    match = _check_form(given)
+    _refuse(given, Answer(problem=_connect(match["v6"] or match["host"], int(match["port"]))))
+
+
 def _asked(given: str) -> str:
     """Return the address that RAY_ADDRESS names, once its head has answered."""
     _check_form(given)
-    answer = ask(given)
+    _refuse(given, ask(given))
+    return given
+
+
+def _refuse(given: str, answer: Answer) -> None:
     if answer.foreign:
         raise ResourceError(f"RAY_ADDRESS is {given}: the Ray cluster there {answer.problem}, {ALONE}")
     if answer.problem:
         raise ResourceError(f"RAY_ADDRESS is {given}, which {answer.problem}; start the cluster, {ALONE}")
-    return given
 
 
-def _check_form(given: str) -> None:
+def _check_form(given: str) -> re.Match[str]:
     want = "want HOST:PORT of the head, such as 127.0.0.1:6379"
     scheme, found, _ = given.partition("://")
     if found and scheme in ("http", "https"):
@@ -91,6 +105,7 @@ def _check_form(given: str) -> None:
     match = _HOST_AND_PORT.fullmatch(given)
     if match is None or not 0 < int(match["port"]) < 65536:
         raise ResourceError(f"RAY_ADDRESS is {given!r}; {want}, {ALONE}")
+    return match
 
 
 def ask(address: str) -> Answer:
@@ -136,6 +151,8 @@ def _health(address: str) -> Answer:
         return _refusal(error)
     finally:
         channel.close()
+    import ray
+
     version = getattr(reply, "ray_version", "") or ray.__version__
     if version != ray.__version__:
         problem = f"runs Ray {version} and this is Ray {ray.__version__}; install the same version on both sides"

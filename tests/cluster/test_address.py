@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent import futures
@@ -14,6 +16,7 @@ import pytest
 import ray
 from ray.core.generated.gcs_service_pb2 import CheckAliveReply, CheckAliveRequest
 
+from raybench.cli.app import run
 from raybench.cluster import address as module
 from raybench.cluster.address import LOCAL, ask, cluster_address
 from raybench.errors import ResourceError
@@ -105,6 +108,29 @@ def test_a_dead_address_is_told_at_once(folder: Path, monkeypatch: pytest.Monkey
     assert time.monotonic() - began < module.CONNECT_SECONDS
 
 
+@pytest.mark.parametrize("command", ["train", "score", "features", "demo", "explain"])
+def test_a_command_asks_before_it_loads_anything(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = {
+        "train": ["configs/gru_alpha158.yaml", "--out", "run"],
+        "score": ["--model", "run", "--bars", "bars", "--to", "scores"],
+        "features": ["--bars", "bars", "--to", "features"],
+        "demo": ["--out", "demo"],
+        "explain": ["--model", "run", "--date", "2020-01-02", "--out", "why"],
+    }
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{dead_port()}")
+    assert run([command, *words[command]]) == 2
+    assert "connection refused" in capsys.readouterr().err
+
+
+def test_asking_loads_neither_ray_nor_torch() -> None:
+    code = "import sys; from raybench.cluster.address import check_named; check_named()"
+    code += "; print({'ray', 'torch'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "set()\n"
+
+
 def test_a_port_that_says_nothing(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ANSWER_SECONDS", 0.3)
     assert "not as the head" in ask(f"127.0.0.1:{silent_port}").problem
@@ -112,7 +138,12 @@ def test_a_port_that_says_nothing(silent_port: int, monkeypatch: pytest.MonkeyPa
 
 def test_a_name_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CONNECT_SECONDS", 0.1)
-    monkeypatch.setattr(socket, "create_connection", lambda *_: time.sleep(2))
+
+    def looks_up(*_: object) -> None:
+        time.sleep(2)
+        raise OSError
+
+    monkeypatch.setattr(socket, "create_connection", looks_up)
     assert "nothing came back" in ask("head.far:6379").problem
 
 
