@@ -157,7 +157,7 @@ def test_files_that_cannot_be_right(provider: Path, content: bytes, says: str) -
         ("instruments/few.txt", [], "universe few is empty"),
         ("instruments/few.txt", ["SH1\t2020-01-02"], None),
         ("instruments/few.txt", ["SH1\t2020-01-02\tlater"], "line 1: 'later' is not a date"),
-        ("instruments/few.txt", ["SH1\t2020-01-02\t2020-01-03", "SH1"], "line 2: 'SH1' is not instrument"),
+        ("instruments/few.txt", ["SH1\t2020-01-02\t2020-01-03", "SH1"], "line 2 has no start"),
     ],
 )
 def test_lists_that_cannot_be_read(provider: Path, name: str, lines: list[str], says: str | None) -> None:
