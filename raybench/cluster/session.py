@@ -133,7 +133,9 @@ def _connect(num_cpus: int, progress: Progress) -> str:
             else:
                 progress.note(f"joining the Ray cluster at {address}")
                 ray.init(address=address, **_options())
-    except (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError, ray.exceptions.RayError) as error:
+    except ResourceError:
+        raise
+    except Exception as error:  # a node that does not come up in 30 s is a bare Exception of Ray's
         ray.shutdown()  # what had been started
         why = str(error).strip().partition(". ")[0].partition("\n")[0]
         if address == LOCAL:
