@@ -37,6 +37,7 @@ _QUIET = {
 }
 T = TypeVar("T")
 
+_REFUSALS = (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError, ray.exceptions.RayError)
 _WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 
 
@@ -133,9 +134,9 @@ def _connect(num_cpus: int, progress: Progress) -> str:
             else:
                 progress.note(f"joining the Ray cluster at {address}")
                 ray.init(address=address, **_options())
-    except ResourceError:
-        raise
-    except Exception as error:  # a node that does not come up in 30 s is a bare Exception of Ray's
+    except Exception as error:
+        if not isinstance(error, _REFUSALS) and type(error) is not Exception:  # Ray's for a node that takes too long
+            raise
         ray.shutdown()  # what had been started
         why = str(error).strip().partition(". ")[0].partition("\n")[0]
         if address == LOCAL:
