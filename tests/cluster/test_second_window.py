@@ -162,5 +162,5 @@ def test_a_run_without_the_processors_is_refused(trained: Run, tmp_path: Path) -
     manifest = json.loads((broken / "manifest.json").read_text())
     del manifest["sha256"]["second_processors.json"]
     (broken / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(RunError, match=r"second_processors\.json; restore it or train again"):
+    with pytest.raises(RunError, match=r"manifest\.json: was changed: run_id is not that of what it says"):
         load_run(str(broken))
