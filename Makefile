@@ -18,9 +18,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: setup  ## the whole way on a synthetic market, into demo-out/
 	$(BIN)/raybench demo --out $(OUT)
 
-test: setup  ## every test that needs no second environment, the fast ones first
-	$(BIN)/pytest -m "not slow and not ray and not parity"
-	$(BIN)/pytest -m "(slow or ray) and not parity"
+test: setup  ## every test that needs no second environment, those without Ray first
+	$(BIN)/pytest -n 2 --dist loadscope -m "not ray and not parity"
+	$(BIN)/pytest -n 2 --dist loadscope -m "ray and not parity"
 
 check: setup  ## style, types, and the order of the layers
 	$(BIN)/ruff check

@@ -12,8 +12,11 @@ SCRIPTS = (
     "train_alpha360",
     "scoring",
     "one_date",
+    "search",
     "workers",
+    "packing",
     "memory",
+    "preparation",
     "gpu",
     "networks",
 )

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from benchmarks._measure import bars_of, config_of, measured, panel_of, parser, qlib_case, run_qlib, use_cores, windows
 from raybench.config import Config
-from raybench.data.panel import Panel
-from raybench.train.feeds import resident_feeds
-from raybench.train.loop import fit
-from raybench.train.network import build_model
-from raybench.train.world import SOLO
+from raybench.feeds.feeds import resident_feeds
+from raybench.feeds.world import SOLO
+from raybench.panel import Panel
+from raybench.training.loop import fit
+from raybench.training.network import build_model
 
 CPU = torch.device("cpu")
 

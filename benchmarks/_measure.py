@@ -22,11 +22,12 @@ from typing import Any
 import torch
 
 from raybench.config import Config, load_config
-from raybench.data.bars import Bars, open_bars
-from raybench.data.import_bars import import_bars
-from raybench.data.panel import Panel
-from raybench.data.panel.build import build_panel
-from raybench.data.sources import open_source
+from raybench.config.panel_spec import PanelSpec
+from raybench.market.bars import Bars, open_bars
+from raybench.market.importing.job import import_bars
+from raybench.market.sources import open_source
+from raybench.panel import Panel
+from raybench.panel.build import build_panel
 
 ROOT = Path(__file__).parents[1]
 IDLE_WANTED = 0.95
@@ -106,7 +107,7 @@ def config_of(name: str, bars: Bars, *, short: bool, overrides: Sequence[str] = 
 
 def panel_of(config: Config, bars: Bars, segments: Sequence[str] = ("train", "valid")) -> Panel:
     """Build the resident panel in this process."""
-    return build_panel(config, bars, None, segments=segments)
+    return build_panel(PanelSpec.of(config), bars, None, segments=segments)
 
 
 def windows(panel: Panel, segment: str) -> torch.Tensor:

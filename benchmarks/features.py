@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._measure import bars_of, measured, median_of, parser, run_qlib, use_cores
-from raybench.data.bars import Bars
-from raybench.data.features import part_table, plan_features
+from raybench.feature_sets.build import part_table, plan_features
+from raybench.market.bars import Bars
 
 UNIVERSE = "csi300"
 FULL = {"start": "2008-01-01", "end": "2020-08-01"}
@@ -67,7 +67,7 @@ def build(bars: Bars, cores: int, *, start: str, end: str) -> dict[str, Any]:
     began = time.perf_counter()
     job = plan_features(bars, ("alpha158",), "unused", universe=UNIVERSE, start=start, end=end)
     with ThreadPoolExecutor(cores) as pool:
-        tables = list(pool.map(lambda group: part_table(job, bars.block(group[1])), job.groups()))
+        tables = list(pool.map(lambda piece: part_table(job, piece.block(bars, bars.fields), piece), job.pieces()))
     return {"seconds": time.perf_counter() - began, "rows": sum(table.num_rows for table in tables)}
 
 

@@ -24,10 +24,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks._measure import ROOT, idle_share, parser, use_cores
 from raybench.config.networks import NETWORKS
+from raybench.feeds.batches import Batch
 from raybench.models import build
-from raybench.models.inputs import Inputs, extra_inputs
-from raybench.train.batches import Batch
-from raybench.train.loop import objective
+from raybench.models.interface.inputs import Inputs, extra_inputs
+from raybench.training.loop import objective
 
 FEATURES = 20
 INSTRUMENTS = 300  # one date of CSI 300

@@ -18,12 +18,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks._measure import bars_of, config_of, measured, median_of, parser, use_cores
-from raybench.cluster.worker import build_model
 from raybench.config import Config
-from raybench.data.bars import Bars
-from raybench.data.panel.build import build_panel
-from raybench.train.artifact import begin_run, write_run
-from raybench.train.needs import KEY, needs_of
+from raybench.config.panel_spec import PanelSpec
+from raybench.market.bars import Bars
+from raybench.panel.build import build_panel
+from raybench.runs.artifact import begin_run, write_run
+from raybench.training.needs import KEY, needs_of
+from raybench.training.network import build_model
 
 DATE = "2020-07-31"
 BARE = """
@@ -65,7 +66,7 @@ def main() -> None:
 
 def run_of(config: Config, bars: Bars, out: str) -> str:
     """Make a run whose weights are as they are drawn: scoring takes as long."""
-    panel = build_panel(config, bars, None, segments=("train",))
+    panel = build_panel(PanelSpec.of(config), bars, None, segments=("train",))
     begin_run(out, config)
     write_run(
         out,
@@ -78,7 +79,7 @@ def run_of(config: Config, bars: Bars, out: str) -> str:
         facts={
             "data_fingerprint": panel.fingerprint,
             "model": config.model.type,
-            KEY: needs_of(panel, config, bars, None).to_manifest(),
+            KEY: needs_of(panel, PanelSpec.of(config), bars, None).to_manifest(),
         },
     )
     return out

@@ -20,17 +20,18 @@ import torch
 from benchmarks._epochs import CPU
 from benchmarks._measure import bars_of, config_of, panel_of, parser, use_cores
 from raybench.config import Config
-from raybench.data.bars import Bars
-from raybench.data.panel import Panel
+from raybench.feeds.batches import EvaluationFeed, ResidentEvaluation
+from raybench.feeds.dates import DateEvaluation, groups_of
+from raybench.feeds.feeds import resident_feeds
+from raybench.feeds.world import SOLO
+from raybench.market.bars import Bars
 from raybench.models import takes_dates
-from raybench.train.batches import EvaluationFeed, ResidentEvaluation
-from raybench.train.dates import DateEvaluation, groups_of
-from raybench.train.feeds import resident_feeds
-from raybench.train.loop import fit
-from raybench.train.network import build_model
-from raybench.train.state import TrainState
-from raybench.train.validation import validate
-from raybench.train.world import SOLO
+from raybench.panel import Panel
+from raybench.training.loop import fit
+from raybench.training.network import build_model
+from raybench.training.reporter import FunctionReporter
+from raybench.training.state import TrainState
+from raybench.training.validation import validate
 
 RECIPES = ("raybench", "qlib")
 
@@ -69,7 +70,13 @@ def _rows(name: str, recipe: str, bars: Bars, given: Any) -> Iterator[list[str]]
     model = build_model(config, panel.columns)
     began = time.perf_counter()
     feeds = resident_feeds(config, panel, SOLO, CPU, dates=takes_dates(model))
-    state = fit(model, feeds, config.train, recipe=recipe, on_epoch=lambda reached: _say(name, recipe, reached))
+    state = fit(
+        model,
+        feeds,
+        config.train,
+        recipe=recipe,
+        reporter=FunctionReporter(on_epoch=lambda reached: _say(name, recipe, reached)),
+    )
     seconds = time.perf_counter() - began
     model.load_state_dict(state.best_weights)
     for how, feed in _tests(config, panel, model):

@@ -22,22 +22,23 @@ from typing import Any
 
 import torch
 
-from raybench.cluster.demo import demo_config
+from raybench.cluster.jobs.demo import demo_config
 from raybench.config import Config, load_config
-from raybench.config.label import DEFAULT_LABEL
-from raybench.data.bars import Bars, open_bars
-from raybench.data.import_bars import import_bars
-from raybench.data.panel import Panel
-from raybench.data.panel.build import build_panel
-from raybench.data.sources import open_source
-from raybench.data.synthetic import UNIVERSE, Market, make_market
-from raybench.data.universe import universe_of_frame
-from raybench.train.batches import ResidentEvaluation
-from raybench.train.feeds import resident_feeds
-from raybench.train.loop import fit
-from raybench.train.network import build_model
-from raybench.train.validation import validate
-from raybench.train.world import SOLO
+from raybench.config.data.label import DEFAULT_LABEL
+from raybench.config.panel_spec import PanelSpec
+from raybench.feeds.batches import ResidentEvaluation
+from raybench.feeds.feeds import resident_feeds
+from raybench.feeds.world import SOLO
+from raybench.market.bars import Bars, open_bars
+from raybench.market.importing.job import import_bars
+from raybench.market.sources import open_source
+from raybench.market.synthetic import UNIVERSE, Market, make_market
+from raybench.market.universe import universe_of_frame
+from raybench.panel import Panel
+from raybench.panel.build import build_panel
+from raybench.training.loop import fit
+from raybench.training.network import build_model
+from raybench.training.validation import validate
 
 CPU = torch.device("cpu")
 PLAIN = "plain"
@@ -80,7 +81,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             bars = bars_of(market, Path(folder))
             config = config_of(market, bars, seed=seed, epochs=given.epochs)
-            panel = build_panel(config, bars, None)
+            panel = build_panel(PanelSpec.of(config), bars, None, segments=("train", "valid", "test"))
         first, last = config.data.segments.test
         attainable.append(market.attainable(str(first), str(last)))
         for name in wanted:

@@ -16,10 +16,11 @@ import torch
 
 from benchmarks._epochs import bare_forward
 from benchmarks._measure import bars_of, config_of, measured, parser, qlib_case, run_qlib, use_cores
-from raybench.data.panel import Panel
-from raybench.data.panel.build import build_panel, scoring_panel
-from raybench.score.predictor import Predictor
-from raybench.train.network import build_model
+from raybench.config.panel_spec import PanelSpec
+from raybench.panel import Panel
+from raybench.panel.build import build_panel, scoring_panel
+from raybench.scoring.predictor import Predictor
+from raybench.training.network import build_model
 
 
 def main() -> None:
@@ -31,9 +32,9 @@ def main() -> None:
     with measured(f"scoring, GRU on Alpha158, {given.cores} cores") as figures:
         with bars_of(given.provider) as bars:
             config = config_of("gru_alpha158", bars, short=given.short)
-            fitted = build_panel(config, bars, None, segments=("train",)).processors
+            fitted = build_panel(PanelSpec.of(config), bars, None, segments=("train",)).processors
             start, end = config.data.segments.test
-            panel = scoring_panel(config, bars, None, fitted, start, end)
+            panel = scoring_panel(PanelSpec.of(config), bars, None, fitted, start, end)
         weights = build_model(config, panel.columns).state_dict()
         predictor = Predictor(config, weights, panel)
         network = build_model(config, panel.columns)

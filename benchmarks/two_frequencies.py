@@ -26,18 +26,19 @@ import torch
 from recurrent_options import shown
 
 from raybench.config import load_config
-from raybench.config.alpha_names import BENCHMARK_20
-from raybench.data.bars import BarBlock, open_bars
-from raybench.data.import_bars import import_bars
-from raybench.data.panel.build import build_panel
-from raybench.data.sources import memory_source
-from raybench.evaluate.signal import rank_correlations
-from raybench.train.batches import ResidentEvaluation
-from raybench.train.feeds import resident_feeds
-from raybench.train.loop import fit
-from raybench.train.network import build_model
-from raybench.train.validation import validate
-from raybench.train.world import SOLO
+from raybench.config.data.alpha_names import BENCHMARK_20
+from raybench.config.panel_spec import PanelSpec
+from raybench.feeds.batches import ResidentEvaluation
+from raybench.feeds.feeds import resident_feeds
+from raybench.feeds.world import SOLO
+from raybench.market.bars import BarBlock, open_bars
+from raybench.market.importing.job import import_bars
+from raybench.market.sources import memory_source
+from raybench.metrics.signal import rank_correlations
+from raybench.panel.build import build_panel
+from raybench.training.loop import fit
+from raybench.training.network import build_model
+from raybench.training.validation import validate
 
 CPU = torch.device("cpu")
 CLOSES = pd.to_timedelta(["10:30:00", "11:30:00", "14:00:00", "15:00:00"])
@@ -125,7 +126,7 @@ def trained(market: Market, seed: int, epochs: int) -> dict[str, tuple[float, fl
                     },
                 }
             )
-            panel = build_panel(config, open_bars(days), None)
+            panel = build_panel(PanelSpec.of(config), open_bars(days), None, segments=("train", "valid", "test"))
             model = build_model(config, panel.columns)
             state = fit(model, resident_feeds(config, panel, SOLO, CPU), config.train)
             model.load_state_dict(state.best_weights)

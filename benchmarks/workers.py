@@ -11,8 +11,8 @@ from __future__ import annotations
 import tempfile
 
 from benchmarks._measure import bars_of, config_of, measured, parser, use_cores
-from raybench.cluster.training import train
-from raybench.data.bars import Bars
+from raybench.cluster.jobs.training import train
+from raybench.market.bars import Bars
 
 WANTED = 1.7
 

@@ -7,8 +7,10 @@
         +-- RunError         run directories, artifacts, weights
         +-- ResourceError    the cluster cannot give what was asked for
         +-- TrainingError    a training that cannot go on (NaN loss, no samples)
+        +-- ArgumentError    how a function was called; a TypeError too, as Python has it
 
-Each takes the message alone, so each pickles: errors cross Ray between processes.
+Each takes the message alone, so each pickles: errors cross Ray between processes. Beside them, how errors of others
+are told in one line.
 """
 
 from __future__ import annotations
@@ -40,3 +42,18 @@ class ResourceError(UserError):
 
 class TrainingError(UserError):
     """A training that has to stop: its loss, labels or samples are unusable."""
+
+
+class ArgumentError(UserError, TypeError):
+    """A function was called with arguments that it does not have, or not with those that it needs."""
+
+
+def first_line(error: BaseException) -> str:
+    """What somebody else's error says first; its kind if it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def in_one_line(error: BaseException) -> str:
+    """The kind of somebody else's error and what it says first."""
+    kind, said = type(error).__name__, first_line(error)
+    return kind if said == kind else f"{kind}: {said}"

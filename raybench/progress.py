@@ -1,10 +1,18 @@
-"""How library code reports progress without printing: the command line decides how it looks."""
+"""How library code reports progress without printing: the command line decides how it looks.
+
+What a caller in Python should hear goes through ``warn``; commands have lines of their own for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Protocol
+
+_HERE = str(Path(__file__).parent)
 
 
 class Advance(Protocol):
@@ -35,3 +43,12 @@ class _Silent:
 
 
 SILENT: Progress = _Silent()
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Show warnings at the line of whoever called into this package from outside."""
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename.startswith(_HERE):
+        level, frame = level + 1, frame.f_back
+    for line in lines:
+        warnings.warn(line, stacklevel=level)

@@ -7,7 +7,7 @@ import os
 import torch
 import torch.distributed as dist
 
-from raybench.train.world import ProcessGroup
+from raybench.feeds.world import ProcessGroup
 
 
 def joined(rank: int, size: int, rendezvous: str) -> ProcessGroup:

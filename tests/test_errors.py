@@ -23,3 +23,16 @@ def test_an_error_pickles(kind: type[errors.RaybenchError], dump: object) -> Non
     assert callable(dump)
     back = pickle.loads(dump(kind("what was given; what was wanted")))
     assert (type(back), str(back)) == (kind, "what was given; what was wanted")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("\n  no such thing\nat line 3"), "ValueError: no such thing"),
+        (ValueError(), "ValueError"),
+        (KeyError("a"), "KeyError: 'a'"),
+    ],
+)
+def test_errors_of_others_are_told_in_one_line(error: Exception, said: str) -> None:
+    assert errors.in_one_line(error) == said
+    assert errors.first_line(error) == said.removeprefix(f"{type(error).__name__}: ")

@@ -15,7 +15,7 @@ from tests.nobody import UID, own_folder, run_as_nobody
 
 KERNEL = """
 import numpy as np
-from raybench.data import rolling
+from raybench.feature_sets import rolling
 print(rolling._valid.stats.cache_path)
 rolling._valid(np.ones(3, np.float32), 0)
 print(sum(rolling._valid.stats.cache_hits.values()))

@@ -2,46 +2,66 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
 
-from raybench.data import moments, storage
-from raybench.data.bars import BarBlock, open_bars
-from raybench.data.feature_table import open_features
-from raybench.data.frames import is_frame, long_frame
-from raybench.data.import_bars import import_bars
-from raybench.data.sources import memory_source
-from raybench.data.universe import ALL, make_universe
+from raybench.columns import moments
+from raybench.columns.frames import is_frame, long_frame
+from raybench.errors import RunError, UserError
+from raybench.feature_sets.table import open_features
+from raybench.market.bars import open_bars
+from raybench.market.importing.frames import frame_source
+from raybench.market.importing.job import import_bars
+from raybench.market.universe import ALL, universe_of_bars
+from raybench.storage import files
+from raybench.storage.places import METADATA
 
 Place = str | os.PathLike[str]
 
 
-class Placed:
+class Placement:
     """A folder for frames: temporary, or ``beside`` a run that will name what lies in it."""
 
     def __init__(self, beside: Place | None = None) -> None:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        self._root = None if beside is None else storage.sibling(beside, ".data")
+        self._root = None if beside is None else files.sibling(beside, ".data")
+        self._run = beside
+        self._put: list[str] = []
+        self.warnings: list[str] = []  # what is probably not meant about the frames
 
-    def __enter__(self) -> Placed:
+    def __enter__(self) -> Placement:
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        if self._temporary is not None:
-            self._temporary.cleanup()
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        if error is not None and self._run is not None:
+            self._take_back(self._run)
+        if self._temporary is None:
+            return
+        self._temporary.cleanup()
+        if isinstance(error, UserError) and self.said(str(error)) != str(error):
+            raise type(error)(self.said(str(error))) from error.__cause__
+
+    def said(self, text: str) -> str:
+        """A text that names the argument a frame was given as, not the temporary folder it lies in."""
+        if self._temporary is None:
+            return text
+        return re.sub(re.escape(f"{self._root}/") + r"(\w+)(?:\.parquet)?", r"\1=", text)
 
     def folder(self, name: str) -> str:
         """Where something of that name lies."""
         if self._root is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="raybench-")
-            self._root = self._temporary.name
-        return storage.join(self._root, name)
+            self._root = os.path.realpath(self._temporary.name)
+        return files.join(self._root, name)
 
     def bars(self, value: Any, universe: str = ALL) -> str | None:
         """The bars dataset of a frame; everybody in it is a member of ``universe``. An address stays as it is."""
@@ -62,11 +82,18 @@ class Placed:
         return write(value) if is_frame(value) else os.fspath(value)
 
     def _write_bars(self, frame: Any, universe: str) -> str:
-        block = BarBlock.from_frame(frame)
-        first, last = block.datetime_R[block.start_N1[:-1]], block.datetime_R[block.start_N1[1:] - 1]
-        everybody = make_universe(universe, block.instruments, first, last, where="the bars")
-        to = self.folder("bars")
-        import_bars(memory_source(block), to, universes={} if universe == ALL else {universe: everybody}, replace=True)
+        source, to = frame_source(frame), self.folder("bars")
+        known = source.settled({}, None)
+        ranges = {name: (known.calendar[at.start], known.calendar[at.stop - 1]) for name, at in known.spans.items()}
+        universes = {} if universe == ALL else {universe: replace(universe_of_bars(ranges), name=universe)}
+        if not self._kept(files.join(to, METADATA)):
+            done = import_bars(source, to, universes=universes, replace=self._run is None)
+            self._put.append(to)
+        else:
+            with tempfile.TemporaryDirectory(prefix="raybench-") as folder:
+                done = import_bars(source, files.join(folder, "bars"), universes=universes)
+            self._refuse_others("bars", to, same=done.metadata.fingerprint == open_bars(to).fingerprint)
+        self.warnings += done.warnings
         return open_bars(to).uri
 
     def _write_table(self, frame: Any, name: str, what: str) -> str:
@@ -75,9 +102,35 @@ class Placed:
         when = pa.array(moments.datetimes(table["datetime"], where=what), moments.STAMP)
         rest = table.drop(columns=["instrument", "datetime"]).rename(columns=str)
         columns = {"instrument": named, "datetime": when, **{c: moments.arrow(rest[c]) for c in rest.columns}}
-        to = self.folder(name)
-        storage.publish_table(to, pa.table(columns), metadata={})
+        data, to = files.encode_table(pa.table(columns), metadata={}), self.folder(name)
+        if self._kept(to):
+            self._refuse_others(what, to, same=files.read_bytes(to) == data)
+        else:
+            files.publish_bytes(to, data)
+            self._put.append(to)
         return to if what == "scores" else open_features(to).uri
+
+    def _kept(self, file: str) -> bool:
+        """Whether a run may have been trained on what lies there."""
+        return self._run is not None and files.exists(file)
+
+    def _refuse_others(self, what: str, to: str, *, same: bool) -> None:
+        if not same:
+            raise RunError(
+                f"{to}: holds other {what} than {what}=, kept there for the run {self._run}; give those, choose "
+                f"another out=, or remove {self._root} if no run needs them"
+            )
+
+    def _take_back(self, run: Place) -> None:
+        """Remove what was put beside a run that learned nothing from it."""
+        from raybench.cluster.jobs.ownership import learned_at
+
+        with contextlib.suppress(UserError):  # a store that does not answer now
+            if self._put and not learned_at(os.fspath(run)):
+                for place in self._put:
+                    (files.discard if files.is_folder(place) else files.remove)(place)
+                if not files.children(self._root or ""):
+                    files.discard(self._root or "")
 
 
 def default_out(kind: str) -> str:

@@ -1,0 +1,1 @@
+__all__ = ["app", "config_argument", "next_command", "output", "progress_bars", "run_argument", "startup", "tables"]

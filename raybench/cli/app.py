@@ -7,44 +7,56 @@ This module itself loads next to nothing, so that Ctrl-C meets ``main`` and not 
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import importlib.util
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from raybench.cli import interrupts
+from raybench.cli.visible import visible
 
 if TYPE_CHECKING:
     import typer
 
 COMMANDS: Mapping[str, str] = {
     "demo": "demo",
+    "doctor": "doctor",
     "import": "import_bars",
     "features": "features",
+    "info": "info",
+    "init": "init",
     "check": "check",
+    "schema": "schema",
     "train": "train",
+    "tune": "tune",
+    "bench": "bench",
     "score": "score",
+    "status": "status",
+    "daily": "daily",
     "evaluate": "evaluate",
     "runs": "runs",
+    "compare": "compare",
     "explain": "explain",
     "adopt": "adopt",
     "export": "export",
     "models": "models",
 }
-"""Module under ``raybench.cli`` of each command; a module registers its command with ``register(app)``."""
+"""Module under ``raybench.cli.commands`` of each command; a module registers its command with ``register(app)``."""
 
 
 def build(only: str | None = None) -> typer.Typer:
     """Make the application with one command, or with all whose module exists."""
     import typer
 
-    from raybench.cli.usage import Group, describe
+    from raybench.cli.usage import CommandGroup, describe
 
     app = typer.Typer(
         name="raybench",
-        cls=Group,
+        cls=CommandGroup,
         add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -53,8 +65,8 @@ def build(only: str | None = None) -> typer.Typer:
     )
     app.callback()(_options())
     for name, module in COMMANDS.items():
-        if only in (None, name) and importlib.util.find_spec(f"raybench.cli.{module}") is not None:
-            importlib.import_module(f"raybench.cli.{module}").register(app)
+        if only in (None, name) and importlib.util.find_spec(f"raybench.cli.commands.{module}") is not None:
+            importlib.import_module(f"raybench.cli.commands.{module}").register(app)
     describe(app)
     return app
 
@@ -65,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
     from typer.main import get_command
 
     given = list(arguments) or ["--help"]
-    known = given[0] in COMMANDS and importlib.util.find_spec(f"raybench.cli.{COMMANDS[given[0]]}") is not None
+    known = given[0] in COMMANDS and importlib.util.find_spec(f"raybench.cli.commands.{COMMANDS[given[0]]}") is not None
     command = get_command(build(given[0] if known else None))
     try:
         code = command.main(args=given, prog_name="raybench", standalone_mode=False)
@@ -78,13 +90,15 @@ def run(arguments: Sequence[str]) -> int:
             raise
         from raybench.cli.usage import advice
 
-        print(f"error: {advice(error, ' '.join(message().split()), given)}", file=sys.stderr)
+        print(f"error: {visible(advice(error, ' '.join(message().split()), given))}", file=sys.stderr)
         return 2
     return code if isinstance(code, int) else 0
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Entry point of the console script; the process that calls it ends with the code of the command."""
+    end = _End()
+    atexit.register(end.now)  # before every library, so that it runs after all of theirs
     try:
         with interrupts.ended_by_signals():
             _open_streams()
@@ -94,15 +108,37 @@ def main() -> None:
                 complete()
             code = run(sys.argv[1:])
             sys.stdout.flush()
-    except KeyboardInterrupt as stop:
-        interrupts.on_a_line_of_its_own(interrupts.said(stop))
-        code = interrupts.exit_code(stop)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except (Exception, KeyboardInterrupt) as stop:
+        if not (interrupts.received() or isinstance(stop, KeyboardInterrupt)):
+            raise
+        interrupts.on_a_line_of_its_own(interrupts.said(stop))
+        code = interrupts.exit_code(stop)
     if code in interrupts.EXIT_CODES:
         interrupts.at_once_from_now_on()
+    end.code = code
     sys.exit(code)
+
+
+class _End:
+    """The end of the process, once threads of Python are done and what libraries registered for it has run.
+
+    What is left, to take down interpreter and libraries piece by piece, serves nobody, and a thread of a library
+    that wakes during it ends the process as if it had crashed ("terminate called without an active exception").
+    """
+
+    code: int | None = None  # unknown while a command has not come to its end
+
+    def now(self) -> None:
+        """End the process."""
+        if self.code is None:
+            return
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # nobody reads any more, or it was closed
+                stream.flush()
+        os._exit(self.code)
 
 
 def _open_streams() -> None:

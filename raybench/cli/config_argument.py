@@ -21,7 +21,7 @@ def config_text(uri: str) -> str:
     """Read the text of a configuration."""
     if not uri.startswith("s3://"):
         return read_text(uri)
-    from raybench.data.storage import read_bytes  # pyarrow is slow to load, and seldom needed here
+    from raybench.storage.files import read_bytes  # pyarrow is slow to load, and seldom needed here
 
     try:
         return read_bytes(uri).decode("utf-8-sig")

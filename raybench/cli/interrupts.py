@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from raybench.cli.visible import visible
+
 EXIT_CODES = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
@@ -21,28 +23,49 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Turn SIGTERM into :class:`Terminated`; after the first signal the next one ends the process at once."""
+    """Turn SIGTERM into :class:`Terminated` and note Ctrl-C; after SIGTERM the next signal ends the process at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = signal.signal(signal.SIGTERM, _terminate)
-    _Received.sigterm = False
+    takes_ctrl_c = (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )  # not so behind nohup or in the background
+    if takes_ctrl_c:
+        signal.signal(signal.SIGINT, _interrupt)
+    _Received.sigterm = _Received.any = False
     try:
         yield
     finally:
+        if takes_ctrl_c and signal.getsignal(signal.SIGINT) is _interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, before)
 
 
 class _Received:
-    """Which signal came: what waits in Ray raises a plain KeyboardInterrupt for either."""
+    """Which signal came: what waits in Ray raises a plain KeyboardInterrupt for either.
+
+    A library may swallow the exception, as an import of an optional part does, and fail of that somewhere else.
+    """
 
     sigterm = False
+    any = False
+
+
+def received() -> bool:
+    """Say whether a signal came that ends the command: an exception after it, of whatever kind, is its consequence."""
+    return _Received.any
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    _Received.sigterm = True
+    _Received.sigterm = _Received.any = True
     at_once_from_now_on()
     raise Terminated
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _Received.any = True
+    raise KeyboardInterrupt
 
 
 def at_once_from_now_on() -> None:
@@ -52,18 +75,18 @@ def at_once_from_now_on() -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
-def exit_code(stop: KeyboardInterrupt) -> int:
+def exit_code(stop: BaseException) -> int:
     """Exit code of a command that a signal ended, as shells give it."""
     return EXIT_CODES[_by_sigterm(stop)]
 
 
-def said(stop: KeyboardInterrupt, kept: str = "") -> str:
+def said(stop: BaseException, kept: str = "") -> str:
     """Say that a command was ended, and what is kept."""
     what = "ended by SIGTERM" if _by_sigterm(stop) else "interrupted"
-    return f"{what}: {kept}" if kept else what
+    return f"{what}: {visible(kept)}" if kept else what
 
 
-def _by_sigterm(stop: KeyboardInterrupt) -> bool:
+def _by_sigterm(stop: BaseException) -> bool:
     return _Received.sigterm or isinstance(stop, Terminated)
 
 

@@ -8,16 +8,11 @@ from collections.abc import Sequence
 from raybench.config import Config
 
 SHIPPED = "configs/gru_alpha158.yaml"  # in a checkout, which is where a first day is spent
-UNIVERSE = "csi300"  # of the shipped configurations
 
 
-def after_import(bars: str, universes: Sequence[str]) -> tuple[str, ...]:
-    """Check a configuration on the bars, or make features where none is at hand."""
-    if not os.path.exists(SHIPPED):
-        return ("features", "--bars", bars, "--set", "alpha158", "--to", beside(bars, "features"))
-    own = [name for name in universes if name != "all"]
-    universe = [] if UNIVERSE in universes else [f"data.universe={own[0] if own else 'all'}"]
-    return ("check", SHIPPED, f"data.bars={bars}", *universe)
+def after_import(bars: str) -> tuple[str, ...]:
+    """Write a configuration for them."""
+    return ("init", "--bars", bars)
 
 
 def after_features(features: str, bars: str, universe: str | None) -> tuple[str, ...]:

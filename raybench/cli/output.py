@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-import math
 import shlex
 import shutil
 import sys
@@ -28,8 +27,10 @@ import typer
 from raybench.cli import interrupts
 from raybench.cli.progress_bars import BarProgress, LineProgress
 from raybench.cli.tables import print_summary
+from raybench.cli.visible import visible, visible_json
 from raybench.errors import UserError
 from raybench.progress import SILENT, Progress
+from raybench.reports.plain import plain
 from raybench.scratch import settle
 
 
@@ -103,27 +104,31 @@ class Output:
         in plain words, and all of ``values`` with --verbose or where nothing is told. ``then``: words of the next
         command to type, such as ``("evaluate", "--scores", scores)``.
         """
-        try:
-            if self.as_json:
-                plain = plain_json({**values, "warnings": values.get("warnings", self._warnings)})
-                text = json.dumps(plain, ensure_ascii=not _is_unicode(self._stdout), allow_nan=False)
-                print(text, file=self._stdout, flush=True)
-            else:
+        if self.as_json:
+            self._print_json({**values, "warnings": values.get("warnings", self._warnings)})
+        else:
+            with _taking():
                 self._tell(values, title, told, then)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise UserError(f"all is done, but standard output takes no summary ({error.strerror})") from error
+
+    def document(self, content: Mapping[str, Any]) -> None:
+        """Print what is meant for a program, as JSON: over several lines, or with --json on one."""
+        self._print_json(content, indent=None if self.as_json else 2)
+
+    def _print_json(self, content: Mapping[str, Any], indent: int | None = None) -> None:
+        escaped = not _is_unicode(self._stdout)
+        text = json.dumps(plain(content), ensure_ascii=escaped, allow_nan=False, indent=indent)
+        with _taking():
+            print("\n".join(map(visible_json, text.split("\n"))), file=self._stdout, flush=True)
 
     def _tell(self, values: Mapping[str, Any], title: str, told: Sequence[str], then: Sequence[str]) -> None:
         if told:
-            print(title, file=self._stdout)
+            print(visible(title), file=self._stdout)
             for line in told:
-                print(self._indented(line), file=self._stdout)
+                print(self._indented(visible(line)), file=self._stdout)
         if self.verbose or not told:
             print_summary(values, "" if told else title, self._stdout)
         if then:
-            print(f"next: raybench {shlex.join(then)}", file=self._stdout)
+            print(f"next: raybench {visible(shlex.join(then))}", file=self._stdout)
         self._stdout.flush()
 
     def _indented(self, line: str) -> str:
@@ -144,16 +149,30 @@ class Output:
         self.kept = text
 
     def warn(self, text: str) -> None:
-        """Say what is probably not meant; the JSON summary lists it under ``warnings``."""
+        """Say what is probably not meant, once; the JSON summary lists it under ``warnings``."""
+        if text in self._warnings:
+            return
         self._warnings.append(text)
-        self.say(f"warning: {text}")
+        self.say(f"warning: {visible(text)}")
 
     def say(self, text: str) -> None:
-        """Write a line to standard error, quiet or not; on a terminal above the bar, and broken between words."""
-        if isinstance(self.progress, BarProgress):
-            self.progress.note(text)
-        else:
-            print(text, file=self._stderr, flush=True)
+        """Write lines to standard error, quiet or not; on a terminal above the bar, and broken between words."""
+        for line in text.split("\n"):
+            if isinstance(self.progress, BarProgress):
+                self.progress.note(line)
+            else:
+                print(visible(line), file=self._stderr, flush=True)
+
+
+@contextmanager
+def _taking() -> Iterator[None]:
+    """Say of standard output that takes nothing (a full disk) that the work itself is done."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(f"all is done, but standard output takes no summary ({error.strerror})") from error
 
 
 def _is_unicode(stream: TextIO) -> bool:
@@ -172,7 +191,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     @wraps(function)
     def run(**values: Any) -> None:
         options = {name: values.pop(name) for name in _SHARED}
-        with session(**options) as out:
+        with command_session(**options) as out:
             function(out, **values)
 
     own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
@@ -182,7 +201,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextmanager
-def session(*, json: bool, verbose: bool, quiet: bool, progress: ProgressMode, log_level: LogLevel) -> Iterator[Output]:
+def command_session(
+    *, json: bool, verbose: bool, quiet: bool, progress: ProgressMode, log_level: LogLevel
+) -> Iterator[Output]:
     """Run the body of a command: stray prints go to standard error, errors become exit codes."""
     streams = {"stdout": sys.stdout, "stderr": sys.stderr}
     out = Output(as_json=json, verbose=verbose, quiet=quiet, progress=progress, **streams)
@@ -195,24 +216,31 @@ def session(*, json: bool, verbose: bool, quiet: bool, progress: ProgressMode, l
             warnings.simplefilter("ignore")
         try:
             yield out
-        except UserError as error:
-            out.say(f"error: {' '.join(str(error).split())}")
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt as stop:
-            interrupts.on_a_line_of_its_own(interrupts.said(stop, out.kept))
-            raise typer.Exit(interrupts.exit_code(stop)) from None
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
-        except Exception:
+        except (Exception, KeyboardInterrupt) as error:
+            if interrupts.received() or isinstance(error, KeyboardInterrupt):
+                interrupts.on_a_line_of_its_own(interrupts.said(error, out.kept))
+                raise typer.Exit(interrupts.exit_code(error)) from None
+            if isinstance(error, UserError):
+                out.say(f"error: {' '.join(str(error).split())}")
+                raise typer.Exit(2) from None
             out.say(traceback.format_exc().rstrip())
             raise typer.Exit(1) from None
+
+
+class _VisibleLines(logging.Formatter):
+    """A message, and a traceback below it, with nothing in them that moves the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(visible, super().format(record).split("\n")))
 
 
 @contextmanager
 def _logging(level: LogLevel) -> Iterator[None]:
     """Log to standard error while a command runs: raybench at the level asked for, others only warnings."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_VisibleLines("%(levelname)s %(name)s: %(message)s"))
     root, ours = logging.getLogger(), logging.getLogger("raybench")
     before = root.level, ours.level
     number: int = getattr(logging, level.name)
@@ -225,20 +253,3 @@ def _logging(level: LogLevel) -> Iterator[None]:
         root.removeHandler(handler)
         root.setLevel(before[0])
         ours.setLevel(before[1])
-
-
-def plain_json(value: Any) -> Any:
-    """Only what JSON has: NaN and infinities become null, dates ISO text, arrays lists, the rest text."""
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): plain_json(item) for key, item in value.items()}
-    if isinstance(value, (Sequence, set, frozenset)) and not isinstance(value, (bytes, bytearray)):
-        return [plain_json(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
-    if hasattr(value, "tolist"):  # numpy
-        return plain_json(value.tolist())
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    return str(value)

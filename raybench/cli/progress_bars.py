@@ -14,6 +14,7 @@ from rich.table import Column
 from rich.text import Text
 
 from raybench.cli.pace import Clock, Pace
+from raybench.cli.visible import visible
 from raybench.progress import Advance
 
 BAR_WIDTH = 10  # so that name, figures and text of a stage stand beside it in 80 columns
@@ -74,7 +75,7 @@ class LineProgress:
 
     def note(self, text: str) -> None:
         """Say one line."""
-        print(text, file=self._stream, flush=True)
+        print(visible(text), file=self._stream, flush=True)
 
 
 def ended(name: str, done: int, seconds: float, last: str) -> str:
@@ -92,7 +93,7 @@ class _Words(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Show the task's name, or its text."""
         words = task.description if self._field == "name" else str(task.fields[self._field])
-        return Text(words, style=self._style, no_wrap=True, overflow="ellipsis")
+        return Text(visible(words), style=self._style, no_wrap=True, overflow="ellipsis")
 
 
 class _Figures(ProgressColumn):
@@ -142,7 +143,7 @@ class BarProgress:
 
     def note(self, text: str) -> None:
         """Say something, above the bar; what is longer than a line goes on below, between words."""
-        self._console.print(Text(text, overflow="fold"))
+        self._console.print(Text(visible(text), overflow="fold"))
 
     def _start(self) -> RichProgress:
         bar = BarColumn(bar_width=BAR_WIDTH, table_column=Column(no_wrap=True))

@@ -18,5 +18,8 @@ SecondOption = Annotated[
     str | None,
     typer.Option("--second", metavar="BARS", help="Bars of the second window (default: those trained on)."),
 ]
-LocalOption = Annotated[bool, typer.Option("--local", help="Use this process alone, without Ray.")]
+LocalOption = Annotated[
+    bool | None,
+    typer.Option("--local/--ray", help="This process alone, or Ray (default: Ray where there is much to do)."),
+]
 TrustOption = Annotated[bool, typer.Option("--trust", help="Let the run import a network of its own.")]

@@ -12,14 +12,23 @@ from typer.core import TyperCommand, TyperGroup
 
 GROUPS: Mapping[str, str] = {
     "demo": "First steps",
+    "doctor": "First steps",
     "models": "First steps",
-    "check": "First steps",
     "import": "Data",
     "features": "Data",
+    "info": "Data",
+    "init": "Configuration",
+    "check": "Configuration",
+    "schema": "Configuration",
     "train": "Train and score",
+    "tune": "Search and compare",
+    "bench": "Search and compare",
     "score": "Train and score",
+    "status": "Train and score",
+    "daily": "Train and score",
     "evaluate": "Train and score",
     "runs": "Train and score",
+    "compare": "Search and compare",
     "explain": "Look inside, take elsewhere",
     "adopt": "Look inside, take elsewhere",
     "export": "Look inside, take elsewhere",
@@ -27,18 +36,45 @@ GROUPS: Mapping[str, str] = {
 
 EXAMPLES: Mapping[str, str] = {
     "demo": "raybench demo --out demo-out",
+    "doctor": "raybench doctor --path s3://bucket/runs",
     "models": "raybench models gru",
     "check": "raybench check gru.yaml train.lr=1e-3",
     "import": "raybench import prices.csv --to bars --universe csi300=csi300.csv",
     "features": "raybench features --bars bars --set alpha158 --to features",
+    "info": "raybench info bars",
+    "init": "raybench init --bars bars --model gru",
+    "schema": "raybench schema > raybench.schema.json",
     "train": "raybench train gru.yaml train.lr=1e-3 --out runs/gru",
+    "tune": "raybench tune gru.yaml tune.num_samples=16 --out searches/gru",
+    "bench": "raybench bench gru.yaml lstm.yaml --seeds 5 --out benches/first",
     "score": "raybench score --model runs/gru --bars bars --to scores",
+    "status": "raybench status scores --bars bars",
+    "daily": "raybench daily daily.yaml",
     "evaluate": "raybench evaluate --scores scores --bars bars --out evaluation",
     "runs": "raybench runs runs",
+    "compare": "raybench compare runs/gru runs/lstm --out comparison",
     "explain": "raybench explain --model run --bars bars --date 2020-08-03 --out why",
     "adopt": "raybench adopt --weights gru.pkl --config gru.yaml --out runs/gru",
     "export": "raybench export --model runs/gru --format onnx --to gru.onnx",
 }
+
+
+MEANT: Mapping[str, str] = {
+    "epochs": "train.max_epochs",
+    "n_epochs": "train.max_epochs",
+    "num_epochs": "train.max_epochs",
+    "learning_rate": "train.lr",
+    "batch": "train.batch_size",
+    "patience": "train.early_stop.patience",
+    "network": "model.type",
+    "model": "model.type",
+    "hidden": "model.hidden_size",
+    "layers": "model.num_layers",
+    "window": "data.step_len",
+    "gpu": "cluster.use_gpu",
+    "workers": "cluster.num_workers",
+}
+"""What is meant by names that other programs have for keys of ours."""
 
 
 def _without_types_of_flags(params: list[Any]) -> list[Any]:
@@ -49,14 +85,24 @@ def _without_types_of_flags(params: list[Any]) -> list[Any]:
 
 
 class Command(TyperCommand):
-    """A command whose help says nothing of the types of flags."""
+    """A command whose help says nothing of the types of flags, and that is not told one thing and its opposite."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse a switch that is given both ways: which of them came last is nothing anybody means."""
+        for param in self.get_params(ctx):
+            ways = [
+                next((word for word in names if word in args), None) for names in (param.opts, param.secondary_opts)
+            ]
+            if all(ways):
+                ctx.fail(f"{ways[0]} and {ways[1]} are both given; want one of them")
+        return super().parse_args(ctx, args)
 
     def get_params(self, ctx: Any) -> list[Any]:
         """List options and arguments, ``--help`` among them."""
         return _without_types_of_flags(super().get_params(ctx))
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     """The command line as a whole, likewise."""
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -76,7 +122,7 @@ def describe(app: typer.Typer) -> None:
 def advice(error: Exception, message: str, given: Sequence[str]) -> str:
     """Add to a message what to type instead: a key of the configuration that came as an option, or where help is."""
     option = getattr(error, "option_name", None)
-    if given[0] in ("check", "train") and isinstance(option, str):
+    if given[0] in ("check", "train", "bench") and isinstance(option, str):
         keys = keys_like(option.lstrip("-"))
         if keys:
             what = f"a key of the configuration is given without dashes: {_assigned(keys, option, given)}"
@@ -89,6 +135,8 @@ def keys_like(name: str) -> list[str]:
     name = name.replace("-", "_")
     keys = config_keys()
     found = [key for key in keys if key == name or key.rpartition(".")[2] == name]
+    if name in MEANT:
+        found = [MEANT[name], *found]
     if found:
         return found
     leaves = {key.rpartition(".")[2]: key for key in keys}

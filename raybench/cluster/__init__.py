@@ -3,3 +3,25 @@
 Each job here splits, places, retries and merges; what it runs is a plain function of the packages below,
 and a test shows that both give the same result.
 """
+
+__all__ = [
+    "address",
+    "beforehand",
+    "choice",
+    "epochs",
+    "failures",
+    "fanout",
+    "fitting",
+    "own_memory",
+    "packing",
+    "preparation",
+    "residency",
+    "resources",
+    "scoring_pool",
+    "search",
+    "session",
+    "starting",
+    "trial",
+    "trials",
+    "watch",
+]

@@ -12,7 +12,14 @@ ADDRESS_FILE = Path("ray") / "ray_current_cluster"  # where `ray start` leaves i
 def asked_for() -> bool:
     """Say whether Ray is wanted anyhow: RAY_ADDRESS is set, or this process has joined a cluster."""
     ray = sys.modules.get("ray")
-    return bool(os.environ.get("RAY_ADDRESS")) or (ray is not None and bool(ray.is_initialized()))
+    return bool(os.environ.get("RAY_ADDRESS", "").strip()) or (ray is not None and bool(ray.is_initialized()))
+
+
+def here(local: bool | None, *, little: bool) -> bool:
+    """Say whether this process does it: as ``local`` says, else where there is little to do and no cluster at hand."""
+    if local is not None:
+        return local
+    return little and not asked_for() and not runs_here()
 
 
 def runs_here() -> bool:

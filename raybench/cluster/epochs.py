@@ -9,7 +9,8 @@ from typing import Any
 
 from raybench.config import Config, TrainConfig
 from raybench.progress import Advance, Progress
-from raybench.train.early_stopping import goodness, improves
+from raybench.reports.text import numbered
+from raybench.training.early_stopping import goodness, improves
 
 LONG_EPOCH_SECONDS = 3.0  # after which the steps of an epoch are shown too
 NAMES = {"loss": "valid loss", "ic": "IC", "rank_ic": "Rank IC"}
@@ -120,5 +121,7 @@ def epoch_text(record: Mapping[str, Any], train: TrainConfig, best_epoch: int) -
     if metric != "rank_ic":
         brought += f", Rank IC {record['valid_rank_ic']:.4f}"
     since = int(record["epoch"]) - best_epoch
-    near = f"no better for {since} of {train.early_stop.patience} epochs" if since else "the best yet"
+    near = (
+        f"no better for {since} of {numbered(train.early_stop.patience, 'epoch|epochs')}" if since else "the best yet"
+    )
     return f"{near}, {brought}"  # what is cut in a narrow terminal comes last

@@ -10,10 +10,10 @@ import errno
 import os
 from collections.abc import Iterator
 
-from ray.exceptions import RayTaskError
+from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
 from ray.train import ControllerError, TrainingFailedError, UserCallback, WorkerGroupError
 
-from raybench.errors import RaybenchError, ResourceError, RunError, UserError
+from raybench.errors import RaybenchError, ResourceError, RunError, UserError, in_one_line
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 
@@ -38,6 +38,21 @@ def user_error(error: BaseException) -> UserError | None:
         if isinstance(one, UserError):
             return one
     return None
+
+
+def cause_of(error: BaseException) -> str:
+    """Why Ray gave a process up, in one line: the error of its code, or what became of it."""
+    found = user_error(error)
+    if found is not None:
+        return in_one_line(found)
+    for one in _causes(error):
+        if isinstance(one, OutOfMemoryError):
+            return "its node ran out of memory; lower tune.max_concurrent, or the size of the network or of its batches"
+        if isinstance(one, ActorDiedError | WorkerCrashedError):
+            return "its process was killed"
+        if isinstance(one, NodeDiedError):
+            return "its node is gone"
+    return in_one_line(list(_causes(error))[-1])
 
 
 def as_told(error: TrainingFailedError, *, out: str, max_failures: int) -> RaybenchError:

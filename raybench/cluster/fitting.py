@@ -3,45 +3,50 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import ray
 import ray.train
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from raybench.cluster.epochs import epoch_bars
 from raybench.cluster.failures import EndsOnUserErrors, as_told
 from raybench.cluster.journal import Journal
-from raybench.cluster.preparation import Prepared
+from raybench.cluster.preparation import TrainingData
 from raybench.cluster.residency import WholeBlocks
 from raybench.cluster.resources import Workers
 from raybench.cluster.session import in_a_thread
 from raybench.cluster.worker import WorkerTask, last_state, work
 from raybench.config import Config
-from raybench.data import storage
+from raybench.config.schema import Metric
 from raybench.errors import RaybenchError
 from raybench.progress import Progress
-from raybench.train import checkpoints
-from raybench.train.checkpoints import Begun, Identity
-from raybench.train.state import TrainState
+from raybench.storage import files
+from raybench.training import checkpoints
+from raybench.training.checkpoints import Beginning, Identity
+from raybench.training.state import TrainState
 
 GROUP_TIMEOUT_S = 600  # torch waits 30 minutes for a lost peer by default
 
 
 def fit_on_workers(
     config: Config,
-    data: Prepared,
+    data: TrainingData,
     workers: Workers,
     out: str,
     *,
     identity: Identity,
-    begun: Begun,
+    begun: Beginning,
     progress: Progress,
     name: str = "training",
+    metric: Metric | None = None,
+    callbacks: Sequence[UserCallback] = (),
 ) -> TrainState:
     """Train into ``out`` from where it had ``begun``, and return the finished state; ``name``: of its bar.
 
-    A worker that dies is started again from the last checkpoint. A user error of a worker comes out as it was raised.
+    ``metric``: what a search compares it by, which ``callbacks`` of Ray Train hear of after every epoch. A worker that
+    dies is started again from the last checkpoint. A user error of a worker comes out as it was raised.
     """
     if begun.uri is not None and begun.finished:
         return checkpoints.read(begun.uri)
@@ -54,12 +59,15 @@ def fit_on_workers(
         journal=journal,
         identity=identity,
         begun=begun.uri,
+        metric=metric,
     )
     checkpoints.forget_index(out)
     progress.note(f"starting {workers.number} worker{'s' if workers.number > 1 else ''}")
     with epoch_bars(config, progress, name) as listener, journal.listening(listener.hear, progress):
         try:
-            result = in_a_thread(_trainer(config, data, workers, out, task).fit)  # where Ray Train leaves Ctrl-C to us
+            result = in_a_thread(
+                _trainer(config, data, workers, out, task, callbacks).fit
+            )  # where Ray Train leaves Ctrl-C to us
         except TrainingFailedError as error:
             raise as_told(error, out=out, max_failures=config.cluster.max_failures) from error
     state = last_state(result.checkpoint)
@@ -71,8 +79,15 @@ def fit_on_workers(
     return state
 
 
-def _trainer(config: Config, data: Prepared, workers: Workers, out: str, task: WorkerTask) -> TorchTrainer:
-    location = storage.open_location(out)
+def _trainer(
+    config: Config,
+    data: TrainingData,
+    workers: Workers,
+    out: str,
+    task: WorkerTask,
+    callbacks: Sequence[UserCallback],
+) -> TorchTrainer:
+    location = files.open_location(out)
     return TorchTrainer(
         work,
         # By reference: Ray Train's controller unpacks what is here, and would load all of raybench with it.
@@ -95,6 +110,6 @@ def _trainer(config: Config, data: Prepared, workers: Workers, out: str, task: W
                 max_failures=config.cluster.max_failures,
                 controller_failure_limit=3,  # type: ignore[call-arg]  # the stubs show the older class
             ),
-            callbacks=[EndsOnUserErrors()],  # type: ignore[list-item]  # the stubs show the older class
+            callbacks=[EndsOnUserErrors(), *callbacks],  # type: ignore[list-item]  # the stubs show the older class
         ),
     )

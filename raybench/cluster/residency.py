@@ -20,42 +20,45 @@ from ray.train import DataConfig
 from torch import nn
 
 from raybench.config import Config
-from raybench.data.panel import Panel, Segment, pack, unpack
+from raybench.errors import UserError
+from raybench.feeds.feeds import TRAIN, VALID, Feeds, resident_feeds
+from raybench.feeds.streaming import StreamingEvaluation, StreamingFeed
+from raybench.feeds.world import World
 from raybench.models import num_features
-from raybench.train.feeds import TRAIN, VALID, resident_feeds
-from raybench.train.loop import Feeds
-from raybench.train.streaming import StreamingEvaluation, StreamingFeed
-from raybench.train.world import World
+from raybench.panel import Panel, Segment, pack, unpack
 
 if TYPE_CHECKING:
-    from raybench.data.streaming import StreamPlan, StreamView
+    from raybench.panel.streaming import StreamPlan, StreamView
 
 PREFETCH_BLOCKS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resident:
+class ResidentRows:
     """A packed panel by reference."""
 
     spec: dict[str, Any]
     arrays: Mapping[str, ray.ObjectRef[Any]]
 
     @classmethod
-    def of(cls, panel: Panel) -> Resident:
+    def of(cls, panel: Panel) -> ResidentRows:
         """Put the arrays of a panel into the object store."""
         spec, arrays = pack(panel)
         return cls(spec=spec, arrays={name: ray.put(value) for name, value in arrays.items()})
+
+    def panel(self) -> Panel:
+        """The panel, in a worker: over the object store's memory, without a copy."""
+        return unpack(self.spec, {name: ray.get(reference) for name, reference in self.arrays.items()})
 
     def feeds(
         self, config: Config, world: World, device: torch.device, *, dates: bool, network: nn.Module | None = None
     ) -> Feeds:
         """Make the loop's feeds in a worker, see :func:`resident_feeds`."""
-        panel = unpack(self.spec, {name: ray.get(reference) for name, reference in self.arrays.items()})
-        return resident_feeds(config, panel, world, device, dates=dates, network=network)
+        return resident_feeds(config, self.panel(), world, device, dates=dates, network=network)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Streamed:
+class StreamedRows:
     """What a worker needs to read blocks; the blocks come through Ray Train's dataset shards."""
 
     view: StreamView
@@ -102,17 +105,30 @@ class Streamed:
 def block_datasets(plan: StreamPlan) -> dict[str, ray.data.Dataset]:
     """Read and process every block once, as Ray Data tasks; return the datasets that the workers share.
 
-    One row holds one block, packed, because Ray Data may cut anything between two rows.
+    One row holds one block, packed, because Ray Data may cut anything between two rows. A user error comes out as
+    itself: the task hands it on as a value, for what it raised would come back logged and without its cause. Such a
+    task gives two rows, so that counting them, which opens no block, says whether there is one.
     """
     shared = ray.put(plan)
 
-    def read(row: dict[str, Any]) -> dict[str, Any]:
+    def read(row: dict[str, Any]) -> list[dict[str, bytes]]:
         held: StreamPlan = ray.get(shared)
-        return {"block": pickle.dumps(held.read(held.groups[row["item"]]), protocol=5)}
+        try:
+            return [{"block": pickle.dumps(held.read(held.groups[row["item"]]), protocol=5), "error": b""}]
+        except UserError as error:
+            return [{"block": b"", "error": pickle.dumps(error)}] * 2
 
     items = ray.data.from_items(list(range(len(plan.groups))), override_num_blocks=len(plan.groups))
-    blocks = items.map(read, num_cpus=1).materialize()
+    blocks = items.flat_map(read, num_cpus=1).materialize()
+    if blocks.count() != len(plan.groups):
+        raise _first_error(blocks)
     return {TRAIN: blocks.randomize_block_order(), VALID: blocks}
+
+
+def _first_error(blocks: ray.data.Dataset) -> UserError:
+    errors = (row["error"] for row in blocks.select_columns(["error"]).iter_rows())
+    found: UserError = pickle.loads(next(filter(None, errors)))
+    return found
 
 
 class WholeBlocks(DataConfig):

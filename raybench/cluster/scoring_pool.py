@@ -17,31 +17,35 @@ import torch
 from ray.util import ActorPool
 
 from raybench.cluster.errors import as_raised
-from raybench.cluster.preparation import on_ray
+from raybench.cluster.fanout import fanout
 from raybench.cluster.session import capacity
 from raybench.config import Config
-from raybench.data.panel import Panel, pack, unpack
-from raybench.models.memory import StoredMemory
+from raybench.feeds.memory import StoredMemory
+from raybench.panel import Panel, pack, unpack
 from raybench.progress import Progress
-from raybench.score.inputs import ScoringSource, device_of, panels_of
-from raybench.score.job import DayResult, DayScorer, Target
-from raybench.score.planning import Dates, contiguous_chunks
-from raybench.score.predictor import Predictor
-from raybench.train.artifact import Run
+from raybench.runs.artifact import StoredRun
+from raybench.scoring.gaps import empty_days
+from raybench.scoring.inputs import ScoringSource, device_of, panels_of
+from raybench.scoring.job import DayResult, DayScorer, Target
+from raybench.scoring.planning import Dates, contiguous_chunks
+from raybench.scoring.predictor import Predictor
 
 DAYS_PER_CHUNK, CHUNKS_PER_ACTOR = 16, 3  # at most, and at least where there are days enough
 RESTARTS = 3  # of an actor: enough for machines that go away, not for ever if a chunk is the cause
 
 
 def score_on_ray(
-    runs: Sequence[Run], inputs: ScoringSource, days: Dates, target: Target, progress: Progress
+    runs: Sequence[StoredRun], inputs: ScoringSource, days: Dates, target: Target, progress: Progress
 ) -> Iterator[DayResult]:
     """Score in a pool of actors, one for each GPU or else for each core; results come as they are done."""
     there = capacity()
     device = device_of(runs, gpus=there.gpus)
-    panels = panels_of(runs, inputs, days, on_ray, progress)
-    models = tuple(_SharedModel.put(run, panel) for run, panel in zip(runs, panels, strict=True))
-    task = ray.put(_PoolTask(models=models, target=target, device=device))
+    panels = panels_of(runs, inputs, days, fanout, progress)
+    models, shared = [], _Shared()
+    for run, panel in zip(runs, panels, strict=True):
+        target = target.knowing(empty_days(run, panel, target.min_coverage), panel.hashes)
+        models.append(shared.model(run, panel))
+    task = ray.put(_PoolTask(models=tuple(models), target=target, device=device))
     gpu = device == "cuda"
     one_node = there.largest_node == there.cpus
     size = max(int(there.gpus) if gpu else min(int(there.cpus), there.cores if one_node else int(there.cpus)), 1)
@@ -70,18 +74,30 @@ class _SharedModel:
     panel_spec: dict[str, Any]
     panel_arrays: Mapping[str, ray.ObjectRef[Any]]
 
-    @classmethod
-    def put(cls, run: Run, panel: Panel) -> _SharedModel:
-        """Put the panel into the object store."""
-        spec, arrays = pack(panel)
-        references = {name: ray.put(array) for name, array in arrays.items()}
-        return cls(config=run.config, weights=run.weights, memory=run.memory, panel_spec=spec, panel_arrays=references)
-
     def predictor(self, device: str) -> Predictor:
         """Put it together; the arrays come out of the object store without a copy."""
         arrays = {name: ray.get(reference) for name, reference in self.panel_arrays.items()}
         panel = unpack(self.panel_spec, arrays)
         return Predictor(self.config, self.weights, panel, device, memory=self.memory)
+
+
+class _Shared:
+    """Puts panels into the object store, each once."""
+
+    def __init__(self) -> None:
+        self._put: list[tuple[Panel, dict[str, Any], Mapping[str, ray.ObjectRef[Any]]]] = []
+
+    def model(self, run: StoredRun, panel: Panel) -> _SharedModel:
+        """The run with its panel, by reference."""
+        known = next((each for each in self._put if each[0] is panel), None)
+        if known is None:
+            spec, arrays = pack(panel)
+            known = panel, spec, {name: ray.put(array) for name, array in arrays.items()}
+            self._put.append(known)
+        _, spec, references = known
+        return _SharedModel(
+            config=run.config, weights=run.weights, memory=run.memory, panel_spec=spec, panel_arrays=references
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

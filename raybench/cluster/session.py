@@ -42,12 +42,13 @@ _WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 
 
 @contextmanager
-def session(*, num_cpus: int | None = None, progress: Progress = SILENT) -> Iterator[None]:
+def session(*, num_cpus: int | None = None, dashboard: bool = False, progress: Progress = SILENT) -> Iterator[None]:
     """Join the cluster of RAY_ADDRESS or of a local ``ray start``; start one in this process if there is none.
 
     A session inside a session (a notebook, a test) joins and leaves the outer one as it found it.
     ``num_cpus`` is only used for a cluster started here. By default that one has a logical CPU more than
-    the machine has cores, so that data tasks still run beside training workers that fill every core.
+    the machine has cores, so that data tasks still run beside training workers that fill every core. ``dashboard``:
+    start it there too, as trials of several workers need, or Ray never lets go of what a stopped one held.
     ResourceError, within seconds, if the cluster does not answer, has no CPU, or none can be started here.
     """
     if ray.is_initialized():
@@ -55,7 +56,7 @@ def session(*, num_cpus: int | None = None, progress: Progress = SILENT) -> Iter
         return
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    address = _connect(num_cpus or (os.cpu_count() or 1) + 1, progress)
+    address = _connect(num_cpus or (os.cpu_count() or 1) + 1, progress, dashboard=dashboard)
     own = address == LOCAL
     try:
         _quiet_ray_data()
@@ -120,7 +121,7 @@ def _of_own_cluster() -> Iterator[None]:
             os.environ.pop(_WATCHER, None)
 
 
-def _connect(num_cpus: int, progress: Progress) -> str:
+def _connect(num_cpus: int, progress: Progress, *, dashboard: bool) -> str:
     """Join a cluster or start one of ``num_cpus``; return the address it has, ``local`` for one started here."""
     address = LOCAL
     try:
@@ -130,7 +131,7 @@ def _connect(num_cpus: int, progress: Progress) -> str:
                 progress.note("starting Ray")
                 folder = socket_folder(progress=progress)
                 give_token()
-                ray.init(address=LOCAL, num_cpus=num_cpus, _temp_dir=folder, **_options())
+                ray.init(address=LOCAL, num_cpus=num_cpus, _temp_dir=folder, **_options(dashboard=dashboard))
             else:
                 progress.note(f"joining the Ray cluster at {address}")
                 ray.init(address=address, **_options())
@@ -148,8 +149,8 @@ def _connect(num_cpus: int, progress: Progress) -> str:
     return address
 
 
-def _options() -> dict[str, Any]:
-    return {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
+def _options(*, dashboard: bool = False) -> dict[str, Any]:
+    return {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": dashboard}
 
 
 def _quiet_ray_data() -> None:
@@ -174,10 +175,19 @@ def cluster_gpus() -> float:
 
 def capacity() -> Capacity:
     """Ask Ray what is there."""
-    nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [resources.get("CPU", 0.0) for resources in alive]
+    gpu_bytes = 0
+    if cluster_gpus():
+        import torch
+
+        if torch.cuda.is_available():
+            gpu_bytes = torch.cuda.get_device_properties(0).total_memory
     return Capacity(
         cpus=cluster_cpus(),
         gpus=cluster_gpus(),
         largest_node=max(nodes, default=0.0),
         cores=os.cpu_count() or 1,
+        largest_gpu=max((resources.get("GPU", 0.0) for resources in alive), default=0.0),
+        gpu_bytes=gpu_bytes,
     )

@@ -13,17 +13,20 @@ import torch
 from ray.train import Checkpoint
 from ray.train.torch import get_device
 
-from raybench.cluster.allocator import keep_memory
+from raybench.allocator import keep_memory
 from raybench.cluster.journal import POLL_SECONDS, Journal
-from raybench.cluster.residency import Resident, Streamed
+from raybench.cluster.residency import ResidentRows, StreamedRows
 from raybench.config import Config
+from raybench.config.schema import Metric
+from raybench.errors import UserError
+from raybench.feeds.world import ProcessGroup, World
 from raybench.progress import SILENT
-from raybench.train import checkpoints
-from raybench.train.checkpoints import Identity
-from raybench.train.rank import fit_rank
-from raybench.train.state import TrainState, epoch_event
-from raybench.train.steps import StepEvents
-from raybench.train.world import ProcessGroup, World
+from raybench.search.reported import state_metrics
+from raybench.training import checkpoints
+from raybench.training.checkpoints import Identity
+from raybench.training.rank import fit_rank
+from raybench.training.state import EpochRecord, TrainState, epoch_event
+from raybench.training.steps import StepEvents
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,15 +34,17 @@ class WorkerTask:
     """All that a training worker is given; ``columns`` are the features after all processors.
 
     ``identity`` goes into every checkpoint; ``begun`` is the one that an earlier command left, if it is gone on from.
+    ``metric`` is what a search compares this training with others by, if it is a trial of one.
     """
 
     config: Config
     columns: tuple[str, ...]
-    rows: Resident | Streamed
+    rows: ResidentRows | StreamedRows
     threads: int
     journal: Journal
     identity: Identity
     begun: str | None = None
+    metric: Metric | None = None
 
 
 def work(loop_config: dict[str, Any]) -> None:
@@ -57,7 +62,7 @@ def work(loop_config: dict[str, Any]) -> None:
     if state is None and task.begun is not None:
         state = checkpoints.read(task.begun)
     if state is not None and state.finished:  # lost a worker after its last epoch
-        _report(state, world, task)
+        WorkerReporter(task, world).report(state)
         return
     speaks = world.rank == 0
     fit_rank(
@@ -67,7 +72,7 @@ def work(loop_config: dict[str, Any]) -> None:
         world=world,
         device=device,
         state=state,
-        on_epoch=lambda reached: _report(reached, world, task),
+        reporter=WorkerReporter(task, world),
         progress=StepEvents(task.journal.add, every=POLL_SECONDS) if speaks else SILENT,
     )
 
@@ -80,14 +85,30 @@ def last_state(checkpoint: Checkpoint | None) -> TrainState | None:
         return checkpoints.read(folder)
 
 
-def _report(state: TrainState, world: World, task: WorkerTask) -> None:
-    """Checkpoint the state (rank 0) and meet the other ranks at Ray Train's barrier."""
-    record = state.history[-1]
-    metrics = asdict(record)
-    if world.rank != 0:
-        ray.train.report(metrics)
-        return
-    task.journal.add("epoch", epoch_event(state))
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoints.write(Path(folder), state, task.identity)
-        ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
+class WorkerReporter:
+    """What a worker of Ray Train tells: the state and its checkpoint to Ray Train, the epoch to people.
+
+    What is raised in a worker comes out of ``fit`` in the driver, in place of the result (``cluster.failures``).
+    """
+
+    def __init__(self, task: WorkerTask, world: World) -> None:
+        self._task, self._world = task, world
+
+    def asked_to_stop(self, record: EpochRecord) -> bool:
+        """Ray Train asks for nothing but the end of the training."""
+        return False
+
+    def report(self, state: TrainState) -> None:
+        """Checkpoint the state (rank 0) and meet the other ranks at Ray Train's barrier."""
+        metric = self._task.metric
+        metrics = asdict(state.history[-1]) if metric is None else state_metrics(state, metric)
+        if self._world.rank != 0:
+            ray.train.report(metrics)
+            return
+        self._task.journal.add("epoch", epoch_event(state))
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoints.write(Path(folder), state, self._task.identity)
+            ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
+
+    def fatal(self, cause: UserError) -> None:
+        """It is raised, and so on its way."""

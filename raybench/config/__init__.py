@@ -1,10 +1,10 @@
 """Configurations: what they may say, how they are read and written. Loads neither torch nor ray nor numpy."""
 
-from raybench.config.data import DataConfig, FeatureSet, Segments
-from raybench.config.label import LabelExpression, parse_label
+from raybench.config.data.label import LabelExpression, parse_label
+from raybench.config.data.processors import ProcessorsConfig, ProcessorSpec
+from raybench.config.data.spec import DataConfig, FeatureSet, Segments
 from raybench.config.load import dump_config, find_problems, load_config, parse_config, with_absolute_paths
 from raybench.config.networks import NETWORKS, ModelConfig
-from raybench.config.processors import ProcessorsConfig, ProcessorSpec
 from raybench.config.schema import ClusterConfig, Config, EarlyStop, EvaluateConfig, TrainConfig
 from raybench.config.tune import TuneConfig
 
@@ -23,10 +23,23 @@ __all__ = [
     "Segments",
     "TrainConfig",
     "TuneConfig",
+    "daily",
     "dump_config",
     "find_problems",
+    "identity",
+    "json_schema",
+    "load",
     "load_config",
+    "panel_spec",
     "parse_config",
     "parse_label",
+    "recipe",
+    "schema",
+    "search_space",
+    "seeds",
+    "shipped",
+    "size",
+    "tune",
     "with_absolute_paths",
+    "yaml_lines",
 ]

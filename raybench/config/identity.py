@@ -40,9 +40,14 @@ def config_hash(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
+def differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Name the keys whose values differ."""
+    return [key for key in sorted({*there, *here}) if there.get(key, _MISSING) != here.get(key, _MISSING)]
+
+
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """Name the keys that differ, with both values; empty if none does."""
-    keys = [key for key in sorted({*there, *here}) if there.get(key, _MISSING) != here.get(key, _MISSING)]
+    keys = differing(there, here)
     named = [f"{key} is {_shown(there, key)} there, {_shown(here, key)} here" for key in keys[:_SHOWN]]
     more = len(keys) - len(named)
     return "; ".join([*named, *([f"and {more} keys more"] if more else [])])

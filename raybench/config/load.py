@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from raybench.config.common.strict import ConfigPart, describe
+from raybench.config.data.spec import DataConfig
 from raybench.config.networks import NETWORKS
-from raybench.config.schema import Config, with_value
-from raybench.config.strict import Part, describe
+from raybench.config.schema import ClusterConfig, Config, TrainConfig
+from raybench.config.search_space import with_value
 from raybench.config.yaml_text import MAX_DEPTH, Document, dump_yaml, parse_yaml
 from raybench.errors import ConfigError
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | Config
 
+Part = TypeVar("Part", bound=ConfigPart)
 Overrides = Sequence[str] | Mapping[str, Any]
 _EXPONENT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)[eE][-+]?\d+")  # a number that YAML 1.1 takes for text
 
@@ -36,13 +39,25 @@ def load_config(source: Source, overrides: Overrides = ()) -> Config:
     """
     if isinstance(source, (str, os.PathLike)):
         name = os.fspath(source)
-        return _validated(*_overridden(parse_yaml(read_text(source), name), name, overrides))
+        tree, places = _overridden(parse_yaml(read_text(source), name), name, overrides)
+        return _of_python(tree, places, overrides) if isinstance(overrides, Mapping) else _validated(tree, places)
     return _of_python(*_overridden(_of_mapping(source), "config", overrides))
 
 
 def parse_config(text: str, *, name: str = "config", overrides: Sequence[str] = ()) -> Config:
     """Read YAML text; ``name`` is how errors call it."""
     return _validated(*_overridden(parse_yaml(text, name), name, overrides))
+
+
+def parse_part(part: type[Part], text: str, *, name: str, overrides: Sequence[str] = ()) -> Part:
+    """Read YAML text as a configuration of another kind than ``Config``, likewise."""
+    keys = [field.alias or key for key, field in part.model_fields.items() if field.is_required()]
+    tree, places = _overridden(parse_yaml(text, name), name, overrides, wanted=keys)
+    try:
+        return part.model_validate(tree)
+    except ValidationError as error:
+        first, *others = _lines_of(error, places)
+    raise ConfigError(first + (f" (and {len(others)} more)" if others else ""))
 
 
 def find_problems(text: str, *, name: str = "config", overrides: Sequence[str] = ()) -> tuple[str, ...]:
@@ -118,24 +133,28 @@ def _plain_values(value: Any) -> Any:
     return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
 
 
-def _of_python(tree: Mapping[str, Any], places: _Places) -> Config:
-    """Validate; text where a number belongs is one if only YAML 1.1 takes it for text."""
+def _of_python(tree: Mapping[str, Any], places: _Places, keys: Iterable[str] = ("",)) -> Config:
+    """Validate; text below ``keys`` where a number belongs is one if only YAML 1.1 takes it for text."""
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
         for details in error.errors():
             given, path = details["input"], tuple(map(str, details["loc"]))
+            if not any(f"{'.'.join(path)}.".startswith(f"{key}." if key else "") for key in keys):
+                continue
             if details["type"] == "float_type" and isinstance(given, str) and _EXPONENT.fullmatch(given.strip()):
                 with suppress(KeyError):  # a place that a validator made up: its error is told
                     tree = with_value(tree, path, float(given))
     return _validated(tree, places)
 
 
-def _overridden(document: Document, name: str, overrides: Overrides) -> tuple[dict[str, Any], _Places]:
+def _overridden(
+    document: Document, name: str, overrides: Overrides, wanted: Sequence[str] = ("data", "model")
+) -> tuple[dict[str, Any], _Places]:
     tree, places = document.tree, _Places(document, name)
     if not isinstance(tree, Mapping):
         what = "is empty" if tree is None else f"holds a {type(tree).__name__}"
-        raise ConfigError(f"{name}: {what}; want a mapping with the keys data and model")
+        raise ConfigError(f"{name}: {what}; want a mapping with the keys {' and '.join(wanted)}")
     tree = dict(tree)
     if isinstance(overrides, Mapping):
         for key, value in overrides.items():
@@ -150,6 +169,10 @@ def _overridden(document: Document, name: str, overrides: Overrides) -> tuple[di
         path = _key_path(key.strip())
         if not equals or not all(path) or len(path) > MAX_DEPTH:
             raise ConfigError(f"override {text!r}: want key.path=value, such as train.lr=1e-3")
+        if path in places.overrides:
+            raise ConfigError(f"override {text!r}: {key.strip()} is given twice, also as {places.overrides[path]}")
+        if "data" in wanted:
+            _check_part(path, f"override {text!r}")
         parsed = parse_yaml(value, f"override {text!r}").tree
         try:
             tree = with_value(tree, path, parsed)
@@ -157,6 +180,18 @@ def _overridden(document: Document, name: str, overrides: Overrides) -> tuple[di
             raise ConfigError(f"override {text!r}: {missing.args[0]}") from None
         places.overrides[path] = repr(text)
     return tree, places
+
+
+def _check_part(path: tuple[str, ...], where: str) -> None:
+    """Refuse a key that lacks the name of its part: ``lr`` is ``train.lr``."""
+    parts: Mapping[str, type[ConfigPart]] = {"train": TrainConfig, "data": DataConfig, "cluster": ClusterConfig}
+    if len(path) > 1 or path[0] in Config.model_fields:
+        return
+    found = [f"{part}.{path[0]}" for part, fields in parts.items() if path[0] in fields.model_fields]
+    if any(path[0] in network.model_fields for network in NETWORKS.values()):
+        found.append(f"model.{path[0]}")
+    if found:
+        raise ConfigError(f"{where}: {path[0]}: unknown key; did you mean {' or '.join(found)}?")
 
 
 def _key_path(key: str) -> tuple[str, ...]:
@@ -188,7 +223,7 @@ def _lines_of(error: ValidationError, places: _Places) -> tuple[str, ...]:
 
 def _plain(value: Any) -> Any:
     """Only what YAML has: tuples become lists."""
-    if isinstance(value, Part):
+    if isinstance(value, ConfigPart):
         return _plain(value.model_dump(by_alias=True))
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
@@ -203,7 +238,7 @@ def with_absolute_paths(config: Config) -> Config:
     places: dict[str, Any] = {key: _absolute(getattr(data, key)) for key in PATHS}
     if data.second is not None:
         places["second"] = data.second.model_copy(update={"bars": _absolute(data.second.bars)})
-    changed: dict[str, Part] = {"data": data.model_copy(update=places)}
+    changed: dict[str, ConfigPart] = {"data": data.model_copy(update=places)}
     # a network of one's own may call something else pretrained
     if model.type in NETWORKS and (base := getattr(model, "pretrained", None)) is not None:
         changed["model"] = model.model_copy(update={"pretrained": _absolute(base)})

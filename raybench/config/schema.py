@@ -5,29 +5,32 @@ Numbers are numbers (text is refused), unknown keys are errors, and every defaul
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
-from raybench.config.data import DataConfig
-from raybench.config.networks import NETWORKS, AnyNetwork
-from raybench.config.networks.network import widest
-from raybench.config.strict import (
+from raybench.config.common.strict import (
+    ConfigPart,
     Count,
     Name,
     NonNegative,
-    Part,
     Positive,
     Share,
     by_type,
-    describe,
+    first_problem,
     problem,
     problem_at,
     problems_at,
     show,
 )
-from raybench.config.tune import DEFAULT_SPACE, Choice, LogUniform, RandInt, TuneConfig, Uniform
+from raybench.config.data.spec import DataConfig
+from raybench.config.networks import NETWORKS, AnyNetwork
+from raybench.config.networks.network import widest
+from raybench.config.search_space import mutable
+from raybench.config.search_space import problems as space_problems
+from raybench.config.tune import DEFAULT_SPACE, AnyDistribution, TuneConfig
+from raybench.reports.text import numbered
 
 MOST_PARAMETERS = 2_000_000_000
 """8 GB of weights: far from any network for windows of bars, and a file or a key that is wrong is noticed before."""
@@ -35,13 +38,13 @@ MOST_PARAMETERS = 2_000_000_000
 Metric = Literal["loss", "ic", "rank_ic"]
 
 
-class ConstantLR(Part):
+class ConstantLR(ConfigPart):
     """The same learning rate throughout."""
 
     type: Literal["constant"] = "constant"
 
 
-class CosineLR(Part):
+class CosineLR(ConfigPart):
     """Down along a cosine to ``min_lr`` at max_epochs, after a linear warm-up."""
 
     type: Literal["cosine"] = "cosine"
@@ -49,7 +52,7 @@ class CosineLR(Part):
     min_lr: NonNegative = 0.0
 
 
-class PlateauLR(Part):
+class PlateauLR(ConfigPart):
     """Times ``factor`` after ``patience`` epochs without improvement."""
 
     type: Literal["plateau"] = "plateau"
@@ -58,35 +61,35 @@ class PlateauLR(Part):
     min_lr: NonNegative = 0.0
 
 
-class ColumnWeight(Part):
+class ColumnWeight(ConfigPart):
     """Weight of a sample, read from a column."""
 
     type: Literal["column"] = "column"
     column: Name
 
 
-class TimeDecayWeight(Part):
+class TimeDecayWeight(ConfigPart):
     """Weight that halves every ``half_life`` dates into the past."""
 
     type: Literal["time_decay"] = "time_decay"
     half_life: Positive
 
 
-class EarlyStop(Part):
+class EarlyStop(ConfigPart):
     """Stop after ``patience`` epochs without strict improvement of ``metric`` on the validation segment."""
 
     metric: Metric = "loss"
     patience: Count = 10
 
 
-LR_SCHEDULES: Mapping[str, type[Part]] = {"constant": ConstantLR, "cosine": CosineLR, "plateau": PlateauLR}
-SAMPLE_WEIGHTS: Mapping[str, type[Part]] = {"column": ColumnWeight, "time_decay": TimeDecayWeight}
+LR_SCHEDULES: Mapping[str, type[ConfigPart]] = {"constant": ConstantLR, "cosine": CosineLR, "plateau": PlateauLR}
+SAMPLE_WEIGHTS: Mapping[str, type[ConfigPart]] = {"column": ColumnWeight, "time_decay": TimeDecayWeight}
 
 AnySchedule = Annotated[SerializeAsAny[ConstantLR | CosineLR | PlateauLR], BeforeValidator(by_type(LR_SCHEDULES))]
 AnyWeight = Annotated[SerializeAsAny[ColumnWeight | TimeDecayWeight], BeforeValidator(by_type(SAMPLE_WEIGHTS))]
 
 
-class TrainConfig(Part):
+class TrainConfig(ConfigPart):
     """How a network is trained. ``batch_size`` is global, whatever the number of workers, as is ``dates_per_batch``,
     which takes its place for networks that are given whole dates.
     """
@@ -146,7 +149,7 @@ def _flag_or_text(value: Any) -> Any:
     return value
 
 
-class ClusterConfig(Part):
+class ClusterConfig(ConfigPart):
     """Workers; ``num_workers`` None means one per GPU, else one; ``cpus_per_worker`` None, a share."""
 
     num_workers: Count | None = None
@@ -155,7 +158,7 @@ class ClusterConfig(Part):
     max_failures: int = Field(default=3, ge=0)
 
 
-class EvaluateConfig(Part):
+class EvaluateConfig(ConfigPart):
     """Settings of the backtest; without the benchmark among the bars, the universe's equal-weight mean."""
 
     benchmark: Name | None = "SH000300"
@@ -175,7 +178,7 @@ class EvaluateConfig(Part):
         return self
 
 
-class Config(Part):
+class Config(ConfigPart):
     """All of a run."""
 
     version: Annotated[Literal[1], BeforeValidator(_whole)] = 1
@@ -224,7 +227,7 @@ class Config(Part):
             raise problem_at("data", "residency", text=text, given="streaming")
         if (self.cluster.num_workers or 1) > self.train.dates_per_batch:
             text = (
-                f"{self.train.dates_per_batch} dates cannot be shared by cluster.num_workers = "
+                f"{numbered(self.train.dates_per_batch, 'date|dates')} cannot be shared by cluster.num_workers = "
                 f"{self.cluster.num_workers}; want at least as many dates as workers"
             )
             raise problem_at("train", "dates_per_batch", text=text, given=self.train.dates_per_batch)
@@ -232,28 +235,26 @@ class Config(Part):
 
     @model_validator(mode="after")
     def _space_is_valid(self) -> Config:
-        """Try the ends of every range searched, each alone."""
+        """Try the ends of every range searched, each alone and then together."""
         if self.tune.space is None:
             return self
         tree = self.model_dump(by_alias=True, exclude={"tune"})
-        wrong = []
-        for key, distribution in self.tune.space.items():
-            for value in distribution.extremes:
-                text = _problem_of(tree, key, value)
-                if text:
-                    wrong.append((("tune", "space", key), text, value))
-                    break
+        wrong = space_problems(self.tune, tree, _wrong_with)
         if wrong:
             raise problems_at(wrong)
         return self
 
     @property
-    def search_space(self) -> dict[str, Choice | Uniform | LogUniform | RandInt]:
+    def search_space(self) -> dict[str, AnyDistribution]:
         """What ``tune`` searches: the space given, else the default as far as the network has its keys."""
         if self.tune.space is not None:
             return dict(self.tune.space)
-        kwargs = self.model.kwargs
-        return {key: d for key, d in DEFAULT_SPACE.items() if not key.startswith("model.") or key[6:] in kwargs}
+        kwargs, changing = self.model.kwargs, self.tune.scheduler.type == "pbt"
+        return {
+            key: distribution
+            for key, distribution in DEFAULT_SPACE.items()
+            if (not key.startswith("model.") or key[6:] in kwargs) and (mutable(key) or not changing)
+        }
 
     def warnings(self) -> tuple[str, ...]:
         """Say what is allowed but probably not meant."""
@@ -266,47 +267,22 @@ class Config(Part):
         )
 
 
-def _problem_of(tree: Mapping[str, Any], key: str, value: object) -> str:
-    """Say why a search cannot give ``key`` ``value``; empty if it can."""
-    if key.partition(".")[0] not in ("data", "model", "train"):
-        return "is not searched; want keys of data, model or train"
+def _wrong_with(tree: Mapping[str, Any]) -> str:
+    """Say what is wrong with a configuration; empty if it is valid."""
     try:
-        Config.model_validate(with_value(tree, key.split("."), value))
+        Config.model_validate(tree)
     except ValidationError as error:
-        first = error.errors()[0]
-        return f"cannot be {value!r}: {'.'.join(map(str, first['loc']))}: {describe(first)}"
-    except KeyError as missing:
-        return f"is no key of the configuration ({missing.args[0]})"
+        return first_problem(error)
     return ""
 
 
-def with_value(tree: Mapping[str, Any], path: Sequence[str], value: object) -> dict[str, Any]:
-    """Copy a tree of mappings and lists with one value set; KeyError names what cannot be entered."""
-    head, *rest = path
-    if not rest:
-        return {**tree, head: value}
-    inner = tree.get(head)
-    if inner is None:
-        inner = {}
-    if isinstance(inner, (list, tuple)) and rest[0].isdigit() and int(rest[0]) < len(inner):
-        at, *below = rest
-        old = inner[int(at)]
-        new = with_value({at: old}, [at, *below], value)[at]
-        return {**tree, head: [new if i == int(at) else item for i, item in enumerate(inner)]}
-    if isinstance(inner, (list, tuple)):
-        raise KeyError(f"{head} is a list of {len(inner)}, entered by a number, not {rest[0]!r}")
-    if not isinstance(inner, Mapping):
-        raise KeyError(f"{head} is not a mapping, so it has no key {rest[0]!r}")
-    return {**tree, head: with_value(inner, rest, value)}
-
-
-WITHOUT_EFFECT = ("tune", "evaluate")
+WITHOUT_EFFECT = ("evaluate",)
 """Parts that are checked, so that a configuration which has them stays valid, but that no command reads yet."""
 
 
 def _without_effect(config: Config) -> list[str]:
     """Parts that were given values which nothing uses; a run's own configuration lists the defaults."""
-    given = {"tune": config.tune != TuneConfig(), "evaluate": config.evaluate != EvaluateConfig()}
+    given = {"evaluate": config.evaluate != EvaluateConfig()}
     return [f"{part} has no effect yet: no command reads it" for part in WITHOUT_EFFECT if given[part]]
 
 
@@ -329,9 +305,10 @@ def _crossings(data: DataConfig) -> list[str]:
     for (earlier, (_, end)), (later, (start, _)) in data.segments.borders():
         gap = _weekdays_between(end.toordinal(), start.toordinal())
         if gap + data.embargo < horizon:
+            count = horizon - gap - data.embargo
+            what = numbered(count, f"label|labels of {earlier} (to {end}) looks|look into {later} ")
             found.append(
-                f"the last {horizon - gap - data.embargo} labels of {earlier} (to {end}) look into {later} "
-                f"(from {start}), horizon {horizon}; set data.embargo to {horizon - gap} to drop them"
+                f"the last {what}(from {start}), horizon {horizon}; set data.embargo to {horizon - gap} to drop them"
             )
     return found
 

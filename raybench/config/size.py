@@ -1,6 +1,7 @@
-"""How many parameters a network has: the one place that says it, for ``check``, ``models``, ``train`` and ``adopt``.
+"""How many parameters a network has, and how many bytes a row of its panel: the one place that says either.
 
 Parameters are what is trained: the running means of a batch normalisation, which weights files have too, are none.
+Bytes are those of the arrays of ``raybench.panel``; how many rows there are, ``panel.size`` tells once data are opened.
 """
 
 from __future__ import annotations
@@ -9,18 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from raybench.config.alpha_names import ALPHA360_FIELDS, ALPHA360_NAMES
+from raybench.config.data.alpha_names import ALPHA360_FIELDS, ALPHA360_NAMES
 from raybench.config.networks import NETWORKS
+from raybench.config.panel_spec import PanelSpec
 from raybench.config.schema import Config
 
 
 def parameters(config: Config, num_features: int | None = None) -> int | None:
     """Count the parameters of a configuration's network; None for one of a user's own, or a table not yet opened.
 
-    ``num_features``: after the processors, where the configuration alone does not say it.
+    ``num_features``: columns after the processors, where the configuration alone does not say it; of Alpha360 it does,
+    whose columns are six features at each lag.
     """
     data, model = config.data, config.model.under(config.recipe)
-    features = data.num_features if num_features is None else num_features
+    says = num_features is None or PanelSpec.of(config).flat
+    features = data.num_features if says else num_features
     if features is None:
         return None
     count = model.parameter_count(features, data.step_len)
@@ -29,20 +33,33 @@ def parameters(config: Config, num_features: int | None = None) -> int | None:
     return count + model.second_parameters(data.second_features)
 
 
-def row_bytes(config: Config, num_features: int) -> int:
-    """Estimate what a row of the panel holds: features, or the raw fields of Alpha360, an index, and a sample.
+def row_bytes(spec: PanelSpec, num_features: int) -> int:
+    """Say what a panel keeps of an instrument's date, windows being gathered where they are used.
 
-    As ``data.panel.size`` does with the data opened; there is no second copy of rows in it that recipe qlib may need.
+    Its features and where it lies among the windows; of Alpha360 from bars the six fields that its lags are looked up
+    in, but all 360 features where they come from a table or are ranked. ``num_features``: those of a row of a window.
     """
-    data = config.data
-    if data.feature_set.type != "alpha360":
-        return num_features * FLOAT + INDEX + SAMPLE
+    if keeps_fields(spec):
+        return len(ALPHA360_FIELDS) * FLOAT
+    if spec.flat:
+        return len(ALPHA360_NAMES) * FLOAT
+    return num_features * FLOAT + INDEX
+
+
+def sample_bytes(spec: PanelSpec) -> int:
+    """Say what a panel keeps of a sample beside its row: whose it is, its labels, its weight, its second window."""
+    weighted, second = spec.sample_weight is not None, spec.data.second is not None
+    return SAMPLE + weighted * FLOAT + second * ROW_ID
+
+
+def keeps_fields(spec: PanelSpec) -> bool:
+    """Whether Alpha360 is kept as six fields of all the dates that members have, which its lags are looked up in."""
+    data = spec.data
     ranked = any(
-        spec.name == "CSRankNorm" and getattr(spec.arguments, "fields_group", None) in (None, "feature")
-        for spec in (*data.processors.infer, *data.processors.learn)
+        each.name == "CSRankNorm" and each.kwargs["fields_group"] in (None, "feature")
+        for each in (*data.processors.infer, *data.processors.learn)
     )
-    wide = data.features is not None or ranked
-    return (len(ALPHA360_NAMES) if wide else len(ALPHA360_FIELDS)) * FLOAT + SAMPLE
+    return spec.flat and data.features is None and not ranked
 
 
 def count_parameters(config: Config, num_features: int, weights: Mapping[str, Any]) -> int:
@@ -53,7 +70,9 @@ def count_parameters(config: Config, num_features: int, weights: Mapping[str, An
     return sum(value.numel() for value in weights.values() if value.is_floating_point())
 
 
-FLOAT, INDEX, SAMPLE = 4, 13, 24  # bytes, as data.panel.size has them
+FLOAT, ROW_ID = 4, 8
+INDEX = 13  # of `WindowGrid`: a slot, the first row, the last row of a slot, and whether the window is regular
+SAMPLE = 24  # row id, date, instrument, and the label raw and processed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ names of the features in a row of a window) are passed to those that have such a
 class attribute ``batches = "dates"`` compares the instruments of a date: it is called as network(x, sizes), where
 the N samples are one date after the other, ``sizes`` long; without ``sizes`` all N are one date. A network with
 the attribute ``fitting`` finds it True while it is trained and validated, and False when it scores. A network with
-the method ``fit_directly`` takes no gradient steps (see ``models.direct``).
+the method ``fit_directly`` takes no gradient steps (see ``models.interface.direct``).
 
     network = build({"type": "gru"}, feature_set={"type": "alpha360"}, step_len=60)
     load_qlib_state(network, read_weights("csi300_gru.pkl"))
@@ -25,30 +25,40 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from raybench.config.alpha_names import ALPHA158_NAMES, ALPHA360_FIELDS
+from raybench.config.data.alpha_names import ALPHA158_NAMES, ALPHA360_FIELDS
 from raybench.config.networks import AnyNetwork, CustomNetwork, ModelConfig
 from raybench.errors import ConfigError
-from raybench.models.alstm import ALSTM
 from raybench.models.custom import build_custom
-from raybench.models.gats import GATs
-from raybench.models.gru import GRU
-from raybench.models.hist import HIST
-from raybench.models.krnn import KRNN
-from raybench.models.layout import unflatten_alpha360
-from raybench.models.lightgbm import LightGBM
-from raybench.models.linear import Linear
-from raybench.models.localformer import Localformer
-from raybench.models.lstm import LSTM
-from raybench.models.mlp import MLP
-from raybench.models.persistence import Persistence
-from raybench.models.sandwich import Sandwich
-from raybench.models.tabnet import TabNet
-from raybench.models.tcn import TCN
-from raybench.models.tra import TRA
-from raybench.models.transformer import Transformer
+from raybench.models.layers.layout import unflatten_alpha360
+from raybench.models.networks.alstm import ALSTM
+from raybench.models.networks.gats import GATs
+from raybench.models.networks.gru import GRU
+from raybench.models.networks.hist import HIST
+from raybench.models.networks.krnn import KRNN
+from raybench.models.networks.lightgbm import LightGBM
+from raybench.models.networks.linear import Linear
+from raybench.models.networks.localformer import Localformer
+from raybench.models.networks.lstm import LSTM
+from raybench.models.networks.mlp import MLP
+from raybench.models.networks.persistence import Persistence
+from raybench.models.networks.sandwich import Sandwich
+from raybench.models.networks.tabnet import TabNet
+from raybench.models.networks.tcn import TCN
+from raybench.models.networks.tra import TRA
+from raybench.models.networks.transformer import Transformer
 from raybench.models.weights import load_qlib_state, read_weights
 
-__all__ = ["MODELS", "build", "load_qlib_state", "num_features", "read_weights", "takes_dates", "unflatten_alpha360"]
+__all__ = [
+    "MODELS",
+    "build",
+    "load_qlib_state",
+    "num_features",
+    "precision",
+    "read_weights",
+    "takes_dates",
+    "unflatten_alpha360",
+    "weights",
+]
 
 RECIPES = ("raybench", "qlib")
 GIVEN = ("step_len", "recipe", "columns", "second_features")

@@ -3,7 +3,7 @@
 Shapes: N samples, W rows of lookback, F features; the class has to map [N, W, F] to scores [N].
 
 Importing a module runs its code. A configuration is the word of who starts the command; a run directory may
-come from anybody, so ``train.artifact.load_run`` refuses one that names such a class unless it is trusted.
+come from anybody, so ``runs.artifact.load_run`` refuses one that names such a class unless it is trusted.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from raybench.config.strict import nearest
-from raybench.errors import ConfigError
-from raybench.models.inputs import extra_inputs
+from raybench.config.common.strict import nearest
+from raybench.errors import ConfigError, in_one_line
+from raybench.models.interface.inputs import extra_inputs
 
 _NOT_THEIRS = ("<", *(str(Path(file).parent) for file in (importlib.__file__, torch.__file__, __file__)))
 
@@ -58,7 +58,7 @@ def build_custom(
     try:
         network = network_type(num_features, **arguments)
     except Exception as error:
-        raise ConfigError(f"model.type: {kind} cannot be made: {_told(error)}") from error
+        raise ConfigError(f"model.type: {kind} cannot be made: {_told_with_place(error)}") from error
     _try(network, kind, num_features, step_len)
     return network
 
@@ -71,13 +71,13 @@ def _imported(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise ConfigError(f"model.type: importing {name} failed: {_told(error)}") from error
+            raise ConfigError(f"model.type: importing {name} failed: {_told_with_place(error)}") from error
         raise ConfigError(
             f"model.type: there is no module {error.name} on the Python path or in {here}; "
             "start where it lies, or set PYTHONPATH"
         ) from None
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"model.type: importing {name} failed: {_told(error)}") from error
+        raise ConfigError(f"model.type: importing {name} failed: {_told_with_place(error)}") from error
 
 
 def _is_network(value: object) -> bool:
@@ -121,7 +121,9 @@ def _try(network: nn.Module, kind: str, num_features: int, step_len: int) -> Non
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             score = network.eval()(x_NWF, **named)
     except Exception as error:
-        raise ConfigError(f"model.type: {kind} fails on windows {list(x_NWF.shape)}: {_told(error)}") from error
+        raise ConfigError(
+            f"model.type: {kind} fails on windows {list(x_NWF.shape)}: {_told_with_place(error)}"
+        ) from error
     finally:
         network.train(training)
     wanted = f"want a float tensor [2], one score per window, for windows {list(x_NWF.shape)}"
@@ -134,9 +136,8 @@ def _try(network: nn.Module, kind: str, num_features: int, step_len: int) -> Non
         raise ConfigError(f"model.type: {kind} has no parameters to train; are its layers attributes of self?")
 
 
-def _told(error: BaseException) -> str:
+def _told_with_place(error: BaseException) -> str:
     """Say in one line what went wrong, and where in the user's own files."""
-    text = next(iter(str(error).splitlines()), "")
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_NOT_THEIRS)]
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {text}{where}" if text else f"{type(error).__name__}{where}"
+    return in_one_line(error) + where

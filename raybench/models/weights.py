@@ -14,11 +14,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from raybench.data import storage
-from raybench.data.processors import FittedProcessors
-from raybench.data.storage import read_bytes
-from raybench.errors import DataError, RunError
+from raybench.errors import DataError, RunError, first_line
 from raybench.models.foreign import common_prefix, remedy, state_within, without_prefix
+from raybench.processors import FittedProcessors
+from raybench.storage import files
+from raybench.storage.files import read_bytes
 
 NAMES_SHOWN = 3
 BASE = ("rnn.", "fc_out.")  # what a network built on a GRU or LSTM has in common with one
@@ -46,7 +46,7 @@ def read_weights(uri: str) -> dict[str, Tensor]:
 
 def _unreadable(data: bytes, error: Exception) -> str:
     return remedy(data) or (
-        f"cannot be read as weights without running code from it ({_first_line(error)}); "
+        f"cannot be read as weights without running code from it ({first_line(error)}); "
         "want safetensors, or a state dict of tensors written by torch.save"
     )
 
@@ -73,7 +73,7 @@ def load_base(module: nn.Module, uri: str, columns: Sequence[str] | None = None)
     the network will see: a run that was trained on others is refused. Raises RunError, naming model.pretrained.
     """
     try:
-        read = _read_run(uri, columns) if storage.is_folder(uri) else read_weights(uri)
+        read = _read_run(uri, columns) if files.is_folder(uri) else read_weights(uri)
     except (DataError, RunError, ValueError) as error:
         raise RunError(f"model.pretrained: {error}") from None
     wanted = {name: value for name, value in module.state_dict().items() if name.startswith(BASE)}
@@ -86,14 +86,14 @@ def load_base(module: nn.Module, uri: str, columns: Sequence[str] | None = None)
 
 def _read_run(uri: str, columns: Sequence[str] | None) -> dict[str, Tensor]:
     """Read the weights of a finished run."""
-    if not storage.exists(storage.join(uri, "manifest.json")):
+    if not files.exists(files.join(uri, "manifest.json")):
         raise RunError(f"{uri} is not a finished run: it has no manifest.json; want the --out of a `raybench train`")
-    processors = FittedProcessors.from_json(read_bytes(storage.join(uri, "processors.json")).decode())
+    processors = FittedProcessors.from_json(read_bytes(files.join(uri, "processors.json")).decode())
     if columns is not None and tuple(columns) != tuple(processors.columns):
         differing = sorted(set(columns) ^ set(processors.columns))
         what = _listed(differing) if differing else "their order"
         raise RunError(f"{uri} was trained on other features than data.feature_set names (different: {what})")
-    return read_weights(storage.join(uri, "model.safetensors"))
+    return read_weights(files.join(uri, "model.safetensors"))
 
 
 def _check_fit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: str, hint: str) -> None:
@@ -114,10 +114,6 @@ def _listed(names: list[str]) -> str:
     shown = ", ".join(names[:NAMES_SHOWN])
     more = len(names) - NAMES_SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _kind(state: object) -> str:

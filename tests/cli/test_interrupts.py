@@ -42,8 +42,8 @@ from raybench.cli import app, output
 def models(out):
     out.keeps("what was done stays")
     {signalled(name)}
-import raybench.cli.models
-raybench.cli.models.models = models
+import raybench.cli.commands.models
+raybench.cli.commands.models.models = models
 sys.argv = ["raybench", "models", "--json"]
 app.main()
 """
@@ -73,6 +73,62 @@ def test_an_import_says_what_is_kept(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("raybench.data.sources.open_source", interrupted)
+    monkeypatch.setattr("raybench.market.sources.open_source", interrupted)
     assert run(["import", str(tmp_path), "--to", str(tmp_path / "bars")]) == 130
     assert "the same command" in capsys.readouterr().err
+
+
+SWALLOWED = """
+try:
+    {signalled}
+except KeyboardInterrupt:
+    pass
+raise AttributeError("module 'numpy' has no attribute 'matrix'")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "code"), [("SIGINT", "interrupted", 130), ("SIGTERM", "ended by SIGTERM", 143)]
+)
+@pytest.mark.parametrize("error", ["AttributeError", "DataError"])
+def test_what_fails_because_a_library_swallowed_the_signal_is_the_interrupt(
+    name: str, said: str, code: int, error: str
+) -> None:
+    hook = f"""
+from raybench.cli import app
+from raybench.errors import DataError
+import raybench.cli.commands.models, sys
+def models(out):
+    out.keeps("what was done stays")
+    try:
+        {signalled(name)}
+    except KeyboardInterrupt:
+        pass
+    raise {error}("half an import")
+raybench.cli.commands.models.models = models
+sys.argv = ["raybench", "models"]
+app.main()
+"""
+    done = start(hook)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr == f"{said}: what was done stays\n"
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_so_it_is_before_the_command_begins(name: str, code: int, tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text(SWALLOWED.format(signalled=signalled(name)))
+    done = start("from raybench.cli.app import main; main()", str(tmp_path))
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1)
+
+
+def test_without_a_signal_an_error_stays_an_error() -> None:
+    hook = """
+from raybench.cli import app
+import raybench.cli.commands.models, sys
+def models(out):
+    raise AttributeError("ours")
+raybench.cli.commands.models.models = models
+sys.argv = ["raybench", "models"]
+app.main()
+"""
+    assert start(hook).returncode == 1

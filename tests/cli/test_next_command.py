@@ -27,7 +27,7 @@ def test_every_step_is_taken_and_leads_to_the_next(monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(ROOT)
     config = load_config("configs/gru_alpha158.yaml", ["data.bars=my bars"])
     steps = [
-        after_import("my bars", ["all"]),
+        after_import("my bars"),
         after_features("features", "my bars", None),
         after_check("configs/gru_alpha158.yaml", ["train.lr=1e-3"]),
         after_train("runs/gru", config),
@@ -38,16 +38,8 @@ def test_every_step_is_taken_and_leads_to_the_next(monkeypatch: pytest.MonkeyPat
         takes(words)
 
 
-def test_the_universe_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    assert after_import("b", ["all", "csi300"])[2:] == ("data.bars=b",)
-    assert after_import("b", ["all", "pool"])[3] == "data.universe=pool"
-
-
 def test_without_a_configuration_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    takes(after_import("bars", ["all"]))
-    assert after_import("bars", ["all"])[0] == "features"
     assert after_features("f", "b", None) == ()
 
 

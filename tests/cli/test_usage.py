@@ -10,8 +10,14 @@ from pathlib import Path
 import pytest
 
 from raybench.cli.app import COMMANDS, run
-from raybench.cli.usage import EXAMPLES, GROUPS, config_keys, keys_like
+from raybench.cli.usage import EXAMPLES, GROUPS, MEANT, config_keys, keys_like
+from raybench.config import load_config
 
+SEGMENTS = {
+    "train": ["2014-01-01", "2014-12-31"],
+    "valid": ["2015-01-01", "2015-06-30"],
+    "test": ["2015-07-01", "2015-12-31"],
+}
 Captured = pytest.CaptureFixture[str]
 
 
@@ -46,6 +52,10 @@ def test_help_lists_commands_in_groups(capsys: Captured) -> None:
         (["--hidden-size", "3"], "model.hidden_size=3"),
         (["--train.lr", "3"], "train.lr=3"),
         (["--batchsize", "3"], "train.batch_size=3"),
+        (["--epochs", "3"], "train.max_epochs=3"),
+        (["--batch-size", "64"], "train.batch_size=64"),
+        (["--seed", "7"], "train.seed=7"),
+        (["--patience=5"], "train.early_stop.patience=5"),
         (["--num-workers", "--json"], "cluster.num_workers=VALUE"),
     ],
 )
@@ -62,6 +72,22 @@ def test_an_option_that_is_no_key(capsys: Captured) -> None:
     assert "see raybench train --help" in capsys.readouterr().err
     assert run(["score", "--lr", "3"]) == 2
     assert "train.lr" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["train", "score"])
+@pytest.mark.parametrize("order", [["--local", "--ray"], ["--ray", "--local"]])
+def test_a_switch_is_not_given_both_ways(name: str, order: list[str], capsys: Captured) -> None:
+    assert run([name, "x", *order]) == 2
+    assert "error: --local and --ray are both given; want one of them" in capsys.readouterr().err
+
+
+def test_what_is_meant_is_there() -> None:
+    config = load_config({"data": {"bars": "b", "segments": SEGMENTS}, "model": {"type": "gru"}})
+    for key in MEANT.values():
+        part: object = config
+        for name in key.split("."):
+            assert hasattr(part, name), f"{key} is no key of a configuration"
+            part = getattr(part, name)
 
 
 def test_keys_are_those_of_all_parts() -> None:
@@ -93,7 +119,7 @@ def completed(words: str, number: int) -> list[str]:
 
 
 def test_tab_completes_commands_options_and_networks() -> None:
-    assert completed("raybench sc", 1) == ["score"]
+    assert completed("raybench sc", 1) == ["schema", "score"]
     assert completed("raybench score --mo", 2) == ["--model"]
     assert completed("raybench models g", 2) == ["gats", "gru"]
 

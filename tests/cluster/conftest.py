@@ -8,16 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 import pytest
 
-from raybench.config import Config, load_config
-from raybench.config.alpha_names import BENCHMARK_20
-from raybench.data import storage
-from raybench.data.import_bars import import_bars
-from raybench.data.sources import open_source
-from raybench.data.synthetic import UNIVERSE, make_market
-from raybench.data.universe import universe_of_frame
+from raybench.config import Config
+from raybench.config.panel_spec import PanelSpec
+from tests.small import dotted, small_bars, small_config
 
 MakeConfig = Callable[..., Config]
 MakeRun = Callable[[Config], str]
@@ -26,40 +21,18 @@ MakeRun = Callable[[Config], str]
 @pytest.fixture(scope="session")
 def market_bars(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Bars of 30 instruments over two years, with universe ``demo`` and one that begins late, with a ghost."""
-    folder = tmp_path_factory.mktemp("market")
-    market = make_market(instruments=30, years=2)
-    table = str(folder / "market.parquet")
-    storage.publish_table(table, pa.Table.from_pandas(market.bars, preserve_index=False))
     late = pd.DataFrame({"instrument": ["GHOST", "SYN0001", "SYN0002", "SYN0003"], "start": "2014-10-01", "end": None})
-    spans = {UNIVERSE: market.spans, "late": late}
-    universes = {name: universe_of_frame(name, frame) for name, frame in spans.items()}
-    import_bars(open_source(table, "parquet"), str(folder / "bars"), universes=universes)
-    return str(folder / "bars")
+    return small_bars(tmp_path_factory.mktemp("market") / "bars", instruments=30, late=late)
 
 
 @pytest.fixture(scope="session")
 def make_config(market_bars: str) -> MakeConfig:
     """Return a function that makes a short configuration on the small market, some keys changed."""
 
+    own = {"data.segments.test": "[2015-08-03, 2015-12-31]", "cluster.num_workers": 2}
+
     def make(**changes: Any) -> Config:
-        config: dict[str, Any] = {
-            "data": {
-                "bars": market_bars,
-                "universe": UNIVERSE,
-                "feature_set": {"type": "alpha158", "columns": list(BENCHMARK_20)},
-                "step_len": 8,
-                "segments": {
-                    "train": ["2014-01-01", "2015-03-31"],
-                    "valid": ["2015-04-01", "2015-07-31"],
-                    "test": ["2015-08-03", "2015-12-31"],
-                },
-            },
-            "model": {"type": "gru", "hidden_size": 8, "num_layers": 1},
-            "train": {"max_epochs": 2, "batch_size": 500, "lr": 3e-3},
-            "cluster": {"num_workers": 2, "cpus_per_worker": 1},
-        }
-        overrides = [f"{key.replace('__', '.')}={value}" for key, value in changes.items()]
-        return load_config(config, overrides)
+        return small_config(market_bars, own | dotted(changes))
 
     return make
 
@@ -69,27 +42,28 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
     """Return a function that makes a run of a configuration in this process; its weights are as they are drawn."""
 
     def make(config: Config) -> str:
-        from raybench.data.panel.build import build_panel
-        from raybench.train.artifact import begin_run, write_run
-        from raybench.train.needs import needs_of
-        from raybench.train.network import build_model
-        from raybench.train.sources import open_data
+        from raybench.panel.build import build_panel
+        from raybench.runs.artifact import begin_run, write_run
+        from raybench.training.needs import needs_of
+        from raybench.training.network import build_model
+        from raybench.training.sources import open_data
 
         out = str(tmp_path_factory.mktemp("run"))
-        panel = build_panel(config, *open_data(config), segments=("train",))
+        panel = build_panel(PanelSpec.of(config), *open_data(PanelSpec.of(config)), segments=("train",))
         begin_run(out, config)
         write_run(
             out,
             config=config,
             weights=build_model(config, panel.columns).state_dict(),
             processors=panel.processors,
+            second_processors=panel.second_processors,
             history=[],
             best_epoch=0,
             began=datetime.now(UTC),
             facts={
                 "data_fingerprint": panel.fingerprint,
                 "model": config.model.type,
-                "data": needs_of(panel, config, *open_data(config)).to_manifest(),
+                "data": needs_of(panel, PanelSpec.of(config), *open_data(PanelSpec.of(config))).to_manifest(),
             },
         )
         return out

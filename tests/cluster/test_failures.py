@@ -13,12 +13,12 @@ import ray
 from ray.exceptions import RayTaskError
 from ray.train import ControllerError, WorkerGroupError
 
-from raybench.cluster import training
 from raybench.cluster.failures import EndsOnUserErrors, as_told, user_error
+from raybench.cluster.jobs import training
 from raybench.cluster.journal import Journal
 from raybench.config import Config, load_config
 from raybench.errors import ConfigError, DataError, RaybenchError, ResourceError, RunError, TrainingError, UserError
-from raybench.train import checkpoints
+from raybench.training import checkpoints
 from tests.cluster.processes import ours
 from tests.cluster.watch import Watch
 

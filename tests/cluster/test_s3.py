@@ -1,4 +1,7 @@
-"""The whole way on a real S3 server: the same commands with s3:// addresses give what local folders give."""
+"""The whole way on a real S3 server: the same commands with s3:// addresses give what local folders give.
+
+s3fs is out of reach, installed or not: neither raybench nor who reads its tables needs it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from raybench.data.synthetic import UNIVERSE, make_market
+from raybench.market.synthetic import UNIVERSE, make_market
 from tests.cluster.s3_server import BUCKET, file_system, find_server, running
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -41,6 +44,7 @@ cluster: {{num_workers: 1, cpus_per_worker: 1}}
 # One process and one Ray for all commands, as in a notebook. The AWS variables are there before either starts.
 DRIVER = """
 import json, sys
+sys.modules["s3fs"] = None
 from raybench.cli.app import run
 from raybench.cluster.session import session
 with session(num_cpus=3):
@@ -48,6 +52,22 @@ with session(num_cpus=3):
         code = run([*line, "--quiet", "--json"])
         if code:
             sys.exit(f"{line}: exit code {code}")
+"""
+
+
+READERS = """
+import sys
+sys.modules["s3fs"] = None
+import pandas, polars, pyarrow as pa, pyarrow.dataset
+from raybench.storage.files import publish_table
+publish_table("s3://bucket/read/date=2020-01-01/scores.parquet", pa.table({"score": [1.0, 2.0]}))
+print(len(pandas.read_parquet("s3://bucket/read")))
+print(len(polars.read_parquet("s3://bucket/read/**/*.parquet", hive_partitioning=True)))
+print(len(pyarrow.dataset.dataset("s3://bucket/read", partitioning="hive").to_table()))
+import ray
+ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+ray.data.DataContext.get_current().enable_progress_bars = False
+print(ray.data.read_parquet("s3://bucket/read").count())
 """
 
 
@@ -147,6 +167,13 @@ def assert_equal_results(there: Folder, here: Folder) -> None:
     np.testing.assert_array_equal(*numbers)
     assert len(numbers[0]) >= 4
     assert b"<html" in there.read("evaluation/report.html")
+
+
+def test_others_read_what_is_published_on_s3(server: Mapping[str, str]) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | server
+    environment["AWS_ALLOW_HTTP"] = "true"  # asked for by polars
+    done = subprocess.run([sys.executable, "-c", READERS], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout.split()) == (0, ["2"] * 4), done.stderr
 
 
 def lay_out(files: Any, root: str, address: str) -> None:

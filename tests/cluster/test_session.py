@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -99,3 +100,17 @@ def test_a_sigterm_while_ray_starts_is_ours(no_ray: Any) -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
     assert left == ["shutdown"]
+
+
+def test_the_watcher_of_drained_nodes_is_off_in_an_own_cluster_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(module._WATCHER, raising=False)
+    with module._of_own_cluster():
+        assert os.environ[module._WATCHER] == "0"
+    assert module._WATCHER not in os.environ
+
+
+def test_a_watcher_that_the_user_wants_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(module._WATCHER, "1")
+    with module._of_own_cluster():
+        assert os.environ[module._WATCHER] == "1"
+    assert os.environ[module._WATCHER] == "1"

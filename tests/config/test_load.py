@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -340,3 +341,24 @@ def test_configs_and_their_errors_cross_processes() -> None:
 def test_a_mapping_from_json_will_do() -> None:
     tree: dict[str, Any] = parse_yaml(dump_config(parse_config(TEXT)), "dump").tree
     assert load_config(json.loads(json.dumps(tree))) == parse_config(TEXT)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("lr=3", "lr: unknown key; did you mean train.lr?"),
+        ("step_len=3", "did you mean data.step_len?"),
+        ("num_workers=3", "did you mean cluster.num_workers?"),
+        ("hidden_size=3", "did you mean model.hidden_size?"),
+    ],
+)
+def test_an_override_without_its_part_names_it(override: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"override {override!r}: ")) as raised:
+        load_config(CONFIGS[0], [override])
+    assert told in str(raised.value)
+
+
+def test_an_override_that_is_given_twice_is_refused() -> None:
+    told = re.escape("override 'train.lr=2': train.lr is given twice, also as 'train.lr=1'")
+    with pytest.raises(ConfigError, match=told):
+        load_config(CONFIGS[0], ["train.lr=1", "train.seed=3", "train.lr=2"])

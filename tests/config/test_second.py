@@ -83,7 +83,7 @@ def test_paths_and_text(tree: Tree, tmp_path: Path, capsys: pytest.CaptureFixtur
     alone = json.loads(capsys.readouterr().out)
     assert alone["second"] is None
     assert found["parameters"] - alone["parameters"] == 4 * 64 * (2 + 64 + 2) + 4 * 64 * (64 + 64 + 2) + 64
-    assert found["batch_mb_estimated"] > alone["batch_mb_estimated"]
+    assert found["panel_row_bytes"] - alone["panel_row_bytes"] == 8  # which row of the second bars
 
 
 def test_the_configuration_of_the_documentation_is_valid() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from raybench import models
 from raybench.config import load_config
-from raybench.config.alpha_names import ALPHA158_NAMES
+from raybench.config.data.alpha_names import ALPHA158_NAMES, ALPHA360_NAMES
 from raybench.config.networks import NETWORKS
 from raybench.config.networks.meanings import keys_of
 from raybench.config.size import benchmark, benchmark_parameters, parameters
@@ -36,6 +36,7 @@ def test_the_network_has_as_many(network: str, feature_set: str) -> None:
     features = {"type": feature_set, "columns": columns}
     module = models.build(config.model.model_dump(), feature_set=features, step_len=config.data.step_len)
     assert sum(value.numel() for value in module.parameters()) == parameters(config)
+    assert parameters(config, len(columns or ALPHA360_NAMES)) == parameters(config)  # as a panel has them
 
 
 def readme() -> list[tuple[str, str, int]]:

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from raybench.config.networks import NETWORKS
 from raybench.errors import RunError
+from raybench.feeds.batches import Batch
 from raybench.models import MODELS, build, takes_dates
-from raybench.models.direct import FitsDirectly, Labelled
-from raybench.models.inputs import Inputs, extra_inputs
-from raybench.train.batches import Batch
-from raybench.train.loop import objective
+from raybench.models.interface.direct import FitsDirectly, LabelledSamples
+from raybench.models.interface.inputs import Inputs, extra_inputs
+from raybench.training.loop import objective
 
 STEP_LEN = 6
 FEATURE_SETS: Mapping[str, Mapping[str, Any]] = {
@@ -53,7 +53,7 @@ def network_of(
         pytest.skip(str(error))
     if isinstance(network, FitsDirectly):
         inputs = batch_of(network, feature_set, sizes=(64,), seed=seed)
-        samples = Labelled(x_BWF=inputs.x_BWF, label_B=label_of(inputs, seed))
+        samples = LabelledSamples(x_BWF=inputs.x_BWF, label_B=label_of(inputs, seed))
         network.fit_directly([samples], [samples], total=lambda value: value, seed=seed)
     return network
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from raybench.models.inputs import date_slices
+from raybench.models.interface.inputs import date_slices
 
 SIZES = [(4,), (3, 3), (5, 1, 7, 2), (1,), (1, 6)]
 Extra = Callable[[slice], dict[str, Tensor]]

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
 
-from raybench.train.loop import pretraining_of
+from raybench.training.loop import pretraining_of
 from tests.models.contract import TRAINED, batch_of, loss_of, network_of
 from tests.process_group import joined, leave
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from raybench.models.objective import LossBatch
+from raybench.models.interface.objective import LossBatch
 
 
 class OwnLoss(nn.Module):

@@ -18,9 +18,9 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from raybench.config.networks import NETWORKS
-from raybench.models.inputs import Inputs, date_slices
-from raybench.score.onnx import TOLERANCE, axes_of, encode, largest_difference, traced
-from raybench.train.loop import pretraining_of
+from raybench.models.interface.inputs import Inputs, date_slices
+from raybench.scoring.onnx import TOLERANCE, axes_of, encode, largest_difference, traced
+from raybench.training.loop import pretraining_of
 from tests.models.contract import FEATURES, KINDS, STEP_LEN, TRAINED, batch_of, label_of, loss_of, network_of
 from tests.models.member import member
 

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from raybench.data.processors import FittedProcessors
 from raybench.errors import RunError
 from raybench.models import build
 from raybench.models.weights import load_base
+from raybench.processors import FittedProcessors
 
 COLUMNS = ("A", "B", "C")
 FEATURES = {"type": "table", "columns": list(COLUMNS)}

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from raybench.config.networks import NETWORKS
 from raybench.errors import ConfigError
 from raybench.models import build
-from raybench.models.inputs import Inputs, extra_inputs
-from tests.models.test_recurrent_options import KINDS, OPTIONS, F, H, W, make, windows
+from raybench.models.interface.inputs import Inputs, extra_inputs
+from tests.models.networks.test_recurrent_options import KINDS, OPTIONS, F, H, W, make, windows
 
 V, G = 4, 3
 each_kind = pytest.mark.parametrize("kind", KINDS)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from raybench.models import build
-from raybench.models.direct import FitsDirectly, Labelled
+from raybench.models.interface.direct import FitsDirectly, LabelledSamples
 from tests.parity.conftest import RunQlib
 
 pytestmark = pytest.mark.parity
@@ -74,11 +74,11 @@ def fitted(model: dict[str, Any], data: dict[str, np.ndarray]) -> nn.Module:
     return network.eval()
 
 
-def parts(data: dict[str, np.ndarray], segment: str) -> Iterator[Labelled]:
+def parts(data: dict[str, np.ndarray], segment: str) -> Iterator[LabelledSamples]:
     x_SK, label_S = (torch.from_numpy(data[f"{segment}_{name}"]) for name in ("x", "label"))
     for start in range(0, len(label_S), 700):
         rows = slice(start, start + 700)
-        yield Labelled(x_BWF=x_SK[rows].unsqueeze(1), label_B=label_S[rows])
+        yield LabelledSamples(x_BWF=x_SK[rows].unsqueeze(1), label_B=label_S[rows])
 
 
 @pytest.fixture(scope="module")

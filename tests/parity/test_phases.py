@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from raybench.config.networks import tabnet, tra
 from raybench.models import load_qlib_state
-from raybench.models.inputs import Inputs
-from raybench.models.objective import alone
-from raybench.models.tabnet import TabNet
-from raybench.models.tabnet_pretraining import MaskedReconstruction
-from raybench.models.tra import TRA
+from raybench.models.interface.inputs import Inputs
+from raybench.models.interface.objective import alone
+from raybench.models.networks.tabnet import TabNet
+from raybench.models.networks.tabnet_pretraining import MaskedReconstruction
+from raybench.models.networks.tra import TRA
 from tests.parity.conftest import RunQlib
 
 pytestmark = pytest.mark.parity

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raybench.data.bars import open_bars
-from raybench.data.import_bars import import_bars
-from raybench.data.panel.build import build_panel
-from raybench.data.sources import open_source
-from raybench.data.universe import universe_of_frame
+from raybench.config.panel_spec import PanelSpec
+from raybench.market.bars import open_bars
+from raybench.market.importing.job import import_bars
+from raybench.market.sources import open_source
+from raybench.market.universe import universe_of_frame
+from raybench.panel.build import build_panel
 from tests.parity.cases import DROP, LABEL, case, processors
 from tests.parity.conftest import RunQlib
 from tests.parity.test_tables import check_segment, config_of
@@ -55,7 +56,8 @@ def test_alpha360_as_the_handler_has_it(run_qlib: RunQlib, shared: Path, tmp_pat
     members = universe_of_frame("few", pd.DataFrame({"instrument": FEW, "start": "2000-01-01", "end": "2030-01-01"}))
     import_bars(open_source(str(shared / "cn_data")), str(tmp_path / "bars"), universes={"few": members})
     bars = open_bars(str(tmp_path / "bars"))
-    panel = build_panel(config_of({**defaults, "universe": "few"}, bars), bars, None)
+    spec = PanelSpec.of(config_of({**defaults, "universe": "few"}, bars))
+    panel = build_panel(spec, bars, None, segments=tuple(SEGMENTS))
     assert min(panel.counts.values()) > 50
     for segment in SEGMENTS:
         with np.load(tmp_path / "defaults" / f"{segment}.npz") as expected:

@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from raybench.config import Config, load_config, parse_label
-from raybench.config.label import DEFAULT_LABEL
-from raybench.data import alpha158, alpha360, labels
-from raybench.data.bars import Bars, open_bars
-from raybench.data.import_bars import import_bars
-from raybench.data.panel import Panel
-from raybench.data.panel.build import build_panel
-from raybench.data.sources import open_source
+from raybench.config.data.label import DEFAULT_LABEL
+from raybench.config.panel_spec import PanelSpec
+from raybench.feature_sets import alpha158, alpha360, labels
+from raybench.market.bars import Bars, open_bars
+from raybench.market.importing.job import import_bars
+from raybench.market.sources import open_source
+from raybench.panel import Panel
+from raybench.panel.build import build_panel
 from tests.parity.cases import CASES
 
 pytestmark = [pytest.mark.parity, pytest.mark.slow]
@@ -61,7 +62,7 @@ def test_raw_features_and_label(qlib_tables: Path, bars: Bars, kind: str) -> Non
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_samples(qlib_tables: Path, bars: Bars, name: str) -> None:
     case = CASES[name]
-    panel = build_panel(config_of(case, bars), bars, None)
+    panel = build_panel(PanelSpec.of(config_of(case, bars)), bars, None, segments=tuple(case["segments"]))
     for segment in case["segments"]:
         with np.load(qlib_tables / name / f"{segment}.npz") as expected:
             check_segment(panel, segment, dict(expected), absolute=ABSOLUTE.get(name, 2e-5))

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from raybench.config import TrainConfig
+from raybench.feeds.batches import Batch, EvaluationRows
+from raybench.feeds.feeds import Feeds
 from raybench.models import build, unflatten_alpha360
-from raybench.models.inputs import Inputs
-from raybench.train.batches import Batch, EvaluationRows
-from raybench.train.loop import Feeds, fit
+from raybench.models.interface.inputs import Inputs
+from raybench.training.loop import fit
 from tests.parity.conftest import RunQlib
 
 pytestmark = pytest.mark.parity

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny
 
+from raybench.config.common.strict import nearest, problem, problem_at, show
 from raybench.config.networks.attention import ALSTM, Localformer, Transformer
 from raybench.config.networks.baselines import LightGBM, Linear, Persistence
 from raybench.config.networks.convolution import KRNN, TCN, Sandwich
@@ -17,9 +18,20 @@ from raybench.config.networks.network import Batches, ModelConfig
 from raybench.config.networks.recurrent import GRU, LSTM
 from raybench.config.networks.tabnet import TabNet
 from raybench.config.networks.tra import TRA
-from raybench.config.strict import nearest, problem, problem_at, show
 
-__all__ = ["CUSTOM_TYPE", "NETWORKS", "AnyNetwork", "Batches", "CustomNetwork", "ModelConfig", "parse_network"]
+__all__ = [
+    "CUSTOM_TYPE",
+    "NETWORKS",
+    "AnyNetwork",
+    "Batches",
+    "CustomNetwork",
+    "ModelConfig",
+    "attention",
+    "baselines",
+    "meanings",
+    "network",
+    "parse_network",
+]
 
 CUSTOM_TYPE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 

@@ -6,13 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from raybench.config.common.strict import Layers, Share, Units, problem_at
 from raybench.config.networks.network import ModelConfig, linear, recurrent
-from raybench.config.strict import Layers, Share, Units, problem_at
 
 FEED_FORWARD = 2048  # width between the two layers of an encoder's feed-forward part, fixed in Qlib
 LOCAL_KERNEL = 3  # steps that a convolution of localformer sees
 GATES = {"GRU": 3, "LSTM": 4}
-KEPT = {"GRU": 8, "LSTM": 17}  # floats per hidden unit and step, by a layer for its backward pass (on a CPU)
 
 
 class ALSTM(ModelConfig):
@@ -32,10 +31,6 @@ class ALSTM(ModelConfig):
         attention = linear(hidden, hidden // 2) + hidden // 2
         stacked = recurrent(GATES[self.rnn_type], hidden, hidden, self.num_layers)
         return linear(num_features, hidden) + stacked + attention + linear(2 * hidden, 1)
-
-    def floats_per_sample(self, num_features: int, step_len: int) -> int:
-        # a step keeps its projection, what each layer keeps, its state twice, and half as much to weigh it by
-        return step_len * self.hidden_size * (7 + 2 * self.num_layers * KEPT[self.rnn_type]) // 2
 
     def quirks(self, feature_set: str) -> tuple[str, ...]:
         if self.rnn_type == "GRU":
@@ -71,24 +66,11 @@ class _Encoding(ModelConfig):
             return ()
         return (f"the {self.num_layers} encoder layers start from the same random weights",)
 
-    def _floats_per_layer(self, queries: int, step_len: int) -> int:
-        # a step keeps: the layer's input, query, key, value, attended values, two normalised sums, and the
-        # hidden units; dropout adds a mask and a product to each, and to the weights, which it has made one by one
-        kept = 8 * self.d_model + FEED_FORWARD
-        if self.dropout:
-            kept += 4 * self.d_model + 2 * FEED_FORWARD + 3 * self.nhead * step_len
-        return queries * kept
-
 
 class Transformer(_Encoding):
     """Encoder of a transformer (Vaswani et al. 2017), the last step through a linear head."""
 
     type: Literal["transformer"] = "transformer"
-
-    def floats_per_sample(self, num_features: int, step_len: int) -> int:
-        # of the last layer only the last step matters, whose keys and values are those of every step
-        before = (self.num_layers - 1) * self._floats_per_layer(step_len, step_len)
-        return before + step_len * 4 * self.d_model + self._floats_per_layer(1, step_len)
 
 
 class Localformer(_Encoding):
@@ -103,7 +85,3 @@ class Localformer(_Encoding):
 
     def quirks(self, feature_set: str) -> tuple[str, ...]:
         return tuple(f"{line}, and so do their convolutions" for line in super().quirks(feature_set))
-
-    def floats_per_sample(self, num_features: int, step_len: int) -> int:
-        layers = self.num_layers * self._floats_per_layer(step_len, step_len)
-        return layers + step_len * self.num_layers * self.d_model * (1 + KEPT["GRU"])  # 1: the convolution

@@ -8,10 +8,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from raybench.config.alpha_names import ALPHA158_WINDOWS
-from raybench.config.data import DataConfig
+from raybench.config.common.strict import Count, Name, NonNegative, Positive, problem, problem_at, show
+from raybench.config.data.alpha_names import ALPHA158_WINDOWS
+from raybench.config.data.spec import DataConfig
 from raybench.config.networks.network import Fitting, Misfit, ModelConfig
-from raybench.config.strict import Count, Name, NonNegative, Positive, problem, problem_at, show
 
 NORMALISING = ("RobustZScoreNorm", "ZScoreNorm", "MinMaxNorm", "CSRankNorm", "CSZScoreNorm", "TanhProcess")
 
@@ -42,9 +42,6 @@ class Linear(ModelConfig):
     def parameter_count(self, num_features: int, step_len: int) -> int:
         return num_features * step_len + self.fit_intercept
 
-    def floats_per_sample(self, num_features: int, step_len: int) -> int:
-        return 2 * num_features * step_len  # sums are made of the window in float64
-
 
 class LightGBM(ModelConfig):
     """Boosted trees (Ke et al. 2017) under LightGBM's own names; defaults are Qlib's benchmark on Alpha158.
@@ -73,9 +70,6 @@ class LightGBM(ModelConfig):
     def parameter_count(self, num_features: int, step_len: int) -> int:
         return 0  # trees are no parameters, and how many there will be the data decide
 
-    def floats_per_sample(self, num_features: int, step_len: int) -> int:
-        return 0
-
 
 class Persistence(ModelConfig):
     """The return just past (``sign`` 1: momentum) or its negative (-1: reversal).
@@ -99,9 +93,6 @@ class Persistence(ModelConfig):
         return value
 
     def parameter_count(self, num_features: int, step_len: int) -> int:
-        return 0
-
-    def floats_per_sample(self, num_features: int, step_len: int) -> int:
         return 0
 
     def misfits(self, data: DataConfig, num_workers: int | None, recipe: str) -> Iterator[Misfit]:

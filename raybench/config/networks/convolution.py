@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from raybench.config.data import DataConfig
+from raybench.config.common.strict import Layers, Share, Units, problem
+from raybench.config.data.spec import DataConfig
 from raybench.config.networks.network import Misfit, ModelConfig, linear, recurrent
-from raybench.config.strict import Layers, Share, Units, problem
 
 FLATTENED = (
     "the window is read as a flat row of one feature after the other, cut into steps without turning it back: "
@@ -47,14 +47,6 @@ class TCN(ModelConfig):
         # direction, length and bias of each channel
         return self.n_chans * (inputs * self.kernel_size + 2)
 
-    def floats_per_sample(self, num_features: int, step_len: int) -> int:
-        # each block keeps two padded inputs, two activations with what dropout makes of them, and their sum
-        total, steps, width = 0, step_len, num_features
-        for _ in range(self.num_layers):
-            total += steps * (width + 6 * self.n_chans) + (self.kernel_size - 1) * (width + self.n_chans)
-            steps, width = (steps + 1) // 2, self.n_chans
-        return total
-
     def misfits(self, data: DataConfig, num_workers: int | None, recipe: str) -> Iterator[Misfit]:
         yield from super().misfits(data, num_workers, recipe)
         features = data.num_features
@@ -88,9 +80,6 @@ class KRNN(ModelConfig):
         copies = self.rnn_dups * recurrent(3, self.cnn_dim, self.rnn_dim, self.rnn_layers)
         return convolution + copies + linear(self.rnn_dim, 1)
 
-    def floats_per_sample(self, num_features: int, step_len: int) -> int:
-        return step_len * _floats(self.cnn_dim, self.rnn_dim, self.rnn_dups, self.rnn_layers)
-
     def quirks(self, feature_set: str) -> tuple[str, ...]:
         return (FLATTENED,)
 
@@ -116,18 +105,9 @@ class Sandwich(ModelConfig):
             inputs = rnn_dim
         return total
 
-    def floats_per_sample(self, num_features: int, step_len: int) -> int:
-        first = _floats(self.cnn_dim_1, self.rnn_dim_1, self.rnn_dups, self.rnn_layers)
-        return step_len * (first + _floats(self.cnn_dim_2, self.rnn_dim_2, self.rnn_dups, self.rnn_layers))
-
     def quirks(self, feature_set: str) -> tuple[str, ...]:
         return (FLATTENED,)
 
 
 def _convolution(inputs: int, channels: int, kernel_size: int) -> int:
     return channels * (inputs * kernel_size + 1)
-
-
-def _floats(cnn_dim: int, rnn_dim: int, copies: int, layers: int) -> int:
-    # of a step: the convolution as each copy reads it, and of each recurrent layer its projection, gates and state
-    return copies * (2 * cnn_dim + layers * rnn_dim * 7)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
-from raybench.config.data import DataConfig
+from raybench.config.common.strict import Layers, Name, Share, Units
+from raybench.config.data.spec import DataConfig
 from raybench.config.networks.network import Batches, Misfit, ModelConfig, linear, recurrent
-from raybench.config.strict import Layers, Name, Share, Units
 
 GATES = {"GRU": 3, "LSTM": 4}
 
@@ -31,10 +31,6 @@ class _CrossSection(ModelConfig):
     def kwargs(self) -> dict[str, Any]:
         # what a training starts from is no argument of the network: a trained one has its own weights
         return self.model_dump(exclude={"type", "pretrained"})
-
-    def floats_per_sample(self, num_features: int, step_len: int) -> int:
-        # of the base alone: what pairs of instruments take depends on how many a date has
-        return step_len * self.num_layers * self.hidden_size * (2 * GATES[self.base_model] + 1)
 
     def _base(self, num_features: int) -> int:
         return recurrent(GATES[self.base_model], num_features, self.hidden_size, self.num_layers)

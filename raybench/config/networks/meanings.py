@@ -62,6 +62,8 @@ MEANINGS: Mapping[str, str] = {
     "ps": "share of the inputs hidden in pretraining",
     "pretrain": "begin with a pretraining",
     "pretrain_n_epochs": "epochs of the pretraining at most",
+    "model_config": "keys of the backbone",
+    "tra_config": "keys of the router",
     "model_type": "RNN or Transformer: the backbone",
     "rnn_arch": "GRU or LSTM",
     "use_attn": "weigh the steps of the window",

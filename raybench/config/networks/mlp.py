@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from raybench.config.common.strict import Share, Units
 from raybench.config.networks.network import ModelConfig, linear
-from raybench.config.strict import Share, Units
 
 
 class MLP(ModelConfig):
@@ -29,8 +29,3 @@ class MLP(ModelConfig):
         # batch normalisation scales and shifts each unit
         hidden = sum(linear(inputs, units) + 2 * units for inputs, units in pairwise(widths))
         return hidden + linear(widths[-1], 1)
-
-    def floats_per_sample(self, num_features: int, step_len: int) -> int:
-        widths = (num_features * step_len, *self.layers)
-        # each layer keeps its sum, its normalised and its active units; dropout its result
-        return widths[0] + widths[-1] + 3 * sum(self.layers)

@@ -9,22 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
-from raybench.config.data import DataConfig
-from raybench.config.strict import Part
+from raybench.config.common.strict import ConfigPart
+from raybench.config.data.spec import DataConfig
 
 Batches = Literal["windows", "dates"]
 Fitting = Literal["gradient", "direct"]
 Misfit = tuple[tuple[str | int, ...], str, object]  # key, what is wrong, what was given
 
 
-class ModelConfig(Part):
+class ModelConfig(ConfigPart):
     """A network by name, with its own keys.
 
     ``batches``: it is trained on random windows, or on whole dates (each with every instrument of that date).
-    ``fitting``: in epochs of gradient steps, or at once (``raybench.models.direct``). ``one_process``: it cannot be
-    fitted by several workers. ``traceable``: torch can export it, and so ONNX. ``needs``: what it is given, in words
-    for ``raybench models``. ``takes_second``: it can be given a second window (data.second). ``remembers``: it is
-    given its own past losses (``raybench.models.memory``). ``whole_batches``: its loss is of a batch as a whole.
+    ``fitting``: in epochs of gradient steps, or at once (``raybench.models.interface.direct``). ``one_process``: it
+    cannot be fitted by several workers. ``traceable``: torch can export it, and so ONNX. ``needs``: what it is given,
+    in words for ``raybench models``. ``takes_second``: it can be given a second window (data.second). ``remembers``: it
+    is given its own past losses (``raybench.feeds.memory``). ``whole_batches``: its loss is of a batch as a whole.
     """
 
     batches: ClassVar[Batches] = "windows"
@@ -54,10 +54,6 @@ class ModelConfig(Part):
     def second_parameters(self, num_features: int) -> int:
         """Count the parameters that a second window of ``num_features`` adds, for networks that can be given one."""
         return 0
-
-    def floats_per_sample(self, num_features: int, step_len: int) -> int | None:
-        """Estimate the floats a sample keeps from forward to backward pass, its window excluded."""
-        return None
 
     def misfits(self, data: DataConfig, num_workers: int | None, recipe: str) -> Iterator[Misfit]:
         """Name the keys of other parts of a configuration that this network cannot work with."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from raybench.config.common.strict import Layers, Share, Units
 from raybench.config.networks.network import ModelConfig, linear, recurrent
-from raybench.config.strict import Layers, Share, Units
 
 
 class _Recurrent(ModelConfig):
@@ -14,7 +14,6 @@ class _Recurrent(ModelConfig):
     takes_second: ClassVar[bool] = True
     gates: ClassVar[int]
     cell_norms: ClassVar[int]  # values per hidden unit that layer_norm adds beside the gates' gains
-    floats_kept: ClassVar[tuple[int, int, int]]  # per unit and step on a CPU: torch's kernel, written out, with norms
 
     hidden_size: Units = 64
     num_layers: Layers = 2
@@ -45,21 +44,12 @@ class _Recurrent(ModelConfig):
         # the same layers once more, and a weight of the head for each unit on top, but no bias
         return self.parameter_count(num_features, 1) - 1
 
-    def floats_per_sample(self, num_features: int, step_len: int) -> int:
-        kernel, written_out, normed = self.floats_kept
-        cell = normed if self.layer_norm else written_out if self.zoneout else kernel
-        top = self.hidden_size * self._directions
-        pool = 3 * top if self.pooling == "attention" else 0
-        masked = sum(self._widths(num_features)) if self.variational_dropout else 0
-        return step_len * (self.num_layers * top * cell + pool + masked)
-
 
 class GRU(_Recurrent):
     """Gated recurrent unit (Cho et al. 2014)."""
 
     gates: ClassVar[int] = 3
     cell_norms: ClassVar[int] = 0
-    floats_kept: ClassVar[tuple[int, int, int]] = (8, 9, 21)
 
     type: Literal["gru"] = "gru"
 
@@ -69,6 +59,5 @@ class LSTM(_Recurrent):
 
     gates: ClassVar[int] = 4
     cell_norms: ClassVar[int] = 2
-    floats_kept: ClassVar[tuple[int, int, int]] = (18, 8, 24)
 
     type: Literal["lstm"] = "lstm"

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from raybench.config.common.strict import Count, Share, Units, problem_at
 from raybench.config.networks.network import ModelConfig, linear
-from raybench.config.strict import Count, Share, Units, problem_at
 
 AtLeastTwo = Annotated[int, Field(ge=2)]
 NORM = 2  # scale and shift of each normalised unit
@@ -51,12 +51,6 @@ class TabNet(ModelConfig):
         return (
             shared + transformers + attention + NORM * inputs + linear(self.n_d, self.out_dim) + linear(self.out_dim, 1)
         )
-
-    def floats_per_sample(self, num_features: int, step_len: int) -> int:
-        inputs, width = num_features * step_len, self.n_d + self.n_a
-        # a block keeps its layer's output, that normalised, and the gated half; attention some vectors of all inputs
-        block = 5 * width
-        return self.n_steps * ((self.n_shared + self.n_ind) * block + 6 * inputs) + 2 * inputs
 
     def quirks(self, feature_set: str) -> tuple[str, ...]:
         lines = [

@@ -7,15 +7,15 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from raybench.config.data import DataConfig
+from raybench.config.common.strict import ConfigPart, Layers, NonNegative, Positive, Share, Units, problem_at
+from raybench.config.data.spec import DataConfig
 from raybench.config.networks.network import Misfit, ModelConfig, linear, recurrent
-from raybench.config.strict import Layers, NonNegative, Part, Positive, Share, Units, problem_at
 
 GATES = {"GRU": 3, "LSTM": 4}
 FEED_FORWARD = 4  # width of a Transformer layer's inner layer, in units of hidden_size
 
 
-class Backbone(Part):
+class Backbone(ConfigPart):
     """What turns a window into a vector. ``rnn_arch``, ``use_attn`` are for RNN, ``num_heads`` for Transformer."""
 
     hidden_size: Units = 64
@@ -26,7 +26,7 @@ class Backbone(Part):
     num_heads: Layers = 2
 
 
-class Router(Part):
+class RouterConfig(ConfigPart):
     """What chooses among ``num_states`` predictors, from the backbone's vector (LR), from past losses (TPE) or both."""
 
     num_states: int = Field(default=3, ge=2, le=1_000)
@@ -51,7 +51,7 @@ class TRA(ModelConfig):
     type: Literal["tra"] = "tra"
     model_type: Literal["RNN", "Transformer"] = "RNN"
     backbone: Backbone = Field(default=Backbone(), alias="model_config")  # Qlib's name is pydantic's own
-    router: Router = Field(default=Router(), alias="tra_config")
+    router: RouterConfig = Field(default=RouterConfig(), alias="tra_config")
     horizon: Units = 2
     lamb: NonNegative = 1.0
     rho: float = Field(default=0.99, gt=0.0, le=1.0)
@@ -95,21 +95,6 @@ class TRA(ModelConfig):
             seen += router.hidden_size
             count += recurrent(GATES[router.rnn_arch], states, router.hidden_size, router.num_layers)
         return count + linear(seen, states)
-
-    def floats_per_sample(self, num_features: int, step_len: int) -> int:
-        keys, router = self.backbone, self.router
-        if self._transforms:  # as in transformer: see networks.attention
-            kept = (8 + FEED_FORWARD) * keys.hidden_size
-            if keys.dropout:
-                kept += (2 + FEED_FORWARD) * keys.hidden_size + 2 * keys.num_heads * step_len
-            backbone = keys.num_layers * step_len * kept
-        else:
-            per_step = keys.num_layers * (2 * GATES[keys.rnn_arch] + 1) + 3 * keys.use_attn
-            backbone = step_len * keys.hidden_size * per_step
-        if "TPE" not in router.src_info:
-            return backbone
-        per_date = router.num_layers * router.hidden_size * (2 * GATES[router.rnn_arch] + 1)
-        return backbone + step_len * (per_date + router.num_states)
 
     @property
     def _transforms(self) -> bool:

@@ -1,0 +1,3 @@
+"""What works on this machine, check by check: each in a process of its own, with a limit, leaving nothing behind."""
+
+__all__ = ["doctor", "outcome"]

@@ -1,0 +1,3 @@
+"""What every part of a configuration has in common, and dates as people write them."""
+
+__all__ = ["dates", "strict"]

@@ -1,1 +1,0 @@
-"""Bars, features, processors and panels: everything between raw prices and the windows a network sees."""

@@ -1,1 +1,0 @@
-"""How good scores are: figures, daily series and a report."""

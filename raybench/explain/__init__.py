@@ -1,1 +1,0 @@
-"""What a trained network does with one date: hidden states, gates, attention, gradients, importance."""

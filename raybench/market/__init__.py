@@ -1,0 +1,16 @@
+"""Bars and what belongs to them: calendar, universe, concepts, quality; where they come from, how they are imported."""
+
+__all__ = [
+    "adjustment",
+    "bars",
+    "bars_metadata",
+    "calendar",
+    "census",
+    "concepts",
+    "digests",
+    "membership",
+    "quality",
+    "sessions",
+    "synthetic",
+    "universe",
+]

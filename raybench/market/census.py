@@ -1,0 +1,207 @@
+"""Who has bars when: which dates are dates of the market, and which are somebody's mistake.
+
+T calendar entries, D dates (an intraday calendar has several entries a date), N instruments. A bar is a row with a
+price; an instrument could have one from its first bar to its last. NaN: a row without a price is no bar.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raybench.columns.types import Floats, Moments
+from raybench.market.quality import PRICES, Findings, found
+from raybench.market.universe import Universe
+from raybench.reports.text import numbered
+
+MIN_COVERAGE = 0.1
+LONE = 5  # where so many could have a bar, a single one makes no date
+HANDFUL = 5  # so many dates beside a gap may be a mistake
+LONG_GAP = 120  # days; no market was closed for longer in a century
+MANY_STEPS = 20  # as long a gap is as steps are, in bars of a month
+SATURDAY = 5  # where Monday is 0
+HALF = 0.5  # with so many of all instruments it is a date, whoever the members are
+
+Counts = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DateRules:
+    """Which dates of a table become dates of the calendar.
+
+    min_coverage : the share of the members with a bar, of what is usual, below which a date is left out; 0 keeps all.
+    days : datetime64[D], sorted: just these, whoever has bars on them.
+    """
+
+    min_coverage: float = MIN_COVERAGE
+    days: NDArray[np.datetime64] | None = None
+
+
+def has_bar(fields: Mapping[str, Floats], rows: int) -> Mask:
+    """Which rows have a price, or any value where no field is one -> [R]."""
+    mask_R = np.zeros(rows, dtype=bool)
+    for name in [name for name in reversed(PRICES) if name in fields] or fields:  # most rows are known by the first
+        if not mask_R.all():
+            mask_R |= ~np.isnan(fields[name])
+    return mask_R
+
+
+def repeats(fields: Mapping[str, Floats], bar_R: Mask) -> Mask:
+    """Of one instrument's rows in the order of time, which bars say what the bar before them said -> [R].
+
+    Every price is the same, and the volume is zero or unknown: what filling forward leaves, and a suspension.
+    """
+    rows = np.flatnonzero(bar_R)
+    same = np.ones(max(len(rows) - 1, 0), dtype=bool)
+    for name in PRICES:
+        if name in fields:
+            before, now = fields[name][rows[:-1]], fields[name][rows[1:]]
+            same &= (before == now) | (np.isnan(now) & np.isnan(before))
+    if "volume" in fields:
+        now = fields["volume"][rows[1:]]
+        same &= np.isnan(now) | (now == 0)
+    mask_R = np.zeros(len(bar_R), dtype=bool)
+    mask_R[rows[1:][same]] = True
+    return mask_R
+
+
+class Census:
+    """Counts by calendar entry [T] and by date [D]; instruments are added one after the other.
+
+    ``members``: of the universes other than the one of all.
+    """
+
+    def __init__(self, calendar_T: Moments, universes: Mapping[str, Universe]) -> None:
+        self.day_D, self._code_T = np.unique(calendar_T.astype("datetime64[D]"), return_inverse=True)
+        self.bars_T: Counts = np.zeros(len(calendar_T), np.int64)
+        self.bars_D: Counts = np.zeros(len(self.day_D), np.int64)
+        self.fresh_D: Counts = np.zeros_like(self.bars_D)
+        self.alive_D: Counts = np.zeros_like(self.bars_D)
+        self.member_bars_D: Counts = np.zeros_like(self.bars_D)
+        self.members_D: Counts = np.zeros_like(self.bars_D)
+        self._spans: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for universe in universes.values():
+            starts = np.searchsorted(self.day_D, universe.start_K.astype("datetime64[D]"))
+            stops = np.searchsorted(self.day_D, universe.last_K.astype("datetime64[D]"), side="right")
+            for name, start, stop in zip(universe.instrument_K, starts.tolist(), stops.tolist(), strict=True):
+                self._spans[name].append((start, stop))
+
+    def add(self, instrument: str, at_R: NDArray[np.int64], repeats_R: Mask | None = None) -> None:
+        """Count an instrument whose bars lie at these positions of the calendar, ascending.
+
+        ``repeats_R``: which of them say what the bar before said (see `repeats`); not given, none does.
+        """
+        if len(at_R) == 0:
+            return
+        self.bars_T[at_R] += 1
+        days = np.unique(self._code_T[at_R])
+        first, stop = int(days[0]), int(days[-1]) + 1
+        self.bars_D[days] += 1
+        self.fresh_D[days if repeats_R is None else np.unique(self._code_T[at_R[~repeats_R]])] += 1
+        self.alive_D[first:stop] += 1
+        member_D = np.zeros(len(self.day_D), dtype=bool)
+        for start, end in self._spans.get(instrument, ()):
+            member_D[start:end] = True
+        self.members_D[first:stop] += member_D[first:stop]
+        self.member_bars_D[days] += member_D[days]
+
+    def of_day(self, mask_D: Mask) -> Mask:
+        """What is said of dates, said of calendar entries -> [T]."""
+        return mask_D[self._code_T]
+
+    def filled(self) -> Mask:
+        """Dates on which every bar only repeats the one before, as filling forward leaves them -> [D].
+
+        On a weekend or where there are ``LONE`` bars or more: fewer may all be suspended on a date of the market.
+        None where it is so on most dates: these are prices that hardly move.
+        """
+        weekend_D = (self.day_D.astype(np.int64) + 3) % 7 >= SATURDAY
+        filled_D: Mask = (self.bars_D > 0) & (self.fresh_D == 0) & (weekend_D | (self.bars_D >= LONE))
+        return filled_D if filled_D.sum() < HALF * (self.bars_D > 0).sum() else np.zeros_like(filled_D)
+
+    def astray(self) -> Mask:
+        """Dates before or after a gap that no market leaves, on which fewer than half have a bar of those across it.
+
+        Such as the 1970 of a zero and the 2099 of an open end -> [D].
+        """
+        dates = np.flatnonzero(self.bars_D)
+        mask_D = np.zeros(len(self.day_D), dtype=bool)
+        gaps = self._gaps(dates)
+        for at in [i for i in gaps if i < HANDFUL and i < len(dates) - HANDFUL]:
+            mask_D[dates[: at + 1]] |= self.bars_D[dates[: at + 1]] < HALF * self.bars_D[dates[at + 1]]
+        for at in [i for i in gaps if i >= len(dates) - 1 - HANDFUL and i >= HANDFUL]:
+            mask_D[dates[at + 1 :]] |= self.bars_D[dates[at + 1 :]] < HALF * self.bars_D[dates[at]]
+        return mask_D
+
+    def _gaps(self, dates: NDArray[np.int64]) -> list[int]:
+        """After which of these dates there is none for far longer than is usual."""
+        steps = np.diff(self.day_D[dates]).astype(np.int64)
+        if not len(steps):
+            return []
+        return [int(i) for i in np.flatnonzero(steps > max(LONG_GAP, MANY_STEPS * np.median(steps)))]
+
+    def _said_gaps(self) -> list[str]:
+        dates = np.flatnonzero(self.bars_D)
+        return [f"{self.day_D[dates[i]]} to {self.day_D[dates[i + 1]]}" for i in self._gaps(dates)]
+
+    def thin(self, min_coverage: float) -> Mask:
+        """Dates on which hardly anybody who could have a bar has one -> [D].
+
+        Hardly: fewer than this share of what is usual, or one alone of ``LONE`` or more. Members count, unless half
+        of all instruments have bars: then it is a date on which the members have none. Too few members to
+        tell, and all instruments count.
+        """
+        if not min_coverage:
+            return np.zeros(len(self.day_D), dtype=bool)
+        expected_D, members_D = _expected(self.bars_D, self.alive_D), _expected(self.member_bars_D, self.members_D)
+        few_D = _few(self.bars_D, expected_D, min_coverage)
+        few_D |= (
+            (members_D >= LONE) & _few(self.member_bars_D, members_D, min_coverage) & (self.bars_D < HALF * expected_D)
+        )
+        return (few_D & (self.bars_D > 0)) | self.astray()
+
+    def said(self, mask_D: Mask) -> list[str]:
+        """These dates for people, with who has bars on them."""
+        return [self._said(int(d)) for d in np.flatnonzero(mask_D)]
+
+    def findings(self) -> Findings:
+        """What is odd about the dates that are in the calendar."""
+        begun_D = np.cumsum(self.bars_D) > 0  # a calendar may well begin before the bars
+        return {
+            **found("date_with_few_bars", self.said(self.thin(MIN_COVERAGE))),
+            **found("date_without_bars", [str(day) for day in self.day_D[begun_D & (self.bars_D == 0)]]),
+            **found("long_gap", self._said_gaps()),
+            **found("newest_date_incomplete", self._newest()),
+        }
+
+    def _newest(self) -> list[str]:
+        """The newest date, if fewer than half of those of the date before have a bar on it."""
+        before, last = self.bars_D[-2:] if len(self.bars_D) > 1 else (0, 0)
+        return (
+            [f"{self.day_D[-1]} ({numbered(last, 'instrument|instruments')}, {before} the date before)"]
+            if last < HALF * before
+            else []
+        )
+
+    def _said(self, d: int) -> str:
+        if self.members_D[d]:
+            return f"{self.day_D[d]} ({self.member_bars_D[d]} of {self.members_D[d]} members)"
+        return f"{self.day_D[d]} ({self.bars_D[d]} of {self.alive_D[d]} instruments)"
+
+
+def _expected(bars_D: Counts, alive_D: Counts) -> NDArray[np.float64]:
+    """How many have a bar where as many do as usual: bars that are rare by nature are no mistake."""
+    some_D = alive_D > 0
+    if not some_D.any():
+        return np.zeros(len(alive_D))
+    return np.asarray(alive_D * float(np.median(bars_D[some_D] / alive_D[some_D])), np.float64)
+
+
+def _few(bars_D: Counts, expected_D: NDArray[np.float64], min_coverage: float) -> Mask:
+    few_D: Mask = (bars_D < min_coverage * expected_D) | ((bars_D <= 1) & (expected_D >= LONE))
+    return few_D

@@ -1,0 +1,306 @@
+"""Adding to a bars dataset: new dates, instruments and spans, and histories that are other now.
+
+What comes is compared with what is there, bar for bar. New rows go into files of their own, so that a date costs a
+date; an instrument whose history is another now leaves the files that it was in and goes whole into the new ones.
+What is there afterwards is what a full import of both would have made, but for how it is cut into files, which
+`joining` sees to.
+
+T entries of the calendar of both, N instruments.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raybench.errors import DataError
+from raybench.market.bars import BarBlock, Bars, open_bars
+from raybench.market.bars_metadata import BarsMetadata, Histories
+from raybench.market.calendar import DAY, union
+from raybench.market.census import DateRules
+from raybench.market.importing.arrivals import refuse_thin_dates
+from raybench.market.importing.comparing import Brought, Comparison
+from raybench.market.importing.growing import Growing, in_order
+from raybench.market.importing.job import ImportResult, check_source, import_bars, said_of
+from raybench.market.importing.joining import joined_slices, rewritten, without
+from raybench.market.importing.parts import PartsWriter, groups_of_file
+from raybench.market.importing.spans import merged_universes
+from raybench.market.importing.target import Target
+from raybench.market.importing.union import Coming, UnionSource
+from raybench.market.importing.writing import Content, publish
+from raybench.market.membership import Days, last_runs, universe_of_runs
+from raybench.market.quality import Finding, Findings, check, clock, merge, serious
+from raybench.market.sessions import session_findings
+from raybench.market.sources.letter_case import spelled_as_bars
+from raybench.market.sources.source import Source
+from raybench.market.universe import ALL, Universe
+from raybench.progress import SILENT, Progress
+from raybench.storage import files as storage
+from raybench.storage.claims import held
+from raybench.storage.places import METADATA, Kind, refuse_others
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """What an append brought.
+
+    dates : how many are new, the first and the last of them
+    new : instruments without bars before; ``changed``: those with another history, by the first date that is another
+    rows : how many are new; ``joined``: whether files were joined
+    """
+
+    dates: int = 0
+    first: str | None = None
+    last: str | None = None
+    new: tuple[str, ...] = ()
+    changed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    rows: int = 0
+    joined: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppendResult(ImportResult):
+    """The result of an append; see ``Appended``."""
+
+    appended: Appended
+
+
+def append_bars(
+    source: Source,
+    to: storage.Uri,
+    *,
+    universes: Mapping[str, Universe] | None = None,
+    rules: DateRules | None = None,
+    adjust: str | None = None,
+    market: str | None = None,
+    compact: bool = False,
+    progress: Progress = SILENT,
+) -> ImportResult:
+    """Add the bars of ``source`` to the dataset ``to``, or make it; arguments as of ``import_bars``.
+
+    The spans of a universe are those given from each instrument's first one on, and those that are there before it.
+    DataError with nothing changed if the bars are of another frequency or lack a field, if a date is new on which
+    hardly any member has a bar, if prices were restated and the source begins in the middle of them, or if another
+    process writes the dataset. ``compact`` joins all files.
+    """
+    uri = storage.open_location(to).uri
+    if not storage.exists(storage.join(uri, METADATA)):
+        return import_bars(
+            source, to, universes=universes, rules=rules, adjust=adjust, market=market, progress=progress
+        )
+    refuse_others(uri, Kind.BARS, option="--to")
+    with held(uri, what="import"):
+        target = Target(uri, replace=False)
+        assert target.old is not None
+        bars = Bars(uri=uri, metadata=target.old)
+        adjust = _adjusted_as_before(bars, adjust)
+        check_source(source, uri, adjust)
+        _check_fits(source, bars)
+        extra, spelled = spelled_as_bars(universes or {}, sorted({*source.spans, *bars.instruments}))
+        source = source.settled({**source.universes, **extra}, rules)
+        _check_clock(source, bars)
+        market = market or bars.metadata.source.get("market")
+        adding = _Adding(target, bars, Coming(source=source, adjust=adjust), extra, rules, market, progress)
+        done = adding.run(compact=compact)
+    return replace(done, notes=(*done.notes, *spelled, *said_of(source, extra, adjust)))
+
+
+def frequency_of(to: storage.Uri) -> str | None:
+    """The frequency of the dataset ``to``, which what is appended has too; None where there is none yet."""
+    file = storage.join(to, METADATA)
+    return open_bars(to).frequency if storage.exists(file) else None
+
+
+def compact_bars(to: storage.Uri, *, progress: Progress = SILENT) -> ImportResult:
+    """Cut the dataset ``to`` into files as a full import does."""
+    uri = storage.open_location(to).uri
+    with held(uri, what="import"):
+        target = Target(uri, replace=False)
+        if target.old is None:
+            raise DataError(f"{uri}: is no bars dataset; make one with `raybench import` (--to)")
+        old = target.old
+        with target.changing():
+            metadata, _ = joined_slices(target, old, compact=True, progress=progress)
+            changed = metadata != old
+            if changed:
+                target.publish_metadata(metadata)
+        target.clear(metadata)
+    return AppendResult(uri=uri, metadata=metadata, changed=changed, appended=Appended(joined=changed))
+
+
+class _Adding:
+    """One append, with the folder claimed."""
+
+    def __init__(
+        self,
+        target: Target,
+        bars: Bars,
+        coming: Coming,
+        extra: Mapping[str, Universe],
+        rules: DateRules | None,
+        market: str | None,
+        progress: Progress,
+    ) -> None:
+        self.market = market
+        self.target, self.bars, self.coming, self.rules, self.progress = target, bars, coming, rules, progress
+        self.calendar_T = union(bars.calendar, coming.source.calendar)
+        self.days = Days(self.calendar_T)
+        comes = {**coming.source.universes, **extra}
+        kept = [name for name in bars.universes if name != ALL or bars.metadata.given or ALL in comes]
+        self.universes = merged_universes({name: bars.listed(name) for name in kept}, comes)
+        self.findings: Findings = {}
+
+    def run(self, *, compact: bool) -> AppendResult:
+        """Compare, write, and put the new metadata in place."""
+        old, source = self.bars.metadata, self.coming.source
+        added_T = np.setdiff1d(self.calendar_T, self.bars.calendar)
+        brought = self._compared()
+        brought.refuse_scaled(source.uri)
+        if old.histories is not None:
+            last = self.bars.calendar[-1].astype("datetime64[D]")
+            refuse_thin_dates(source, brought, old.histories, self.universes, self.days, last, self.rules)
+        with self.target.changing():
+            if old.histories is None or (len(added_T) and added_T[0] < self.bars.calendar[-1]):
+                metadata = rewritten(self.target, self.bars, self.coming, self.universes, progress=self.progress)
+            else:
+                metadata = self._grown(old, old.histories, brought)
+            if self.market is not None and len(added_T):
+                after = min(self.bars.calendar[-1], added_T[0])
+                self.findings = merge(self.findings, session_findings(self.market, self.calendar_T, after))
+            if brought.any() or len(added_T):
+                metadata = replace(metadata, warnings=_warnings(old.warnings, source.findings, self.findings))
+            metadata, joined = joined_slices(self.target, metadata, compact=compact, progress=self.progress)
+            changed = metadata != old
+            if changed:
+                self.target.publish_metadata(metadata)
+        self.target.clear(metadata)
+        return AppendResult(
+            uri=self.target.uri,
+            metadata=metadata,
+            changed=changed,
+            notes=source.notes,
+            warnings=serious(_warnings({}, source.findings, self.findings)),
+            appended=_appended(brought, np.unique(added_T.astype("datetime64[D]")), joined=joined),
+        )
+
+    def _compared(self) -> Brought:
+        comparison, groups = Comparison(self.bars, self.calendar_T), self._groups()
+        with self.progress.track("compare", len(groups)) as advance:
+            for group in groups:
+                block, lost = self.coming.block(group, self.bars.fields)
+                self.findings = merge(self.findings, lost)
+                comparison.add(block)
+                advance(1, text=group[-1])
+        return comparison.brought
+
+    def _groups(self) -> list[tuple[str, ...]]:
+        """The instruments of the source, as many at a time as make a file."""
+        spans = self.coming.source.spans
+        return list(groups_of_file(list(spans), list(map(len, spans.values())), len(self.bars.fields)))
+
+    def _grown(self, old: BarsMetadata, known: Histories, brought: Brought) -> BarsMetadata:
+        """The dataset with what is new in files of its own, and without it in those where it was otherwise."""
+        records = Growing(self.days, self.bars.fields, known)
+        both = UnionSource.of(self.bars, self.coming)
+        first = 1 + max(int(file.name[len("bars/part-") :].partition("-")[0]) for file in old.files)
+        writer = PartsWriter(self.target.publish, self.calendar_T, first=first, recent=False)
+        whole = {*brought.new, *brought.changed}
+        for group in self._groups():
+            anew, tails = self._new_rows(group, whole, set(brought.grown), both, records)
+            self.findings = merge(self.findings, check(tails))
+            writer.add(in_order([anew, tails]))
+        base = len(old.files) - old.slices
+        kept = [without(self.target, self.bars, file, brought.changed.keys()) for file in old.files]
+        files = [file for file in kept if file is not None] + list(writer.finish())
+        content = Content(
+            frequency=old.frequency,
+            fields=old.fields,
+            calendar=self.calendar_T,
+            histories=records.histories(),
+            universes=self._universes(records, known),
+            given=ALL in self.universes,
+        )
+        metadata = publish(self.target, content, tuple(files), source=old.source, warnings=old.warnings)
+        return replace(metadata, slices=len(files) - sum(file is not None for file in kept[:base]))
+
+    def _new_rows(
+        self, group: Sequence[str], whole: Collection[str], grown: Collection[str], both: UnionSource, records: Growing
+    ) -> tuple[BarBlock, BarBlock]:
+        """All rows of the ``whole`` of a group; those behind their last of the ``grown``."""
+        anew = both.block([name for name in group if name in whole])
+        records.add(anew)
+        tails = records.behind(self.coming.block([name for name in group if name in grown], both.fields)[0])
+        records.grow(tails)
+        return anew, tails
+
+    def _universes(self, records: Growing, known: Histories) -> dict[str, Universe]:
+        if ALL in self.universes:
+            listed = {**self.coming.source.universes}
+            return self.universes if ALL in listed else {**self.universes, ALL: records.extended(self.universes[ALL])}
+        newest = dict(zip(known.instruments, known.newest, strict=True))
+        earlier, runs = last_runs(self.bars.listed(ALL), newest, self.days)
+        earlier = [span for span in earlier if span[0] not in records.runs]
+        runs |= records.runs
+        runs |= {name: self.days.runs(at_R, runs.get(name)) for name, at_R in records.bars.items()}
+        return {**self.universes, ALL: universe_of_runs(runs, self.days, earlier)}
+
+
+def _appended(brought: Brought, added_D: NDArray[np.datetime64], *, joined: bool) -> Appended:
+    return Appended(
+        dates=len(added_D),
+        first=str(added_D[0]) if len(added_D) else None,
+        last=str(added_D[-1]) if len(added_D) else None,
+        new=tuple(brought.new),
+        changed={name: clock(when) for name, when in sorted(brought.changed.items())},
+        rows=brought.rows,
+        joined=joined,
+    )
+
+
+def _warnings(before: Mapping[str, dict[str, Any]], source: Findings, rows: Findings) -> dict[str, dict[str, Any]]:
+    """Findings on rows are added to those before, findings on a source take the place of those on the last one."""
+    old = {name: Finding(count=f["count"], examples=tuple(f["examples"])) for name, f in before.items()}
+    found = {**merge(old, rows), **source}
+    return {name: finding.to_json() for name, finding in sorted(found.items())}
+
+
+def _adjusted_as_before(bars: Bars, adjust: str | None) -> str | None:
+    """The field that prices are adjusted by: that of the bars that are there."""
+    before = bars.metadata.source.get("adjusted_by")
+    if adjust is not None and adjust != before:
+        was = f"adjusted by {before}" if before else "not adjusted by a field"
+        raise DataError(f"--adjust {adjust}: the bars at {bars.uri} were {was}; leave --adjust out, or import again")
+    return before
+
+
+def _check_clock(source: Source, bars: Bars) -> None:
+    """Daily bars of one date have one stamp: another clock would put them beside those that are there."""
+    if bars.frequency != DAY:
+        return
+    clocks = [np.unique(each - each.astype("datetime64[D]")) for each in (source.calendar, bars.calendar)]
+    new, old = (np.datetime64("2000-01-01", "us") + each[:1] for each in clocks)
+    if len(clocks[0]) == len(clocks[1]) == 1 and new != old:
+        times = [str(each[0].astype("datetime64[s]"))[11:] for each in (new, old)]
+        raise DataError(
+            f"{source.uri}: has daily bars at {times[0]}, and those at {bars.uri} are at {times[1]}; bring datetimes "
+            "to that clock, or to dates without one"
+        )
+
+
+def _check_fits(source: Source, bars: Bars) -> None:
+    if source.frequency != bars.frequency:
+        raise DataError(
+            f"{source.uri}: has the frequency {source.frequency}, and the bars at {bars.uri} have {bars.frequency}; "
+            "want the same (--frequency)"
+        )
+    missing = [name for name in bars.fields if name not in source.fields]
+    if missing:
+        raise DataError(
+            f"{source.uri}: has no field {', '.join(missing)}, which the bars at {bars.uri} have; bring it "
+            "(--columns THEIRS=OURS), or import again without it"
+        )

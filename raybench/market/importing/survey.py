@@ -1,0 +1,38 @@
+"""What is odd about all bars of a source, seen while its blocks go by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from raybench.market.adjustment import Adjustment
+from raybench.market.bars import BarBlock
+from raybench.market.census import Census, has_bar
+from raybench.market.quality import Findings, check, merge
+from raybench.market.sources.source import Source
+from raybench.market.universe import ALL, Universe
+
+
+class Survey:
+    """Findings on rows, dates and the adjustment of prices; blocks are added one after another."""
+
+    def __init__(self, source: Source, universes: Mapping[str, Universe]) -> None:
+        self._spans = source.spans
+        self._rows: Findings = {}
+        self._census = Census(source.calendar, {name: u for name, u in universes.items() if name != ALL})
+        self._adjustment = Adjustment()
+
+    def add(self, block: BarBlock) -> None:
+        """Look at one more block, of complete instruments."""
+        self._rows = merge(self._rows, check(block))
+        if {"open", "close"} <= block.fields.keys():
+            self._adjustment.add(block)
+        bar_R = has_bar(block.fields, block.rows)
+        for i, name in enumerate(block.instruments):
+            rows = bar_R[int(block.start_N1[i]) : int(block.start_N1[i + 1])]
+            self._census.add(name, self._spans[name].start + np.flatnonzero(rows))
+
+    def findings(self) -> Findings:
+        """All of it, by name."""
+        return merge(self._rows, merge(self._census.findings(), self._adjustment.findings()))

@@ -1,1 +1,0 @@
-"""What every report has in common: the looks of its figures, and a page that needs no network."""

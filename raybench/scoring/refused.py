@@ -1,0 +1,67 @@
+"""The dates that were not published because too few instruments could be scored, so that a later run does them.
+
+    SCORES.refused.json    {"2020-08-26": {"scored": 1, "usual": 6, "run_id": ...}, ...}
+
+It lies beside the table, which holds nothing but scores, and goes when no date is left in it. ``seen`` says what there
+was to score the date from: as long as that is all there is, no run comes back to it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from datetime import date
+from typing import Any
+
+from raybench.errors import DataError
+from raybench.storage import files
+
+
+def refused_uri(scores_uri: str) -> str:
+    """Where the dates that a table lacks for their coverage are noted."""
+    return files.sibling(scores_uri, ".refused.json")
+
+
+def read_refused(scores_uri: str) -> dict[date, dict[str, Any]]:
+    """The dates that were refused and are not there yet, with what is known of each."""
+    file = refused_uri(scores_uri)
+    data = files.read_if_there(file)
+    if data is None:
+        return {}
+    try:
+        return {date.fromisoformat(day): dict(facts) for day, facts in json.loads(data).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{file}: cannot be read ({error}); remove it, and score its dates with --start") from None
+
+
+def worth_another_try(facts: Mapping[str, Any], *, run_id: str, min_coverage: float, seen: str) -> bool:
+    """Whether a date that was refused may come to scores now: something came, or something else is asked for."""
+    if facts.get("run_id") != run_id or facts.get("seen") != seen:
+        return True
+    return min_coverage < float(facts.get("min_coverage", 1.0))
+
+
+def note_refused(
+    scores_uri: str,
+    refused: Mapping[str, Mapping[str, Any]],
+    done: Collection[str],
+    known: Mapping[date, Mapping[str, Any]] | None = None,
+) -> bool:
+    """Note what was ``refused`` now and forget what is ``done``; whether anything changed, else nothing is written.
+
+    ``known``: what was noted before, where that was read.
+    """
+    if not refused and known is not None and not {str(day) for day in known} & set(done):
+        return False
+    before = {str(day): facts for day, facts in read_refused(scores_uri).items()}
+    after = {day: facts for day, facts in before.items() if day not in set(done)} | {
+        d: dict(refused[d]) for d in refused
+    }
+    if after == before:
+        return False
+    if not after:
+        files.remove(refused_uri(scores_uri))
+        return True
+    text = json.dumps(dict(sorted(after.items())), indent=1) + "\n"
+    files.publish_bytes(refused_uri(scores_uri), text.encode(), staging=files.sibling(scores_uri, ".staging"))
+    return True

@@ -1,0 +1,152 @@
+"""How a score table stands: which dates are there, which are missing, refused, of other runs, or stale.
+
+Whether the newest date that the data have is there is what a morning's job is asked for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from raybench.errors import DataError
+from raybench.feature_sets.table import open_features
+from raybench.market.bars import open_bars
+from raybench.market.concepts import open_concepts
+from raybench.progress import SILENT, Progress
+from raybench.reports.cards import ResultCard
+from raybench.scoring.refused import read_refused
+from raybench.scoring.stale import Sources, Stale, find_stale
+from raybench.scoring.table import DateFacts, dates, scored_dates
+from raybench.storage import files
+from raybench.storage.places import Kind, what_is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Status(ResultCard):
+    """What is known of a score table.
+
+    facts: of each date looked at, in order. newest: the last date, and ``age_days`` how long ago that was. expected:
+    the last date of the data, None without data. missing: dates of the data behind the first scored one that are not
+    there and were not refused. refused: dates that were not published, with why. run_id: the run of the newest date,
+    others: dates by the other runs. stale: see ``scoring.stale``; None without data.
+    """
+
+    scores: str
+    facts: Mapping[date, DateFacts]
+    newest: date | None
+    age_days: int | None
+    expected: date | None = None
+    missing: tuple[date, ...] = ()
+    refused: Mapping[date, Mapping[str, Any]] = field(default_factory=dict)
+    run_id: str | None = None
+    others: Mapping[str, int] = field(default_factory=dict)
+    stale: Stale | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the newest date that is expected is there; without data, whether any is."""
+        if self.newest is None:
+            return False
+        return self.expected is None or self.newest >= self.expected
+
+    def card(self) -> tuple[str, Mapping[str, Any]]:
+        """How it stands, for a prompt or a notebook."""
+        stale = self.stale
+        return f"{self.scores}: {'up to date' if self.whole else 'not up to date'}", {
+            "dates": len(self.facts),
+            "newest": None if self.newest is None else str(self.newest),
+            "expected": None if self.expected is None else str(self.expected),
+            "missing": len(self.missing) or None,
+            "refused": len(self.refused) or None,
+            "by other runs": sum(self.others.values()) or None,
+            "stale": (len(stale.dates) or None) if stale is not None else None,
+        }
+
+
+def status(
+    scores: str,
+    *,
+    bars: str | None = None,
+    features: str | None = None,
+    second: str | None = None,
+    concepts: str | None = None,
+    start: date | None = None,
+    end: date | None = None,
+    today: date | None = None,
+    progress: Progress = SILENT,
+) -> Status:
+    """Look at a score table, and with the ``bars`` or ``features`` it was made from at what it should hold.
+
+    ``second`` and ``concepts``: what the second window and the network of the run read, where they do. ``start`` and
+    ``end`` bound what is looked at; the newest date is that of the whole table. DataError if there is no table.
+    """
+    uri = files.open_location(scores).uri
+    refused = read_refused(uri)
+    every = dates(uri)
+    if not every and not refused:
+        raise DataError(_nothing(uri))
+    sources = Sources(
+        bars=None if bars is None else open_bars(bars),
+        features=None if features is None else open_features(features).settled(),
+        second=None if second is None else open_bars(second),
+        concepts=None if concepts is None else open_concepts(concepts),
+    )
+    calendar = _days_of(sources)
+    chosen = [day for day in every if (start or date.min) <= day <= (end or date.max)]
+    facts = scored_dates(uri, only=chosen)
+    newest = every[-1] if every else None
+    run_id = None
+    if newest is not None:
+        run_id = facts[newest].run_id if newest in facts else scored_dates(uri, only=[newest])[newest].run_id
+    known = calendar is not None or sources.second is not None
+    return Status(
+        scores=uri,
+        facts=facts,
+        newest=newest,
+        age_days=None if newest is None else ((today or date.today()) - newest).days,
+        expected=None if calendar is None else calendar[-1],
+        missing=_missing(calendar, every, refused, start, end),
+        refused={day: facts for day, facts in sorted(refused.items()) if day not in set(every)},
+        run_id=run_id,
+        others=Counter(fact.run_id for fact in facts.values() if fact.run_id != run_id),
+        stale=find_stale(uri, facts, sources, progress) if known else None,
+    )
+
+
+def _days_of(sources: Sources) -> list[date] | None:
+    """The dates that could be scored."""
+    if sources.bars is not None:
+        calendar = sources.bars.calendar
+    elif sources.features is not None:
+        calendar = sources.features.dates()
+    else:
+        return None
+    days: list[date] = np.unique(calendar.astype("datetime64[D]")).tolist()
+    return days
+
+
+def _missing(
+    calendar: Sequence[date] | None,
+    every: Sequence[date],
+    refused: Mapping[date, Any],
+    start: date | None,
+    end: date | None,
+) -> tuple[date, ...]:
+    if calendar is None:
+        return ()
+    there = {*every, *refused}
+    first = max(start or date.min, min(there))
+    return tuple(day for day in calendar if first <= day <= (end or date.max) and day not in there)
+
+
+def _nothing(uri: str) -> str:
+    found = what_is(uri)
+    if found is Kind.NOTHING:
+        return f"{uri}: there are no scores here; want the --to of `raybench score`"
+    verb = "is" if found is Kind.FILE else "holds"
+    return f"{uri}: {verb} {found.value}; want a score table, the --to of `raybench score`"

@@ -1,0 +1,215 @@
+"""The score table: one small Parquet file for each date, ``SCORES/date=YYYY-MM-DD/scores.parquet``.
+
+    instrument  string
+    datetime    timestamp[us], within the date
+    score       float32, always a number
+    rank        int32, 1 = highest score of that datetime, unique, ties by instrument
+    run_id      string, of the training run that the scores come from
+
+Rows are sorted by instrument and datetime. A date is published in one step, so a reader finds it whole or
+not at all; temporaries lie beside the folder, not in it, and what is known about a date (run, rows,
+coverage) is in the footer of its file. A date written again takes the place of the old one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from raybench.columns.arrow import from_array, from_texts
+from raybench.columns.moments import Moment
+from raybench.columns.moments import day as _day
+from raybench.errors import DataError
+from raybench.scoring.foreign import KEYS, read_foreign
+from raybench.storage import files, parquet
+
+if TYPE_CHECKING:  # half a second that writing does without
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+SCHEMA = pa.schema(
+    [
+        ("instrument", pa.string()),
+        ("datetime", pa.timestamp("us")),
+        ("score", pa.float32()),
+        ("rank", pa.int32()),
+        ("run_id", pa.string()),
+    ]
+)
+Day = Moment
+
+_FOOTER = "raybench.scores"
+_NAME = re.compile(r"^date=(\d{4}-\d{2}-\d{2})/scores\.parquet$")
+READERS = 16  # footers are read side by side: on S3 each is a round trip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DateFacts:
+    """What the footer of one date says.
+
+    ``coverage`` is the share of the universe of that date that has a score, None where the writer did not
+    know; ``extra`` holds whatever else the writer recorded.
+    """
+
+    run_id: str
+    rows: int
+    coverage: float | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_date(
+    scores_uri: str,
+    day: Day,
+    scores: pd.DataFrame | Mapping[str, np.ndarray[Any, Any]],
+    run_id: str,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Publish the scores of one date from columns instrument, datetime and score, rows in any order.
+
+    ``facts`` go into the footer and have to be plain values; ``coverage`` among them is a share.
+    """
+    day = _day(day)
+    table = _table(day, scores, run_id)
+    footer = {"schema_version": SCHEMA_VERSION, "run_id": run_id, "rows": table.num_rows, **(facts or {})}
+    files.publish_table(
+        date_uri(scores_uri, day),
+        table,
+        metadata={_FOOTER: json.dumps(footer, sort_keys=True)},
+        staging=files.sibling(scores_uri, ".staging"),
+    )
+
+
+def date_uri(scores_uri: str, day: Day) -> str:
+    """Where the file of a date lies."""
+    return files.join(scores_uri, f"date={_day(day).isoformat()}", "scores.parquet")
+
+
+def dates(scores_uri: str, start: Day | None = None, end: Day | None = None) -> list[date]:
+    """The dates from start to end that are there, in order; one listing and no file is opened."""
+    first, last = _day(start or date.min), _day(end or date.max)
+    names = files.sizes(scores_uri) if files.is_folder(scores_uri) else {}
+    found = (date.fromisoformat(match[1]) for match in map(_NAME.search, names) if match)
+    return sorted(day for day in found if first <= day <= last)
+
+
+def newest_date(scores_uri: str, days: Sequence[date], probes: int = 5) -> tuple[date, DateFacts] | None:
+    """The newest of ``days`` that is there, and what its footer says; None if none of the last ``probes`` is.
+
+    These few are asked for one by one, for who goes on each morning has all but the last, and a listing would grow
+    with the table.
+    """
+    for day in reversed(days[-probes:]):
+        uri = date_uri(scores_uri, day)
+        data = files.read_if_there(uri)
+        if data is not None:
+            return day, _facts_in(parquet.metadata_of(data, uri), uri)
+    return None
+
+
+def scored_dates(
+    scores_uri: str, start: Day | None = None, end: Day | None = None, *, only: Collection[date] | None = None
+) -> dict[date, DateFacts]:
+    """What is known about each date that is there (of ``only`` these, which are), in order, from the footers."""
+    days = dates(scores_uri, start, end) if only is None else sorted(only)
+    with ThreadPoolExecutor(READERS) as pool:
+        return dict(zip(days, pool.map(lambda day: _facts(date_uri(scores_uri, day)), days), strict=True))
+
+
+def read_scores(
+    scores_uri: str, start: Day | None = None, end: Day | None = None, *, warn: Callable[[str], None] = lambda _: None
+) -> pd.DataFrame:
+    """The table from start to end, both included, sorted by datetime and instrument.
+
+    A Parquet file or folder without ``date=`` parts is read as well, see ``foreign``, and ``warn`` told what is odd.
+    """
+    chosen = dates(scores_uri, start, end)
+    if not chosen:
+        present = dates(scores_uri)
+        if not present:
+            return read_foreign(scores_uri, start, end, warn=warn)
+        raise DataError(
+            f"{scores_uri}: has no scores from {start or 'the start'} to {end or 'the end'}; "
+            f"it holds {present[0]} to {present[-1]}, change --start or --end"
+        )
+    with ThreadPoolExecutor(READERS) as pool:
+        tables = list(pool.map(lambda day: parquet.read_table(date_uri(scores_uri, day), SCHEMA.names), chosen))
+    return _sorted(pa.concat_tables(tables).to_pandas())
+
+
+def rank(score: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Place of each score of one datetime, 1 = highest; of equal ones the first leads."""
+    place = np.empty(len(score), dtype=np.int32)
+    place[np.argsort(-score, kind="stable")] = np.arange(1, len(score) + 1, dtype=np.int32)
+    return place
+
+
+def _table(day: date, scores: pd.DataFrame | Mapping[str, np.ndarray[Any, Any]], run_id: str) -> Any:
+    """Sort, check and rank; without pandas, which would take longer than the forward pass of the date."""
+    missing = [name for name in KEYS if name not in scores]
+    if missing:
+        raise DataError(f"scores of {day}: no column {', '.join(missing)}; want {', '.join(KEYS)}")
+    instrument = np.asarray(scores["instrument"], dtype=np.str_)
+    when = np.asarray(scores["datetime"], dtype="datetime64[us]")
+    score = np.asarray(scores["score"], dtype=np.float32)
+    if (instrument[1:] <= instrument[:-1]).any():
+        order = np.lexsort((when, instrument))
+        instrument, when, score = instrument[order], when[order], score[order]
+    _check(day, instrument, when, score)
+    place = np.empty(len(score), dtype=np.int32)
+    for moment in np.unique(when):
+        here = when == moment
+        place[here] = rank(score[here])
+    numbers = [from_array(c, t) for c, t in zip((when, score, place), SCHEMA.types[1:4], strict=True)]
+    columns = [from_texts(instrument.tolist()), *numbers, from_texts([run_id] * len(score))]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def _check(
+    day: date, instrument: np.ndarray[Any, Any], when: np.ndarray[Any, Any], score: np.ndarray[Any, Any]
+) -> None:
+    if not len(score):
+        raise DataError(f"scores of {day}: there is no instrument; want at least one (empty universe?)")
+    if (when.astype("datetime64[D]") != np.datetime64(day)).any():
+        raise DataError(f"scores of {day}: datetimes run from {when.min()} to {when.max()}; want that date only")
+    twice = (instrument[1:] == instrument[:-1]) & (when[1:] == when[:-1])
+    if twice.any():
+        name = instrument[1:][twice][0]
+        raise DataError(f"scores of {day}: {name} is there twice; want one row for each instrument and datetime")
+    if not np.isfinite(score).all():
+        count = int((~np.isfinite(score)).sum())
+        raise DataError(f"scores of {day}: {count} of {len(score)} are NaN or infinite; the run or its input is broken")
+
+
+def _facts(uri: str) -> DateFacts:
+    return _facts_in(parquet.read_metadata(uri), uri)
+
+
+def _facts_in(pairs: Mapping[str, str], uri: str) -> DateFacts:
+    text = pairs.get(_FOOTER)
+    if text is None:
+        raise DataError(f"{uri}: is no score file of raybench (no facts in its footer); remove it or score again")
+    try:
+        footer = json.loads(text)
+        coverage = footer.pop("coverage", None)
+        return DateFacts(
+            run_id=str(footer.pop("run_id")),
+            rows=int(footer.pop("rows")),
+            coverage=None if coverage is None else float(coverage),
+            extra=footer,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(
+            f"{uri}: the facts in its footer cannot be read ({' '.join(str(error).split())}); remove it or score again"
+        ) from None
+
+
+def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.sort_values(["datetime", "instrument"], kind="stable", ignore_index=True)

@@ -1,0 +1,389 @@
+"""Where data lies, local folder or ``s3://``, and the only place that publishes what readers see.
+
+A location is a plain string: a local path (relative ones are made absolute) or ``s3://bucket/key``.
+S3 takes its credentials, region and endpoint from the usual AWS variables
+(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL).
+
+Publishing is all or nothing. Local: the bytes are written beside the folder of the target, forced to
+disk, renamed into place, and the folder is forced to disk, as is every folder that was made on the way
+(``make_folders``). S3: one object is put. Whoever reads finds the old file or the new one, whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import io
+import os
+import re
+import stat
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, TypeVar
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from raybench.errors import DataError
+
+Uri = str | os.PathLike[str]
+_PACKED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
+T = TypeVar("T")
+_MISTYPED = re.compile(r"(?:(s3)[an]?(?::|/(?=/))|(?:file|gs|gcs|https?|hdfs|abfss?|az):(?=/))/*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """A place a file or folder can be: ``path`` is what ``fs`` wants, ``uri`` what people are told."""
+
+    fs: Any
+    path: str
+    uri: str
+
+    @property
+    def local(self) -> bool:
+        return isinstance(self.fs, pafs.LocalFileSystem)
+
+
+def open_location(uri: Uri) -> Location:
+    """The file system and path of a local path, a ``file://`` or an ``s3://`` address."""
+    text = os.fspath(uri)
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        if meant := _MISTYPED.match(text):
+            wanted = f"s3://{text[meant.end() :] or 'bucket/key'}" if meant[1] else "a local path or s3://bucket/key"
+            raise DataError(f"{text}: is no address; want {wanted} (a folder of that name: ./{text})")
+        path = os.path.abspath(os.path.expanduser(text))
+        return Location(fs=pafs.LocalFileSystem(), path=path, uri=path)
+    if scheme == "file":
+        return open_location("/" + rest.lstrip("/"))
+    if scheme != "s3":
+        raise DataError(f"{text}: the address starts with {scheme}://; want a local path or s3://bucket/key")
+    path = rest.strip("/")
+    if not path:
+        raise DataError(f"{text}: the address names no bucket; want s3://bucket/key")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    return Location(fs=_s3(os.environ.get("AWS_ENDPOINT_URL", ""), region), path=path, uri=f"s3://{path}")
+
+
+def join(uri: Uri, *parts: str) -> str:
+    """``uri`` with parts appended, whatever the scheme."""
+    return "/".join([os.fspath(uri).rstrip("/"), *(part.strip("/") for part in parts)])
+
+
+def sibling(uri: Uri, suffix: str) -> str:
+    """The neighbour whose name is this one's plus ``suffix``: ``data/x`` -> ``data/x.staging``."""
+    return os.fspath(uri).rstrip("/") + suffix
+
+
+def name_of(uri: Uri) -> str:
+    """The last part of an address."""
+    return open_location(uri).path.rstrip("/").rpartition("/")[2]
+
+
+def exists(uri: Uri) -> bool:
+    """Whether a file or folder is there."""
+    return bool(_info(uri).type != pafs.FileType.NotFound)
+
+
+def is_folder(uri: Uri) -> bool:
+    """Whether a folder (on S3: anything below this prefix) is there."""
+    return bool(_info(uri).type == pafs.FileType.Directory)
+
+
+def sizes(uri: Uri) -> dict[str, int]:
+    """Bytes of every file below a folder, by its path relative to the folder, sorted; empty without any."""
+    place = open_location(uri)
+    selector = pafs.FileSelector(place.path, recursive=True, allow_not_found=True)
+    found = _ask(place, lambda: place.fs.get_file_info(selector))
+    base = place.path.rstrip("/") + "/"
+    return dict(sorted((i.path.removeprefix(base), int(i.size)) for i in found if i.is_file))
+
+
+def stamps(uri: Uri) -> dict[str, tuple[int, int]]:
+    """Bytes of every file below a folder and when it was written (ns), by relative path; of a file its own."""
+    place = open_location(uri)
+    if _info(uri).type == pafs.FileType.File:
+        found, base = [_info(uri)], os.path.dirname(place.path)
+    else:
+        selector = pafs.FileSelector(place.path, recursive=True, allow_not_found=True)
+        found, base = _ask(place, lambda: place.fs.get_file_info(selector)), place.path
+    known = ((i.path.removeprefix(base.rstrip("/") + "/"), (int(i.size), int(i.mtime_ns))) for i in found if i.is_file)
+    return dict(sorted(known))
+
+
+def children(uri: Uri) -> list[str]:
+    """Names of the files and folders right below a folder, sorted; empty if it is not there."""
+    place = open_location(uri)
+    selector = pafs.FileSelector(place.path, allow_not_found=True)
+    return sorted(str(i.base_name) for i in _ask(place, lambda: place.fs.get_file_info(selector)))
+
+
+def list_files(uri: Uri, suffix: str | tuple[str, ...] = "") -> list[str]:
+    """Addresses of the files below a folder whose name ends in ``suffix``, in any case, sorted; hidden ones left out.
+
+    The address of a file gives that file.
+    """
+    if _info(uri).type == pafs.FileType.File:
+        return [open_location(uri).uri]
+    names = (name for name in sizes(uri) if name.lower().endswith(suffix) and not _hidden(name))
+    base = open_location(uri).uri
+    return [join(base, name) for name in names]
+
+
+def _hidden(path: str) -> bool:
+    return any(part.startswith((".", "_", "~$")) for part in path.split("/"))
+
+
+def read_bytes(uri: Uri) -> bytes:
+    """The whole content of a file."""
+    with open_input(uri) as stream:
+        return _ask(open_location(uri), lambda: bytes(stream.read()))
+
+
+def read_if_there(uri: Uri) -> bytes | None:
+    """The whole content of a file, None if there is none: on S3 one question less than to ask first."""
+    place = open_location(uri)
+    if isinstance(place.fs, pafs.LocalFileSystem):
+        _refuse_waiting(place.path)
+
+    def read() -> bytes | None:
+        try:
+            with place.fs.open_input_file(place.path) as stream:
+                return bytes(stream.read())
+        except FileNotFoundError:
+            return None
+
+    return _ask(place, read)
+
+
+def open_input(uri: Uri) -> Any:
+    """A file opened for reading anywhere in it (a pyarrow file)."""
+    place = open_location(uri)
+    if isinstance(place.fs, pafs.LocalFileSystem):
+        _refuse_waiting(place.path)
+    return _ask(place, lambda: place.fs.open_input_file(place.path))
+
+
+def _refuse_waiting(path: str) -> None:
+    """Refuse what is no file and would keep whoever opens it waiting, perhaps for ever."""
+    with contextlib.suppress(OSError):  # said by whoever opens it
+        mode = os.stat(path).st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode):
+            raise DataError(f"{path}: is a pipe, a socket or a device; want a file")
+
+
+def open_stream(uri: Uri) -> Any:
+    """A file opened for reading once from front to back, decompressed as its suffix says (.gz, .zst ...)."""
+    place = open_location(uri)
+    packed = next((kind for ending, kind in _PACKED.items() if place.path.lower().endswith(ending)), None)
+    return _ask(place, lambda: place.fs.open_input_stream(place.path, compression=packed))
+
+
+def publish_bytes(uri: Uri, data: bytes, *, staging: str | None = None) -> None:
+    """Put a file in place whole. See ``publish_file``."""
+
+    def write(stream: BinaryIO) -> None:
+        stream.write(data)
+
+    publish_file(uri, write, staging=staging)
+
+
+def publish_table(
+    uri: Uri,
+    table: Any,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    row_groups: Sequence[int] | None = None,
+    staging: str | None = None,
+    **options: Any,
+) -> None:
+    """Put an Arrow table in place as Parquet. ``metadata`` goes into its footer; see ``encode_table``."""
+    data = encode_table(table, metadata=metadata, row_groups=row_groups, **options)
+    publish_bytes(uri, data, staging=staging)
+
+
+def encode_table(
+    table: Any,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    row_groups: Sequence[int] | None = None,
+    **options: Any,
+) -> bytes:
+    """An Arrow table as the bytes of a Parquet file: equal tables give equal bytes.
+
+    ``row_groups`` lists how many rows each row group takes; ``metadata`` replaces the table's own.
+    ``options`` are those of ``pyarrow.parquet.ParquetWriter``. Every page carries a checksum, which readers verify.
+    """
+    if metadata is not None:
+        table = table.replace_schema_metadata(dict(metadata))
+    lengths = [table.num_rows] if row_groups is None else list(row_groups)
+    assert sum(lengths) == table.num_rows
+    sink = io.BytesIO()
+    with pq.ParquetWriter(
+        sink, table.schema, **{"compression": "zstd", "write_page_checksum": True, **options}
+    ) as writer:
+        start = 0
+        for length in lengths:
+            writer.write_table(table.slice(start, length), row_group_size=max(length, 1))
+            start += length
+    return sink.getvalue()
+
+
+def publish_file(uri: Uri, write: Callable[[BinaryIO], None], *, staging: str | None = None) -> None:
+    """Put in place whole what ``write`` writes.
+
+    ``staging`` is the local folder to write aside in, on the same file system and not among the data;
+    by default ``<folder of the target>.staging``. It goes away when it is empty. S3 has no use for it.
+    Where the folder is all that can be written (a volume that is mounted there), it is ``.staging`` inside.
+    DataError if the disk is full or may not be written; what was there before stays.
+    """
+    place = open_location(uri)
+    if place.local:
+        beside = sibling(os.path.dirname(place.path), ".staging")
+        try:
+            _publish_local(place, write, _usable(beside if staging is None else open_location(staging).path))
+        except OSError as error:
+            if error.errno is None:  # not the system's
+                raise
+            raise DataError(
+                f"{place.uri}: cannot be written: {error.strerror}; make room or choose another place"
+            ) from error
+        return
+    buffer = io.BytesIO()
+    write(buffer)  # whole in memory first: closing an S3 stream early would publish half a file
+    _checkpoint("put", place.uri)
+    _ask(place, lambda: _put(place, buffer))
+
+
+def remove(uri: Uri) -> None:
+    """Delete a file; one that is not there is no error."""
+    place = open_location(uri)
+    _checkpoint("remove", place.uri)
+    with contextlib.suppress(FileNotFoundError):
+        place.fs.delete_file(place.path)
+
+
+def discard(uri: Uri) -> None:
+    """Delete a folder with all in it, such as what an interrupted command left in staging."""
+    place = open_location(uri)
+    _checkpoint("discard", place.uri)
+    with contextlib.suppress(FileNotFoundError):
+        place.fs.delete_dir(place.path)
+
+
+def _checkpoint(step: str, uri: str) -> None:
+    """Called before every step that changes what is stored; a test replaces it to fail at the k-th."""
+
+
+def _put(place: Location, buffer: io.BytesIO) -> None:
+    with place.fs.open_output_stream(place.path, buffer_size=0) as stream:
+        stream.write(buffer.getbuffer())
+
+
+def _usable(staging: str) -> str:
+    """The folder to write aside in: ``<folder>.staging``, or ``<folder>/.staging`` if that cannot be beside it."""
+    folder, parent = staging.removesuffix(".staging").rstrip("/"), os.path.dirname(staging)
+    if not os.path.isdir(folder) or not os.path.isdir(parent):
+        return staging
+    same = os.stat(folder).st_dev == os.stat(parent).st_dev
+    return staging if same and os.access(parent, os.W_OK | os.X_OK) else os.path.join(folder, ".staging")
+
+
+def _publish_local(place: Location, write: Callable[[BinaryIO], None], staging: str) -> None:
+    folder = os.path.dirname(place.path)
+    # Not the process id: containers that share a disk have the same ones, and leave them behind when killed.
+    aside = os.path.join(staging, f"{os.path.basename(place.path)}.{uuid.uuid4().hex}")
+    _checkpoint("stage", place.uri)
+    try:
+        with _create(aside) as stream:
+            _checkpoint("write", place.uri)
+            write(stream)
+            stream.flush()
+            _checkpoint("sync", place.uri)
+            os.fsync(stream.fileno())
+        make_folders(folder)
+        _checkpoint("rename", place.uri)
+        os.replace(aside, place.path)
+        _checkpoint("sync folder", place.uri)
+        _sync_folder(folder)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
+        with contextlib.suppress(OSError):  # somebody else's file is in there still
+            os.rmdir(staging)
+
+
+def _create(path: str) -> BinaryIO:
+    """Open a new file; its folder may be taken away by another publisher in between, so try again."""
+    for _ in range(100):
+        with contextlib.suppress(FileExistsError, FileNotFoundError):
+            make_folders(os.path.dirname(os.path.dirname(path)))
+            os.mkdir(os.path.dirname(path))  # this one need not survive a power cut
+        with contextlib.suppress(FileNotFoundError):
+            return open(path, "xb")
+    raise OSError(f"{path}: its folder keeps disappearing")
+
+
+def make_folders(path: str) -> list[str]:
+    """Create a local folder with its parents so that they survive a power cut; gives the new ones, innermost first.
+
+    The folder above one that this process meets for the first time is forced to disk even if somebody else made
+    it: that may have been a moment ago.
+    """
+    if path in _met and os.path.isdir(path):
+        return []
+    made = []
+    if not os.path.isdir(path):
+        made = make_folders(os.path.dirname(path))
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path)
+            made.insert(0, path)
+        if not os.path.isdir(path):  # a file has its name
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+    with contextlib.suppress(PermissionError):  # a parent that may be passed through and not be read
+        _sync_folder(os.path.dirname(path))
+    _met.add(path)
+    return made
+
+
+_met: set[str] = set()  # local folders whose entry in the folder above is on disk
+
+
+def _sync_folder(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _info(uri: Uri) -> Any:
+    place = open_location(uri)
+    return _ask(place, lambda: place.fs.get_file_info(place.path))
+
+
+def _ask(place: Location, call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except FileNotFoundError:
+        raise DataError(f"{place.uri}: there is no such file") from None
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{place.uri}: cannot be reached: {_one_line(error)}") from error
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+@functools.lru_cache(maxsize=8)  # opening one asks the network for the region
+def _s3(endpoint: str, region: str | None) -> Any:
+    scheme, separator, host = endpoint.partition("://")
+    options: dict[str, Any] = {"region": region} if region else {}
+    if endpoint:
+        options |= {"endpoint_override": (host if separator else endpoint).rstrip("/")}
+        options |= {"scheme": scheme if separator else "https", "region": region or "us-east-1"}
+    return pafs.S3FileSystem(allow_delayed_open=True, **options)

@@ -1,0 +1,147 @@
+"""Training on Ray: the same numbers as without it, and nothing lost when something is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from raybench.cluster.jobs import training
+from raybench.config import Config, dump_config
+from raybench.config.panel_spec import PanelSpec
+from raybench.errors import RaybenchError, ResourceError, RunError
+from raybench.feeds.feeds import resident_feeds
+from raybench.feeds.world import SOLO
+from raybench.panel.build import build_panel
+from raybench.runs.artifact import StoredRun, load_run
+from raybench.training import checkpoints
+from raybench.training.loop import fit
+from raybench.training.network import build_model
+from raybench.training.sources import open_data
+from tests.cluster.processes import ours
+from tests.cluster.watch import Watch
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+MakeConfig = Callable[..., Config]
+TIMES = ["seconds", "samples_per_second"]
+
+
+def kill_one_worker() -> None:
+    """SIGKILL one process of this session's training group, as a machine that goes away would."""
+    os.kill(ours("ray::RayTrainWorker")[0], signal.SIGKILL)
+
+
+def alone(config: Config) -> pd.DataFrame:
+    """Train in this process, without Ray."""
+    bars, features = open_data(PanelSpec.of(config))
+    panel = build_panel(PanelSpec.of(config), bars, features)
+    cpu = torch.device("cpu")
+    torch.set_num_threads(1)
+    model = build_model(config, panel.columns)
+    state = fit(model, resident_feeds(config, panel, SOLO, cpu), config.train, recipe=config.recipe)
+    return pd.DataFrame([vars_of(record) for record in state.history])
+
+
+def vars_of(record: object) -> dict[str, float]:
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def fragile(make_config: MakeConfig) -> Config:
+    """Return a configuration long enough to be interrupted, with dropout: every random draw has to come again."""
+    return make_config(train__max_epochs=4, train__batch_size=30, model__dropout=0.2, model__num_layers=2)
+
+
+@pytest.fixture(scope="module")
+def unbroken(local_ray: None, fragile: Config, tmp_path_factory: pytest.TempPathFactory) -> StoredRun:
+    """Train ``fragile`` without interruption."""
+    return training.train(fragile, out=str(tmp_path_factory.mktemp("unbroken") / "run"))
+
+
+def assert_same_training(run: StoredRun, expected: StoredRun) -> None:
+    pd.testing.assert_frame_equal(
+        run.history.drop(columns=TIMES), expected.history.drop(columns=TIMES), check_exact=True
+    )
+    assert all(torch.equal(value, expected.weights[name]) for name, value in run.weights.items())
+
+
+def test_a_killed_worker_changes_nothing(unbroken: StoredRun, fragile: Config, tmp_path: Path) -> None:
+    watch = Watch(2, kill_one_worker)
+    broken = training.train(fragile, out=str(tmp_path / "broken"), progress=watch)
+    assert watch.called
+    assert_same_training(broken, unbroken)
+
+
+def test_a_killed_driver_goes_on_with_resume(unbroken: StoredRun, fragile: Config, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(dump_config(fragile))
+    out = tmp_path / "broken"
+    command = [sys.executable, "-m", "raybench", "train", str(tmp_path / "config.yaml"), "--out", str(out)]
+    driver = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while len(list(out.glob("checkpoints/checkpoint_*/state.pt"))) < 2 and time.monotonic() < deadline:
+        assert driver.poll() is None, driver.stderr and driver.stderr.read().decode()
+        time.sleep(0.02)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.communicate()
+    assert not (out / "manifest.json").exists()
+    with pytest.raises(RunError, match="--resume"):
+        training.train(fragile, out=str(out))
+    assert_same_training(training.train(fragile, out=str(out), resume=True), unbroken)
+
+
+def test_damage_to_the_newest_checkpoint_and_the_index_changes_nothing(
+    unbroken: StoredRun, fragile: Config, tmp_path: Path
+) -> None:
+    out, once = tmp_path / "run", fragile.cluster.model_copy(update={"max_failures": 0})
+    with pytest.raises(RaybenchError, match="max_failures = 0"):
+        training.train(fragile.model_copy(update={"cluster": once}), out=str(out), progress=Watch(3, kill_one_worker))
+    last = sorted(out.glob("checkpoints/checkpoint_*/state.pt"))[-1]
+    last.write_bytes(last.read_bytes()[:-1000])
+    (out / "checkpoints" / checkpoints.INDEX).write_text("")
+    watch = Watch(0, lambda: None)
+    assert_same_training(training.train(fragile, out=str(out), resume=True, progress=watch), unbroken)
+    assert any("is damaged" in note and "going on from epoch" in note for note in watch.notes)
+    assert last not in out.glob("checkpoints/checkpoint_*/state.pt")
+
+
+def test_ray_gives_what_the_plain_loop_gives(local_ray: None, make_config: MakeConfig, tmp_path: Path) -> None:
+    config, out = make_config(train__precision="fp64"), tmp_path / "run"
+    run = training.train(config, out=str(out))
+    expected = alone(config).drop(columns=TIMES)
+    pd.testing.assert_frame_equal(run.history.drop(columns=TIMES), expected, rtol=1e-9, check_dtype=False)
+    assert run.manifest["workers"]["number"] == 2
+    assert run.manifest["parameters"] == sum(value.numel() for value in run.weights.values())
+    assert run.metrics["valid_loss"] == pytest.approx(run.history["valid_loss"].min())
+    # A finished run is left alone, another configuration refused, damage noticed.
+    assert training.train(config, out=str(out)).run_id == run.run_id
+    with pytest.raises(RunError, match="another configuration"):
+        training.train(make_config(train__max_epochs=9), out=str(out))
+    weights = out / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    with pytest.raises(RunError, match=r"model\.safetensors differs"):
+        load_run(str(out))
+
+
+def test_seeds_share_a_panel_and_differ(local_ray: None, make_config: MakeConfig, tmp_path: Path) -> None:
+    config = make_config(train__max_epochs=1, cluster__num_workers=1)
+    runs = training.train_seeds(config, [3, 4], out=str(tmp_path / "runs"))
+    assert [run.manifest["seed"] for run in runs] == [3, 4]
+    assert runs[0].metrics["valid_loss"] != runs[1].metrics["valid_loss"]
+    assert (tmp_path / "runs" / "seed-3" / "manifest.json").exists()
+
+
+def test_too_many_workers_is_an_error_within_seconds(local_ray: None, make_config: MakeConfig, tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(ResourceError, match=r"cluster\.num_workers"):
+        training.train(make_config(cluster__num_workers=50), out=str(tmp_path / "run"))
+    assert time.monotonic() - began < 5
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,199 @@
+"""Which columns of somebody's table are features: labels, row numbers, dates and identifiers are not, and are named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from raybench.config import load_config
+from raybench.config.panel_spec import PanelSpec
+from raybench.errors import DataError
+from raybench.feature_sets.table import open_features
+from raybench.feature_sets.table_columns import DATE, INDEX, LABEL, NAME, no_feature, used_columns
+from raybench.panel.build import build_panel
+from raybench.panel.streaming import plan_stream
+
+FEATURES = ["KMID", "ROC5", "close", "return_5d", "ret1", "forward_pe", "target_price_upside", "yield", "beta"]
+FEATURES += ["weekday", "indexed_close", "y_beta", "OPEN0", "level", "rank_5d", "next_earnings_days", "alpha001"]
+DAYS = pd.bdate_range("2020-01-01", periods=90)
+LABELS = ["LABEL1", "label", "LABEL_5D", "label5d", "Labels", "('label', 'LABEL0')", "y", "target", "target_5d"]
+LABELS += [
+    "y_true",
+    "fwd_ret_5",
+    "ret_fwd_1d",
+    "future_return",
+    "next_close",
+    "RET5FWD",
+    "forward_returns_10",
+    "return_label",
+]
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_labels(name: str) -> None:
+    assert no_feature(name) == LABEL
+
+
+@pytest.mark.parametrize("name", ["Unnamed: 0", "Unnamed: 0.1", "index", "level_0", "__index_level_0__", "row_id"])
+def test_row_numbers(name: str) -> None:
+    assert no_feature(name) == INDEX
+
+
+@pytest.mark.parametrize(("name", "why"), [("year", DATE), ("Month", DATE), ("trade_date", DATE), ("permno", NAME)])
+def test_dates_and_identifiers(name: str, why: str) -> None:
+    assert no_feature(name) == why
+
+
+@pytest.mark.parametrize(
+    "name",
+    FEATURES,
+)
+def test_features(name: str) -> None:
+    assert no_feature(name) == ""
+
+
+def rows(instruments: int = 12, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    keys = pd.MultiIndex.from_product(
+        [[f"I{i:02d}" for i in range(instruments)], DAYS], names=["instrument", "datetime"]
+    )
+    frame = pd.DataFrame(index=keys).reset_index()
+    return frame.assign(
+        a=rng.normal(size=len(frame)), b=rng.normal(size=len(frame)), LABEL0=rng.normal(size=len(frame))
+    ).astype({"a": "float32", "b": "float32", "LABEL0": "float32"})
+
+
+def config(path: Path, **data: Any) -> Any:
+    segments = {
+        name: [str(DAYS[a].date()), str(DAYS[b].date())]
+        for name, (a, b) in {"train": (0, 59), "valid": (60, 74), "test": (75, 89)}.items()
+    }
+    tree = {"features": str(path), "feature_set": {"type": "table"}, "step_len": 3, "segments": segments, **data}
+    tree.setdefault("processors", {"infer": [], "learn": [{"class": "DropnaLabel"}]})
+    return load_config({"data": tree, "model": {"type": "gru"}})
+
+
+def panel(tmp_path: Path, frame: pd.DataFrame, make: Callable[..., Any] = build_panel, **data: Any) -> Any:
+    frame.to_parquet(tmp_path / "t.parquet", index=False)
+    return make(PanelSpec.of(config(tmp_path / "t.parquet", **data)), None, open_features(tmp_path / "t.parquet"))
+
+
+made_by = pytest.mark.parametrize("make", [build_panel, partial(plan_stream, block_rows=200)], ids=["whole", "blocks"])
+
+
+def test_what_is_no_feature_is_left_out_and_named(tmp_path: Path) -> None:
+    made = panel(tmp_path, rows().assign(LABEL1=0.5, year=2020, name="x", **{"Unnamed: 0": range(12 * 90)}))
+    assert made.columns == ("a", "b")
+    assert made.warnings == (
+        "data.features: 4 columns are no features and left out: LABEL1 (a label), year (a date), name (no numbers), "
+        "Unnamed: 0 (a row number); data.feature_set.columns chooses others",
+    )
+
+
+def test_columns_that_are_asked_for_are_taken(tmp_path: Path) -> None:
+    frame = rows().assign(year=np.tile(np.arange(90) % 3, 12))[["instrument", "datetime", "year", "b", "a", "LABEL0"]]
+    made = panel(tmp_path, frame, feature_set={"type": "table", "columns": ["a", "year"]})
+    assert (made.columns, made.warnings) == (("year", "a"), ())
+
+
+def test_another_label_than_the_first(tmp_path: Path) -> None:
+    """It need not be among the features, and the first is none then either."""
+    frame = rows().assign(LABEL_5D=lambda f: f["a"] + 3 * f["b"] ** 2)
+    made = panel(tmp_path, frame, label="LABEL_5D", horizon=5)
+    assert made.columns == ("a", "b")
+    np.testing.assert_array_equal(made.segments["train"].samples.raw_label_S[:2], frame["LABEL_5D"].to_numpy()[[0, 90]])
+
+
+def test_a_table_of_labels_alone_says_so(tmp_path: Path) -> None:
+    rows().rename(columns={"a": "LABEL1", "b": "year"}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"it has only LABEL1 \(a label\), year \(a date\)"):
+        open_features(tmp_path / "t.parquet")
+
+
+@made_by
+@pytest.mark.parametrize("infer", [[], [{"class": "ZScoreNorm"}, {"class": "Fillna"}]], ids=["as they are", "fitted"])
+def test_features_without_a_word_to_say_are_named(tmp_path: Path, make: Callable[..., Any], infer: list[Any]) -> None:
+    processors = {"infer": infer, "learn": [{"class": "DropnaLabel"}]}
+    made = panel(tmp_path, rows().assign(c=1.5, d=np.nan, e=np.inf), make, processors=processors)
+    assert made.warnings == (
+        "features that have no number in the train segment: d, e",
+        "features that are constant in the train segment: c (1.5)",
+    )
+
+
+@made_by
+def test_a_feature_that_knows_the_label_is_named(tmp_path: Path, make: Callable[..., Any]) -> None:
+    frame = rows()
+    noise = np.random.default_rng(1).normal(size=len(frame))
+    market = pd.Series(np.random.default_rng(2).normal(size=90) * 9).reindex(np.tile(np.arange(90), 12)).to_numpy()
+    known = frame.assign(LABEL0=frame["LABEL0"] + market, five=frame["LABEL0"] / 2 + noise, beta=market)
+    (line,) = panel(tmp_path, known, make).warnings
+    assert "five (0.4" in line
+    assert "beta" not in line  # what all instruments have in common on a date ranks nobody
+
+
+@made_by
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_features_that_are_dates_are_named(tmp_path: Path, make: Callable[..., Any], unit: str) -> None:
+    """Told by what they hold: a volume as large as a count of seconds is none."""
+    frame = rows()
+    day = frame["datetime"].dt
+    volume = np.random.default_rng(3).integers(400_000_000, 4_000_000_000, len(frame))
+    made = panel(
+        tmp_path,
+        frame.assign(
+            date_int=day.year * 10_000 + day.month * 100 + day.day,
+            stamp=frame["datetime"].to_numpy().astype(f"datetime64[{unit}]").astype(np.int64),
+            volume=volume,
+        ),
+        make,
+    )
+    (line,) = made.warnings
+    assert line.startswith("features that look like dates: date_int (dates as 20200131), stamp (")
+    assert line.endswith("since 1970); data.feature_set.columns leaves them out")
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("instruments", "learn", "says"),
+    [
+        (1, ["DropnaLabel", "CSRankNorm"], r"every label is the same after CSRankNorm .*there is one instrument"),
+        (1, ["DropnaLabel", "CSZScoreNorm"], r"none is left after CSZScoreNorm.*|every label is the same"),
+    ],
+)
+def test_labels_that_leave_nothing_to_learn_are_refused(
+    tmp_path: Path, instruments: int, learn: list[str], says: str, streamed: bool
+) -> None:
+    rows(instruments).to_parquet(tmp_path / "t.parquet")
+    steps = [{"class": name, "kwargs": {"fields_group": "label"} if name != "DropnaLabel" else {}} for name in learn]
+    wanted = config(tmp_path / "t.parquet", processors={"infer": [], "learn": steps})
+    with pytest.raises(DataError, match=says):
+        (plan_stream if streamed else build_panel)(PanelSpec.of(wanted), None, open_features(tmp_path / "t.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("frame", "learn", "says"),
+    [
+        (rows(2), "CSRankNorm", "there are 2 instruments: CSRankNorm compare the instruments of a date"),
+        (rows(1), "ZScoreNorm", "there is one instrument: IC and Rank IC compare"),
+        (rows().assign(LABEL0=np.tile(np.arange(90) % 5, 12)), "CSZFillna", "on 100% of the dates of train all labels"),
+    ],
+)
+def test_labels_that_leave_nothing_to_rank_are_told(tmp_path: Path, frame: Any, learn: str, says: str) -> None:
+    steps = [{"class": "DropnaLabel"}, {"class": learn, "kwargs": {"fields_group": "label"}}]
+    (line,) = panel(tmp_path, frame, processors={"infer": [], "learn": steps}).warnings
+    assert says in line
+
+
+def test_the_reader_and_the_choice_agree(tmp_path: Path) -> None:
+    rows().assign(y=1.0).to_parquet(tmp_path / "t.parquet")
+    assert used_columns(PanelSpec.of(config(tmp_path / "t.parquet")), open_features(tmp_path / "t.parquet")) == (
+        "a",
+        "b",
+    )
