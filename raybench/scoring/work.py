@@ -70,7 +70,7 @@ def plan_work(
 ) -> Work:
     """Plan what is asked for; DataError if it is refused: another run's table, something else at its place."""
     calendar = inputs.calendar
-    newest = _newest(to, calendar, asked) if asked.since_last else None
+    newest = newest_date(to, np.unique(calendar.astype("datetime64[D]")).tolist()) if asked.since_last else None
     there = [newest[0]] if newest is not None else _there(to, asked)
     warnings: tuple[str, ...] = ()
     redo = None
@@ -100,11 +100,6 @@ def plan_work(
     if not asked.stale:
         check_same_run(to, plan, there, run_id, newest, since_last=asked.since_last)
     return Work(plan=plan, there=there, refused=still, newest=newest, noted=noted, warnings=warnings)
-
-
-def _newest(to: str, calendar: np.ndarray, asked: Asked) -> tuple[date, DateFacts] | None:
-    days: list[date] = np.unique(calendar.astype("datetime64[D]")).tolist()
-    return newest_date(to, [day for day in days if asked.end is None or day <= asked.end])
 
 
 def _there(to: str, asked: Asked) -> list[date]:

@@ -141,6 +141,15 @@ def test_since_last_goes_on_behind_the_last_date(run: str, market_bars: str, who
     assert score(run, bars=market_bars, to=to, since_last=True, local=True).written == ()
 
 
+def test_the_last_date_is_that_of_the_table_whatever_the_end(
+    run: str, market_bars: str, whole: str, tmp_path: Path
+) -> None:
+    to = copied(whole, tmp_path)
+    hole = days_of(whole)[-2]
+    shutil.rmtree(Path(to) / f"date={hole}")
+    assert score(run, bars=market_bars, to=to, since_last=True, end=hole, local=True).written == ()
+
+
 @pytest.mark.parametrize("step", ["stage", "write", "sync", "rename", "sync folder"])
 def test_a_date_is_there_wholly_or_not_at_all(
     run: str, market_bars: str, whole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
