@@ -30,6 +30,7 @@ def status(
     features: Place | None = None,
     second: Place | None = None,
     concepts: Place | None = None,
+    market: str | None = None,
     start: Moment | None = None,
     end: Moment | None = None,
     progress: bool | Progress = False,
@@ -37,7 +38,8 @@ def status(
     """Look at a score table: which dates are there, and with the data it was made from which are missing or stale.
 
     ``bars`` or ``features``: what it was scored from; ``second`` and ``concepts``: what else its run reads. ``start``
-    and ``end`` bound what is looked at. ``.whole`` of what is returned says whether the newest date is there.
+    and ``end`` bound what is looked at. ``market``: an exchange (XSHG, XNYS, 24/7) whose last session should be there,
+    too. ``.whole`` of what is returned says whether the newest date is there.
     """
     from raybench.scoring.planning import parse_day
     from raybench.scoring.status import status as work
@@ -51,6 +53,7 @@ def status(
         features=address(features),
         second=address(second),
         concepts=address(concepts),
+        market=market,
         start=None if start is None else parse_day("--start", start),
         end=None if end is None else parse_day("--end", end),
         progress=shown(progress),

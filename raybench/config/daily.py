@@ -61,11 +61,16 @@ class DailyScore(ConfigPart):
 
 
 class DailyConfig(ConfigPart):
-    """A morning. import: left out where something else keeps the bars up to date."""
+    """A morning.
+
+    import: left out where something else keeps the bars up to date. market: an exchange (XSHG, XNYS, 24/7): its
+    sessions are looked for in the bars, and the newest that has closed should have scores.
+    """
 
     version: Literal[1] = 1
     import_: DailyImport | None = Field(None, alias="import")
     bars: Name
+    market: Name | None = None
     score: DailyScore
 
 

@@ -6,6 +6,7 @@ D dates. Nothing is repaired: a session without bars and a date that is none are
 from __future__ import annotations
 
 import warnings
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,33 @@ from raybench.market.calendar import Dates, no_dates
 from raybench.market.quality import Findings, found, merge
 
 WEEKS = np.timedelta64(21, "D")  # no exchange is closed for longer; before and after such a gap nothing is recorded
+CLOSED = timedelta(days=21)  # as long as the longest holidays
 MARKETS = "XSHG, XNYS, 24/7"
 
 
-def check_market(name: str) -> str:
-    """The name of an exchange that is known; DataError for another."""
+def last_closed(name: str, now: datetime) -> date | None:
+    """The newest session of an exchange that has closed by ``now`` (with its zone); None if none is recorded."""
+    exchanges = _exchanges()
+    check_market(name)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what pandas is going to change
+            low = exchanges.get_calendar(name).bound_min()
+            start = (now - CLOSED).date() if low is None else max((now - CLOSED).date(), low.date())
+            if start > now.date():
+                return None
+            closes = exchanges.get_calendar(name, start=str(start)).closes
+    except (ValueError, exchanges.errors.CalendarError) as error:
+        raise DataError(f"--market {name}: {in_one_line(error)}") from None
+    day_D: list[date] = closes.index[closes <= now].date.tolist()
+    return day_D[-1] if day_D else None
+
+
+def check_market(name: str, key: str = "--market") -> str:
+    """The name of an exchange that is known; DataError for another, which names the ``key`` it was given by."""
     known = _exchanges().get_calendar_names()
     if name not in known:
-        raise DataError(f"--market {name}: is no exchange that exchange_calendars knows; want one such as {MARKETS}")
+        raise DataError(f"{key} {name}: is no exchange that exchange_calendars knows; want one such as {MARKETS}")
     return name
 
 

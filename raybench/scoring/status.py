@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from raybench.errors import DataError
 from raybench.feature_sets.table import open_features
 from raybench.market.bars import open_bars
 from raybench.market.concepts import open_concepts
+from raybench.market.sessions import last_closed
 from raybench.progress import SILENT, Progress
 from raybench.reports.cards import ResultCard
 from raybench.scoring.refused import read_refused
@@ -30,10 +31,11 @@ from raybench.storage.places import Kind, what_is
 class Status(ResultCard):
     """What is known of a score table.
 
-    facts: of each date looked at, in order. newest: the last date, and ``age_days`` how long ago that was. expected:
-    the last date of the data, None without data. missing: dates of the data behind the first scored one that are not
-    there and were not refused. refused: dates that were not published, with why. run_id: the run of the newest date,
-    others: dates by the other runs. stale: see ``scoring.stale``; None without data.
+    facts: of each date looked at, in order. newest: the last date, and ``age_days`` how long ago that was.
+    expected: the last date of the data, or the last session of the market if that is later; None without either.
+    missing: dates of the data, and later sessions, behind the first scored one that are not there and were not
+    refused. refused: dates that were not published, with why. run_id: the run of the newest date, others: dates by
+    the other runs. stale: see ``scoring.stale``; None without data.
     """
 
     scores: str
@@ -77,13 +79,15 @@ def status(
     concepts: str | None = None,
     start: date | None = None,
     end: date | None = None,
-    today: date | None = None,
+    market: str | None = None,
+    now: datetime | None = None,
     progress: Progress = SILENT,
 ) -> Status:
     """Look at a score table, and with the ``bars`` or ``features`` it was made from at what it should hold.
 
     ``second`` and ``concepts``: what the second window and the network of the run read, where they do. ``start`` and
-    ``end`` bound what is looked at; the newest date is that of the whole table. DataError if there is no table.
+    ``end`` bound what is looked at; the newest date is that of the whole table. ``market``: an exchange whose newest
+    session that has closed by ``now`` should be there, whether the data have it or not. DataError if there is no table.
     """
     uri = files.open_location(scores).uri
     refused = read_refused(uri)
@@ -96,19 +100,21 @@ def status(
         second=None if second is None else open_bars(second),
         concepts=None if concepts is None else open_concepts(concepts),
     )
-    calendar = _days_of(sources)
+    now = now or datetime.now(UTC)
+    days = _days_of(sources)
+    calendar = _with_session(days, None if market is None else last_closed(market, now))
     chosen = [day for day in every if (start or date.min) <= day <= (end or date.max)]
     facts = scored_dates(uri, only=chosen)
     newest = every[-1] if every else None
     run_id = None
     if newest is not None:
         run_id = facts[newest].run_id if newest in facts else scored_dates(uri, only=[newest])[newest].run_id
-    known = calendar is not None or sources.second is not None
+    known = days is not None or sources.second is not None
     return Status(
         scores=uri,
         facts=facts,
         newest=newest,
-        age_days=None if newest is None else ((today or date.today()) - newest).days,
+        age_days=None if newest is None else (now.astimezone().date() - newest).days,
         expected=None if calendar is None else calendar[-1],
         missing=_missing(calendar, every, refused, start, end),
         refused={day: facts for day, facts in sorted(refused.items()) if day not in set(every)},
@@ -128,6 +134,13 @@ def _days_of(sources: Sources) -> list[date] | None:
         return None
     days: list[date] = np.unique(calendar.astype("datetime64[D]")).tolist()
     return days
+
+
+def _with_session(days: list[date] | None, session: date | None) -> list[date] | None:
+    """The dates that should be there: those of the data, and a newer session of the market."""
+    if session is None or (days and days[-1] >= session):
+        return days
+    return [*(days or []), session]
 
 
 def _missing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from raybench.errors import DataError
 from raybench.market.bars import open_bars
 from raybench.market.importing.append import AppendResult, append_bars
 from raybench.market.importing.job import import_bars
-from raybench.market.sessions import check_market, session_findings, sessions
+from raybench.market.sessions import check_market, last_closed, session_findings, sessions
 from raybench.market.sources import open_source
 
 JANUARY = pd.date_range("2020-01-02", "2020-02-10")
@@ -38,6 +39,25 @@ def test_what_is_missing_and_what_is_too_much_is_named() -> None:
     found = session_findings("XSHG", np.sort(there))
     assert found["session_without_bars"].examples == (str(OPEN[5].date()),)
     assert found["date_without_session"].examples == ("2020-01-28",)
+
+
+@pytest.mark.parametrize(
+    ("name", "now", "newest"),
+    [
+        ("XSHG", "2020-02-03T06:59+00:00", "2020-01-23"),  # before it closes, at 15:00 in Shanghai
+        ("XSHG", "2020-02-03T07:00+00:00", "2020-02-03"),
+        ("XSHG", "2020-02-03T15:30+08:00", "2020-02-03"),
+        ("XNYS", "2019-11-29T18:00+00:00", "2019-11-29"),  # half a day
+        ("XNYS", "2019-12-01T12:00+00:00", "2019-11-29"),
+        ("24/7", "2020-01-05T00:00+00:00", "2020-01-04"),
+    ],
+)
+def test_a_session_counts_from_its_close(name: str, now: str, newest: str) -> None:
+    assert str(last_closed(name, datetime.fromisoformat(now))) == newest
+
+
+def test_nothing_is_said_of_sessions_that_nobody_has_recorded() -> None:
+    assert last_closed("XSHG", datetime(1980, 1, 2, tzinfo=UTC)) is None
 
 
 def test_another_name_is_refused() -> None:

@@ -38,6 +38,10 @@ def status(
     concepts: Annotated[
         str | None, typer.Option("--concepts", metavar="FILE", help="Concept table, of a run that reads one.")
     ] = None,
+    market: Annotated[
+        str | None,
+        typer.Option("--market", metavar="NAME", help="Exchange (XSHG, XNYS, ...) whose last session should be there."),
+    ] = None,
     start: Annotated[str | None, typer.Option("--start", metavar="DATE", help="First date to look at.")] = None,
     end: Annotated[str | None, typer.Option("--end", metavar="DATE", help="Last date to look at.")] = None,
 ) -> None:
@@ -52,6 +56,7 @@ def status(
         features=features,
         second=second,
         concepts=concepts,
+        market=market,
         start=parse_day("--start", start) if start else None,
         end=parse_day("--end", end) if end else None,
         progress=out.progress,

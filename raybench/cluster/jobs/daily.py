@@ -36,7 +36,8 @@ class DailyResult(ResultCard):
     """What a morning came to.
 
     busy: who is at work on it, and nothing was done. imported: what was appended, None if nothing had come. scored:
-    what was scored, None if nothing could be new. newest: the last date of the table, expected: of the bars. stale:
+    what was scored, None if nothing could be new. newest: the last date of the table, expected: of the bars, or the
+    last session of the market where that is later. stale:
     dates whose rows were restated and that are as they were; changed: whose rows, by the first of these dates.
     """
 
@@ -95,6 +96,10 @@ class _Morning:
         self.warnings: list[str] = []
 
     def run(self, began: datetime) -> DailyResult:
+        if self.config.market is not None:
+            from raybench.market.sessions import check_market
+
+            check_market(self.config.market, "market")
         source = None if self.config.import_ is None else _seen(self.config.import_)
         asked = _asked(self.config)
         last = _fingerprint(self.config.bars)
@@ -103,11 +108,21 @@ class _Morning:
         if self.config.import_ is not None and (interrupted or source != self.before.get("source")):
             imported = self._append(self.config.import_)
         bars = open_bars(self.config.bars)
-        expected = str(bars.calendar[-1].astype("datetime64[D]"))
+        last_date = str(bars.calendar[-1].astype("datetime64[D]"))
         known = {"source": source, "bars": bars.fingerprint, "asked": asked}
-        if {name: self.before.get(name) for name in known} == known and self._is_there(expected):
-            return self._nothing_new(expected)
-        return self._scored(known, imported, expected, began, everything=interrupted and bool(self.before))
+        if {name: self.before.get(name) for name in known} == known and self._is_there(last_date):
+            return self._nothing_new(self._expected(last_date, began))
+        done = self._scored(known, imported, last_date, began, everything=interrupted and bool(self.before))
+        return replace(done, expected=self._expected(last_date, began))
+
+    def _expected(self, last_date: str, began: datetime) -> str:
+        """The newest date that should have scores: of the bars, or of the exchange."""
+        if self.config.market is None:
+            return last_date
+        from raybench.market.sessions import last_closed
+
+        session = last_closed(self.config.market, began)
+        return last_date if session is None else max(last_date, str(session))
 
     def _append(self, given: DailyImport) -> Appended | None:
         from raybench.market.census import MIN_COVERAGE, DateRules
@@ -130,6 +145,7 @@ class _Morning:
             universes={name: read_spans(file, name) for name, file in given.universe.items()},
             rules=rules,
             adjust=given.adjust,
+            market=self.config.market,
             progress=self.progress,
         )
         self.notes += done.notes

@@ -211,6 +211,16 @@ def test_stale_dates_are_told_until_somebody_does_them(room: Room, market: pd.Da
     assert room.morning()["stale"] == []
 
 
+def test_a_session_that_the_bars_lack_is_missing(room: Room, market: pd.DataFrame, days: list[str]) -> None:
+    room.deliver(market, "all")
+    assert room.morning()["up_to_date"]
+    for _ in range(2):  # the second has nothing new
+        told = room.morning("market=24/7", code=1)
+        assert (told["newest"], told["up_to_date"]) == (days[-1], False)
+        assert told["expected"] > "2026"
+    assert "market MOON: is no exchange" in room.morning("market=MOON", code=2)["error"]
+
+
 def test_a_thin_delivery_is_refused_and_made_good(room: Room, market: pd.DataFrame, days: list[str]) -> None:
     room.deliver(market[market["datetime"] <= days[-2]], "history")
     room.morning()

@@ -188,6 +188,10 @@ def test_the_command_says_what_is_there_and_what_is_not(
     hole = typed("status", "scores", "--bars", "bars", "--json", folder=tmp_path)
     assert hole.returncode == 0, "an old hole is told, and is no reason to wake anybody"
     assert json.loads(hole.stdout)["missing"] == [days[7]]
+    late = typed("status", "scores", "--bars", "bars", "--market", "24/7", "--json", folder=tmp_path)
+    assert late.returncode == 1
+    told = json.loads(late.stdout)
+    assert told["missing"] == [days[7], told["expected"]]
     other = make_run(make_config(train__seed=9))
     score(other, bars=market_bars, to=str(to), start=days[-1], overwrite=True, local=True)
     shutil.rmtree(to / f"date={days[-2]}")
@@ -209,6 +213,7 @@ def test_the_command_says_what_is_there_and_what_is_not(
         (["bars"], "holds a bars dataset"),
         (["scores", "--bars", "scores"], "is not a bars dataset"),
         (["scores", "--start", "soon"], "--start is 'soon'"),
+        (["scores", "--market", "moon"], "--market moon: is no exchange"),
     ],
 )
 def test_errors_of_status_are_one_line(
