@@ -8,6 +8,7 @@ morning is killed halfway and run again. The tables have to be equal, byte for b
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import statistics
@@ -24,6 +25,7 @@ from benchmarks._measure import bars_of, config_of, measured, parser, use_cores
 from benchmarks.one_date import run_of
 from benchmarks.one_new_date import spent
 from raybench.cluster.jobs.scoring import score
+from raybench.market.bars import open_bars
 from raybench.market.importing.job import import_bars
 from raybench.market.sources import open_source
 from raybench.market.sources.spans_file import read_spans
@@ -48,12 +50,15 @@ def main() -> None:
         days = sorted(rows["datetime"].dt.strftime("%Y-%m-%d").unique())
         days = [day for day in days if day > CUT][: 8 if given.short else None]
         rows = rows[rows["datetime"] <= days[-1]]
-        seconds, rows = mornings(room, rows, days)
+        seconds, read, rows = mornings(room, rows, days)
         figures |= {
             "mornings": len(days),
             "first_s": seconds[0],
             "median_s": statistics.median(seconds[1:]),
             "longest_s": max(seconds[1:]),
+            "median_rows_read": statistics.median(read[1:]),
+            "longest_rows_read": read[1:][seconds[1:].index(max(seconds[1:]))],
+            "rows_there": open_bars(str(room / "bars")).metadata.rows,
             "no_news_s": spent_on(room)[0],
         }
         figures["equal"] = equal(room, rows, run)
@@ -69,10 +74,10 @@ def daily_of(run: str) -> dict[str, object]:
     }
 
 
-def mornings(room: Path, rows: pd.DataFrame, days: list[str]) -> tuple[list[float], pd.DataFrame]:
-    """Seconds of each morning, and the rows as they are after all."""
+def mornings(room: Path, rows: pd.DataFrame, days: list[str]) -> tuple[list[float], list[int], pd.DataFrame]:
+    """Seconds and rows read of each morning, and the rows as they are after all."""
     deliver(room, rows[rows["datetime"] <= CUT])
-    seconds = [spent_on(room)[0]]
+    spent_on_each = [spent_on(room)]
     middle, killed = days[len(days) // 2], days[len(days) // 2 + 2]
     for day in days:
         if day == middle:
@@ -82,10 +87,11 @@ def mornings(room: Path, rows: pd.DataFrame, days: list[str]) -> tuple[list[floa
             deliver(room, rows[rows["datetime"] == day])
         if day == killed:
             kill_halfway(room)
-        seconds.append(spent_on(room)[0])
+        spent_on_each.append(spent_on(room))
         assert (room / "scores" / f"date={day}").is_dir(), day
-        print(f"  {day}  {seconds[-1]:.2f} s", file=sys.stderr)
-    return seconds, rows
+        print("  {}  {:.2f} s, {:,} rows read".format(day, *spent_on_each[-1]), file=sys.stderr)
+    seconds, read = zip(*spent_on_each, strict=True)
+    return list(seconds), list(read), rows
 
 
 def deliver(room: Path, rows: pd.DataFrame) -> None:
@@ -103,9 +109,12 @@ def split(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     return rows
 
 
-def spent_on(room: Path) -> tuple[float, float]:
-    """Seconds of one morning."""
-    return spent([sys.executable, "-m", "raybench", "daily", "daily.yaml", "-q"], folder=room)
+def spent_on(room: Path) -> tuple[float, int]:
+    """Seconds of one morning, and the rows of bars that it read."""
+    command = [sys.executable, "-m", "benchmarks._reading", "counts.json", "daily", "daily.yaml", "-q"]
+    seconds, _ = spent(command, folder=room)
+    counts = json.loads((room / "counts.json").read_text())
+    return seconds, int(counts["rows_read"])
 
 
 def kill_halfway(room: Path) -> None:

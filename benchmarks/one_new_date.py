@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks._measure import ROOT, measured, median_of, parser, use_cores
+from benchmarks._reading import counting
 from benchmarks.one_date import BARE, run_of
 from raybench.cluster.jobs.scoring import score
 from raybench.config import load_config
@@ -29,7 +30,6 @@ from raybench.market.importing.job import import_bars
 from raybench.market.sources import memory_source
 from raybench.market.synthetic import UNIVERSE, make_market
 from raybench.market.universe import universe_of_frame
-from raybench.storage import parquet
 
 YEARS, DATES, INSTRUMENTS = (1, 5, 20), (300, 3_000), 300
 
@@ -113,25 +113,9 @@ def spent(command: list[str], folder: Path | None = None) -> tuple[float, float]
 
 
 def rows_read(bars: Bars, run: str, to: str) -> dict[str, int]:
-    """Rows of bars that one new date reads and looks at, told by the two places that read them."""
-    counts = {"rows_read": 0, "rows_looked_at": 0}
-    block, groups = Bars.block, parquet.read_groups
-
-    def seen(self: Bars, *given: object, **options: object) -> BarBlock:
-        found = block(self, *given, **options)  # type: ignore[arg-type]
-        counts["rows_looked_at"] += found.rows
-        return found
-
-    def read(*given: object, **options: object) -> object:
-        table = groups(*given, **options)  # type: ignore[arg-type]
-        counts["rows_read"] += table.num_rows
-        return table
-
-    Bars.block, parquet.read_groups = seen, read  # type: ignore[method-assign, assignment]
-    try:
+    """Rows of bars that one new date reads and looks at."""
+    with counting() as counts:
         score(run, bars=bars.uri, to=to, since_last=True, local=True)
-    finally:
-        Bars.block, parquet.read_groups = block, groups  # type: ignore[method-assign]
     return counts | {"rows_there": bars.metadata.rows}
 
 
