@@ -22,6 +22,7 @@ ANSWER_SECONDS = 6.0  # until the head has to
 ALONE = "or unset RAY_ADDRESS to run on this machine alone"
 LOCAL = "local"  # what ray.init calls a cluster of its own
 
+_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 _HOST_AND_PORT = re.compile(r"(\[(?P<v6>[0-9a-fA-F:.%]+)\]|(?P<host>[^\s:/@\[\]]+)):(?P<port>\d{1,5})")
 
 
@@ -63,16 +64,17 @@ def cluster_address(*, progress: Progress = SILENT) -> str:
 
 
 def check_named() -> None:
-    """Refuse a RAY_ADDRESS that is malformed or where nobody listens; ResourceError.
+    """Refuse a RAY_ADDRESS that is malformed, where nobody listens, or where something else answers; ResourceError.
 
-    For the beginning of a command: it loads nothing, where to load torch and Ray takes seconds, and more on a machine
-    that is busy. Whether a Ray cluster lives there is asked when it is joined.
+    For the beginning of a command: it loads no Ray and no torch, which takes seconds, and many more on a machine that
+    is busy. Whether the cluster may be joined is asked when it is.
     """
     given = os.environ.get("RAY_ADDRESS", "").strip()
     if given in ("", "auto", LOCAL):
         return
     match = _check_form(given)
-    _refuse(given, Answer(problem=_connect(match["v6"] or match["host"], int(match["port"]))))
+    problem = _connect(match["v6"] or match["host"], int(match["port"]))
+    _refuse(given, Answer(problem=problem) if problem else _bare_health(given))
 
 
 def _asked(given: str) -> str:
@@ -135,10 +137,27 @@ def _connect(host: str, port: int) -> str:
     return found[0] if found else f"does not answer (nothing came back in {CONNECT_SECONDS:g} s)"
 
 
+def _bare_health(address: str) -> Answer:
+    """Ask the head's health service with empty hands, without Ray: whether the token is right is not told."""
+    if os.environ.get("RAY_USE_TLS", "").lower() in ("1", "true"):  # its certificates are Ray's to read
+        return Answer()
+    try:
+        import grpc  # type: ignore[import-untyped]
+    except ImportError:
+        return Answer()
+    with grpc.insecure_channel(address, [("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            channel.unary_unary(_ALIVE)(b"", timeout=ANSWER_SECONDS)
+        except grpc.RpcError as error:
+            answer = _refusal(error)
+            return Answer() if answer.foreign else answer
+    return Answer()
+
+
 def _health(address: str) -> Answer:
     """Ask the head's own health service, which any Ray has; without the means to ask it is taken as living."""
     try:
-        import grpc  # type: ignore[import-untyped]
+        import grpc
         from ray._private.grpc_utils import init_grpc_channel
         from ray.core.generated.gcs_service_pb2 import CheckAliveRequest  # type: ignore[attr-defined]
         from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub

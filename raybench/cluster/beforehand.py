@@ -6,7 +6,7 @@ import ray
 import torch
 
 from raybench.cluster.address import LOCAL, cluster_address
-from raybench.cluster.resources import check_dates, plan_workers, suited, this_machine
+from raybench.cluster.resources import plan_training, this_machine
 from raybench.config import Config
 from raybench.progress import SILENT, Progress
 
@@ -16,6 +16,4 @@ def check_workers(config: Config, *, dates: bool, progress: Progress = SILENT) -
     if ray.is_initialized() or cluster_address(progress=progress) != LOCAL:
         return  # what the cluster has is asked when it is joined
     there = this_machine(gpus=torch.cuda.device_count())
-    workers = plan_workers(suited(config), there, streaming=config.data.residency == "streaming")
-    if dates:
-        check_dates(config, workers)
+    plan_training(config, there, streaming=config.data.residency == "streaming", dates=dates)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from raybench.config import ClusterConfig, Config
 from raybench.config.tune import ResourcesPerTrial
 from raybench.errors import ResourceError
+from raybench.reports.text import numbered
 
 NO_GPU = "cluster.use_gpu is true but the cluster has no GPU; set cluster.use_gpu to auto or false"
 GPU_BYTES = 16 * 2**30  # of a card whose memory cannot be asked for
@@ -24,55 +26,172 @@ class Workers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Capacity:
-    """What the cluster has: logical CPUs and GPUs in all, CPUs of its largest node, real cores of this one.
-
-    ``largest_gpu``: GPUs of the node with most; ``gpu_bytes``: memory of one of this process, 0 where it has none.
-    """
+class Node:
+    """What a node has: logical CPUs and GPUs. ``count``: how many such nodes there are, or could be."""
 
     cpus: float
-    gpus: float
-    largest_node: float
+    gpus: float = 0.0
+    count: int = 1
+
+    def holds(self, cpus: int, *, gpu: bool) -> int:
+        """How many workers of ``cpus`` CPUs, and one GPU if ``gpu``, fit on it."""
+        room = int(self.cpus) // cpus
+        return min(room, int(self.gpus)) if gpu else room
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """What the cluster has: its ``nodes``, and real ``cores`` of this machine.
+
+    ``could_be``: the nodes of a cluster that grows, at its largest; empty for one that does not. What is asked of the
+    cluster is judged by those. ``gpu_bytes``: memory of a GPU of this process, 0 where it has none.
+    """
+
+    nodes: tuple[Node, ...]
     cores: int
-    largest_gpu: float = 0.0
+    could_be: tuple[Node, ...] = ()
     gpu_bytes: int = 0
+
+    @property
+    def at_hand(self) -> tuple[Node, ...]:
+        """The nodes that are there, or where none of them has a CPU yet, those that there could be."""
+        return self.nodes if any(node.cpus >= 1 for node in self.nodes) else self.could_be or self.nodes
+
+    @property
+    def cpus(self) -> float:
+        """Logical CPUs in all."""
+        return sum(node.cpus * node.count for node in self.at_hand)
+
+    @property
+    def gpus(self) -> float:
+        """GPUs in all."""
+        return sum(node.gpus * node.count for node in self.at_hand)
+
+    @property
+    def largest_node(self) -> float:
+        """CPUs of the node with most, at its largest."""
+        return max((node.cpus for node in self.could_be or self.nodes), default=0.0)
+
+    @property
+    def largest_gpu(self) -> float:
+        """GPUs of the node with most, at its largest."""
+        return max((node.gpus for node in self.could_be or self.nodes), default=0.0)
+
+    @property
+    def one_machine(self) -> bool:
+        """Whether all of it is one node, which is this machine then: its spare logical CPU is no core."""
+        return len(self.nodes) == 1 and self.nodes[0].count == 1 and not self.could_be
+
+    def holds(self, cpus: int, *, gpu: bool) -> int:
+        """How many workers of so much fit on its nodes, at its largest."""
+        return sum(node.holds(cpus, gpu=gpu) * node.count for node in self.could_be or self.nodes)
+
+    def told(self) -> str:
+        """What there is, for people: node by node, equal ones counted."""
+        kinds: dict[tuple[float, float], int] = {}
+        for node in self.could_be or self.nodes:
+            kinds[node.cpus, node.gpus] = kinds.get((node.cpus, node.gpus), 0) + node.count
+        texts = [
+            f"{numbered(count, 'node|nodes')} of {numbered(int(cpus), 'CPU|CPUs')}"
+            + (f" and {numbered(int(gpus), 'GPU|GPUs')}" if gpus else "")
+            for (cpus, gpus), count in sorted(kinds.items(), reverse=True)
+        ]
+        return ("at most " if self.could_be else "") + (", ".join(texts) or "no node")
+
+
+UNBOUNDED = 1000  # nodes that a group without a largest size is counted as
+
+
+def could_be(config: Any, there: tuple[Node, ...]) -> tuple[Node, ...]:
+    """The nodes of a cluster at its largest, from what its autoscaler says of itself (a ``ClusterConfig`` of Ray).
+
+    Empty for None, and for one that says no more than what is ``there``.
+    """
+    groups = () if config is None else config.node_group_configs
+    nodes = tuple(
+        Node(
+            cpus=float(group.resources.get("CPU", 0)),
+            gpus=float(group.resources.get("GPU", 0)),
+            count=UNBOUNDED if group.max_count < 0 else int(group.max_count),
+        )
+        for group in groups
+    )
+    grown, now = (
+        (sum(node.cpus * node.count for node in each), sum(node.gpus * node.count for node in each))
+        for each in (nodes, there)
+    )
+    larger = grown[0] > now[0] or grown[1] > now[1]
+    return tuple(node for node in nodes if node.count and (node.cpus or node.gpus)) if larger else ()
 
 
 def this_machine(*, gpus: int) -> Capacity:
     """What a cluster that the session starts here would have: a logical CPU more than there are cores."""
     cores = os.cpu_count() or 1
-    logical = float(cores + 1)
-    return Capacity(cpus=logical, gpus=float(gpus), largest_node=logical, cores=cores, largest_gpu=float(gpus))
+    return Capacity(nodes=(Node(cpus=float(cores + 1), gpus=float(gpus)),), cores=cores)
 
 
-def plan_workers(wanted: ClusterConfig, there: Capacity, *, streaming: bool) -> Workers:
+def plan_workers(
+    wanted: ClusterConfig, there: Capacity, *, streaming: bool, dates_per_batch: int | None = None
+) -> Workers:
     """Return the workers of a training, or raise ResourceError with the key to change.
 
     Streaming training needs one CPU beside the workers: Ray Data starves without a word if they take all.
+    ``dates_per_batch``: of a network that is given whole dates, no more of which than workers that nobody asked for.
     """
-    if wanted.use_gpu is True and there.gpus < 1:
+    any_gpu = any(node.gpus >= 1 for node in there.could_be or there.nodes)
+    if wanted.use_gpu is True and not any_gpu:
         raise ResourceError(NO_GPU)
-    gpu = there.gpus >= 1 if wanted.use_gpu == "auto" else bool(wanted.use_gpu)
-    number = wanted.num_workers or (int(there.gpus) if gpu else 1)
-    cpus = wanted.cpus_per_worker or _share_of_cores(number, there, streaming=streaming)
-    if gpu and number > there.gpus:
-        raise ResourceError(
-            f"cluster.num_workers is {number} but the cluster has {there.gpus:g} GPUs; "
-            "lower cluster.num_workers or set cluster.use_gpu to false"
-        )
-    if cpus > there.largest_node:
-        raise ResourceError(
-            f"cluster.cpus_per_worker is {cpus} but the largest node has {there.largest_node:g} CPUs; "
-            "lower cluster.cpus_per_worker"
-        )
+    gpu = any_gpu if wanted.use_gpu == "auto" else bool(wanted.use_gpu)
+    number = wanted.num_workers or (_of_gpus(wanted.cpus_per_worker or 1, there) if gpu else 1)
+    if wanted.num_workers is None and dates_per_batch is not None:
+        number = min(number, dates_per_batch)
     spare = 1 if streaming else 0
-    if number * cpus + spare > there.cpus:
-        extra = " and one CPU for Ray Data (data.residency is streaming)" if streaming else ""
-        raise ResourceError(
-            f"the training wants {number} workers of {cpus} CPU{extra}, the cluster has {there.cpus:g} CPUs; "
-            "lower cluster.num_workers or cluster.cpus_per_worker"
-        )
+    cpus = wanted.cpus_per_worker or _share_of_cores(number, there, gpu=gpu, spare=spare)
+    total = sum(node.cpus * node.count for node in there.could_be or there.nodes)
+    if there.holds(cpus, gpu=gpu) < number or number * cpus + spare > total:
+        raise ResourceError(_too_much(Workers(number=number, cpus=cpus, gpu=gpu), there, streaming=streaming))
     return Workers(number=number, cpus=cpus, gpu=gpu)
+
+
+def _of_gpus(cpus: int, there: Capacity) -> int:
+    """One worker for each GPU that is there with CPUs beside it; where there is none yet, for each there could be."""
+    now = sum(node.holds(cpus, gpu=True) * node.count for node in there.nodes)
+    return now or max(there.holds(cpus, gpu=True), 1)
+
+
+def _share_of_cores(number: int, there: Capacity, *, gpu: bool, spare: int) -> int:
+    """The most CPUs that each of so many workers can have, ``spare`` being left over; 1 where they do not fit.
+
+    Nodes are taken as they are: no worker spans two, and one with a GPU has the CPUs that lie beside it.
+    """
+    nodes = there.could_be or there.nodes
+    if there.one_machine:  # the spare logical CPU of a local session is no core
+        most = min(int(there.largest_node) - spare, there.cores)
+        nodes = (Node(cpus=max(most, 0), gpus=nodes[0].gpus),)
+        spare = 0
+    total = sum(int(node.cpus) * node.count for node in nodes)
+    for cpus in range(int(max((node.cpus for node in nodes), default=1)), 1, -1):
+        fits = sum(node.holds(cpus, gpu=gpu) * node.count for node in nodes)
+        if fits >= number and number * cpus + spare <= total:
+            return cpus
+    return 1
+
+
+def _too_much(asked: Workers, there: Capacity, *, streaming: bool) -> str:
+    """Say what is asked for, what there is, and which key to change."""
+    nodes = there.could_be or there.nodes
+    if asked.cpus > max((node.cpus for node in nodes if node.gpus or not asked.gpu), default=0):
+        return (
+            f"cluster.cpus_per_worker is {asked.cpus}, which no node{' with a GPU' * asked.gpu} has: the cluster has "
+            f"{there.told()}; lower cluster.cpus_per_worker"
+        )
+    each = numbered(asked.cpus, "CPU|CPUs") + " and a GPU" * asked.gpu
+    extra = ", and one CPU for Ray Data (data.residency is streaming)" if streaming else ""
+    instead = " or set cluster.use_gpu to false" if asked.gpu else ""
+    return (
+        f"the training wants {numbered(asked.number, 'worker|workers')} of {each}{extra}, the cluster has "
+        f"{there.told()}; lower cluster.num_workers or cluster.cpus_per_worker{instead}"
+    )
 
 
 def plan_trials(config: Config, there: Capacity, *, panel_bytes: int) -> tuple[Workers, int, float]:
@@ -131,8 +250,7 @@ def share_of_gpu(config: Config, wanted: ClusterConfig, there: Capacity, panel_b
 
 def cores(there: Capacity) -> int:
     """Real cores: the spare logical CPU of a local session is none."""
-    one_node = round(there.cpus / there.largest_node) <= 1
-    return max(int(min(there.largest_node, there.cores) if one_node else there.cpus), 1)
+    return max(int(min(there.largest_node, there.cores) if there.one_machine else there.cpus), 1)
 
 
 def suited(config: Config) -> ClusterConfig:
@@ -144,20 +262,21 @@ def suited(config: Config) -> ClusterConfig:
     return wanted.model_copy(update={"num_workers": 1, "use_gpu": gpu})
 
 
+def plan_training(config: Config, there: Capacity, *, streaming: bool, dates: bool) -> Workers:
+    """The workers of a training of ``config``; ``dates``: its network takes whole dates, shared by the workers."""
+    per_batch = config.train.dates_per_batch if dates else None
+    workers = plan_workers(suited(config), there, streaming=streaming, dates_per_batch=per_batch)
+    if dates:
+        check_dates(config, workers)
+    return workers
+
+
 def check_dates(config: Config, workers: Workers) -> None:
     """Refuse more workers than there are dates in a batch: some would never have anything to do."""
-    if workers.number > config.train.dates_per_batch:
+    dates = config.train.dates_per_batch
+    if dates is not None and workers.number > dates:
         raise ResourceError(
             f"model.type {config.model.type} takes whole dates, and {workers.number} workers would share batches of "
-            f"train.dates_per_batch = {config.train.dates_per_batch}; raise train.dates_per_batch to at least "
-            f"{workers.number} or set cluster.num_workers to {config.train.dates_per_batch}"
+            f"train.dates_per_batch = {dates}; raise train.dates_per_batch to at least {workers.number}, set it to "
+            f"null (one per worker), or set cluster.num_workers to {dates}"
         )
-
-
-def _share_of_cores(number: int, there: Capacity, *, streaming: bool) -> int:
-    """Share the cores of a node among its workers; the spare logical CPU of a local session is no core."""
-    nodes = max(round(there.cpus / there.largest_node), 1)
-    cores = min(int(there.largest_node), there.cores) if nodes == 1 else int(there.largest_node)
-    if streaming and cores == there.largest_node:
-        cores -= 1
-    return max(cores // -(-number // nodes), 1)

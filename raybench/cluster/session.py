@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import ray
 
 from raybench.cluster.address import LOCAL, cluster_address
-from raybench.cluster.resources import Capacity
+from raybench.cluster.resources import Capacity, Node, could_be
 from raybench.cluster.starting import give_token, socket_folder
 from raybench.errors import ResourceError
 from raybench.progress import SILENT, Progress
@@ -38,6 +38,7 @@ _QUIET = {
 T = TypeVar("T")
 
 _REFUSALS = (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError, ray.exceptions.RayError)
+_WAIT_FOR_NODES = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"  # a minute by default; a machine takes longer to come
 _WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 
 
@@ -60,15 +61,24 @@ def session(*, num_cpus: int | None = None, dashboard: bool = False, progress: P
     own = address == LOCAL
     try:
         _quiet_ray_data()
-        if not own and cluster_cpus() < 1:
-            raise ResourceError(
-                f"the Ray cluster at {address} has no CPU; add a node that has some, "
-                "or set RAY_ADDRESS=local to run on this machine alone"
-            )
+        if not own:
+            there = capacity()
+            _refuse_empty(there, address)
+            if there.could_be:
+                os.environ.setdefault(_WAIT_FOR_NODES, "900")
         with _of_own_cluster() if own else nullcontext():
             yield
     finally:
         ray.shutdown()
+
+
+def _refuse_empty(there: Capacity, address: str) -> None:
+    """Refuse a cluster whose nodes have no CPU: Ray would let every task wait for one for ever."""
+    if there.cpus < 1:
+        raise ResourceError(
+            f"the Ray cluster at {address} has no CPU ({there.told()}), and every command wants 1 at least; add a node "
+            "that has some, or set RAY_ADDRESS=local to run on this machine alone"
+        )
 
 
 @contextmanager
@@ -174,20 +184,25 @@ def cluster_gpus() -> float:
 
 
 def capacity() -> Capacity:
-    """Ask Ray what is there."""
+    """Ask Ray what is there, and what an autoscaler could add to it."""
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    nodes = [resources.get("CPU", 0.0) for resources in alive]
     gpu_bytes = 0
     if cluster_gpus():
         import torch
 
         if torch.cuda.is_available():
             gpu_bytes = torch.cuda.get_device_properties(0).total_memory
+    nodes = tuple(Node(cpus=each.get("CPU", 0.0), gpus=each.get("GPU", 0.0)) for each in alive)
     return Capacity(
-        cpus=cluster_cpus(),
-        gpus=cluster_gpus(),
-        largest_node=max(nodes, default=0.0),
+        nodes=nodes,
         cores=os.cpu_count() or 1,
-        largest_gpu=max((resources.get("GPU", 0.0) for resources in alive), default=0.0),
+        could_be=could_be(_autoscaler(), nodes),
         gpu_bytes=gpu_bytes,
     )
+
+
+def _autoscaler() -> Any:
+    """What the autoscaler of the cluster may make of it, None without one; no public call of Ray 2.60 says it."""
+    from ray._private.state import state
+
+    return state.get_cluster_config()

@@ -47,7 +47,7 @@ MEANINGS: Mapping[str, str] = {
     "train.max_epochs": "epochs at most",
     "train.batch_size": "windows in a step, of all workers together",
     "train.eval_batch_size": "windows at a time where nothing is learned; null: as batch_size",
-    "train.dates_per_batch": "whole dates in a step, for networks that are given whole dates",
+    "train.dates_per_batch": "whole dates in a step, for networks that are given whole dates; null: one per worker",
     "train.lr": "learning rate",
     "train.lr_schedule": "how the learning rate changes",
     "train.lr_schedule.type": "constant, cosine or plateau",

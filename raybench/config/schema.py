@@ -91,13 +91,13 @@ AnyWeight = Annotated[SerializeAsAny[ColumnWeight | TimeDecayWeight], BeforeVali
 
 class TrainConfig(ConfigPart):
     """How a network is trained. ``batch_size`` is global, whatever the number of workers, as is ``dates_per_batch``,
-    which takes its place for networks that are given whole dates.
+    which takes its place for networks that are given whole dates; None is one for each worker.
     """
 
     max_epochs: Count = 200
     batch_size: Count = 800
     eval_batch_size: Count | None = None
-    dates_per_batch: Count = 1
+    dates_per_batch: Count | None = 1
     lr: Positive = 2e-4
     lr_schedule: AnySchedule = ConstantLR()
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
@@ -218,19 +218,20 @@ class Config(ConfigPart):
     def _dates_fit(self) -> Config:
         """What whole dates exclude; a network of one's own is checked when it is built."""
         if self.model.batches == "windows":
-            if self.train.dates_per_batch != 1 and self.model.type in NETWORKS:
+            if self.train.dates_per_batch not in (None, 1) and self.model.type in NETWORKS:
                 text = f"is for networks that take whole dates; {self.model.type} takes train.batch_size windows"
                 raise problem_at("train", "dates_per_batch", text=text, given=self.train.dates_per_batch)
             return self
         if self.data.residency == "streaming":
             text = f"streaming has blocks of instruments, but {self.model.type} takes whole dates; want resident"
             raise problem_at("data", "residency", text=text, given="streaming")
-        if (self.cluster.num_workers or 1) > self.train.dates_per_batch:
+        dates = self.train.dates_per_batch
+        if dates is not None and (self.cluster.num_workers or 1) > dates:
             text = (
-                f"{numbered(self.train.dates_per_batch, 'date|dates')} cannot be shared by cluster.num_workers = "
-                f"{self.cluster.num_workers}; want at least as many dates as workers"
+                f"{numbered(dates, 'date|dates')} cannot be shared by cluster.num_workers = "
+                f"{self.cluster.num_workers}; want at least as many dates as workers, or null (one per worker)"
             )
-            raise problem_at("train", "dates_per_batch", text=text, given=self.train.dates_per_batch)
+            raise problem_at("train", "dates_per_batch", text=text, given=dates)
         return self
 
     @model_validator(mode="after")

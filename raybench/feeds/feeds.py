@@ -89,7 +89,7 @@ def _date_feeds(config: Config, train: Segment, valid: Segment, world: World, de
         train=DateFeed(
             train,
             train_groups,
-            dates_per_batch=options.dates_per_batch,
+            dates_per_batch=options.dates_per_batch or world.size,
             seed=options.seed,
             world=world,
             device=device,

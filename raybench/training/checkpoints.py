@@ -30,6 +30,7 @@ FOLDER = "checkpoints"  # Ray Train's own inside the run directory
 STATE, FACTS = "state.pt", "facts.json"
 INDEX = "checkpoint_manager_snapshot.json"  # Ray Train's
 KEPT = 2  # checkpoints of a training: the newest, and the one before in case that is damaged
+DATES = "dates_per_batch"  # of a layout: whole dates in a batch where they follow the number of workers
 _PREFIX = "checkpoint_"
 _SHOWN = 12  # characters of a hash
 
@@ -81,6 +82,8 @@ class Beginning:
     def notes_for(self, identity: Identity) -> tuple[str, ...]:
         """What there is to say when a training with this identity goes on."""
         text = differences(self.layout, identity.layout) if self.layout else ""
+        if text and self.layout.get(DATES) != identity.layout.get(DATES):
+            return (*self.notes, f"goes on with other batches than it began with ({text}): it learns otherwise now")
         other = f"goes on in another way than it began ({text}): equal but for rounding and the draws of dropout"
         return (*self.notes, other) if text else self.notes
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent import futures
@@ -18,7 +21,7 @@ from ray.core.generated.gcs_service_pb2 import CheckAliveReply, CheckAliveReques
 
 from raybench.cli.app import run
 from raybench.cluster import address as module
-from raybench.cluster.address import LOCAL, ask, cluster_address
+from raybench.cluster.address import LOCAL, ask, check_named, cluster_address
 from raybench.errors import ResourceError
 
 
@@ -106,6 +109,48 @@ def test_a_dead_address_is_told_at_once(folder: Path, monkeypatch: pytest.Monkey
     with pytest.raises(ResourceError, match="connection refused"):
         cluster_address()
     assert time.monotonic() - began < module.CONNECT_SECONDS
+
+
+STRANGERS = {"says nothing": b"", "speaks HTTP": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"}
+
+
+@pytest.mark.parametrize("what", STRANGERS)
+def test_what_is_no_head_is_told_before_anything_is_loaded(what: str) -> None:
+    """In a process of its own: what it loads and how long it takes are part of the answer."""
+    code = (
+        "import sys; from raybench.cluster import address; address.ANSWER_SECONDS = 1.0\n"
+        "try: address.check_named()\n"
+        "except address.ResourceError as error: print(error)\n"
+        "print({'ray', 'torch'} & {*sys.modules})"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_answer_all, args=(listener, STRANGERS[what]), daemon=True).start()
+        environment = {**os.environ, "RAY_ADDRESS": f"127.0.0.1:{listener.getsockname()[1]}"}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    told, loaded = done.stdout.splitlines()
+    assert "answers, but not as the head of a Ray cluster does" in told
+    assert loaded == "set()"
+
+
+def _answer_all(listener: socket.socket, answer: bytes) -> None:
+    held = []
+    with contextlib.suppress(OSError):
+        while True:
+            client, _ = listener.accept()
+            held.append(client)
+            if answer:
+                client.sendall(answer)
+                client.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("code", [None, grpc.StatusCode.UNAUTHENTICATED])
+def test_a_head_is_taken_for_one_whatever_it_says_of_the_token(
+    code: grpc.StatusCode | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for address in head(code=code):
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        check_named()
 
 
 @pytest.mark.parametrize("command", ["train", "score", "features", "demo", "explain"])

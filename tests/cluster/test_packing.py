@@ -10,13 +10,13 @@ import pytest
 
 from raybench.cluster.own_memory import OwnMemory, own_mib
 from raybench.cluster.packing import Room, Share, share_of
-from raybench.cluster.resources import Capacity, cores
+from raybench.cluster.resources import Capacity, Node, cores
 from raybench.config import Config
 from raybench.errors import ResourceError
 
 MakeConfig = Callable[..., Config]
-LAPTOP = Capacity(cpus=3.0, gpus=0.0, largest_node=3.0, cores=2)
-CARD = Capacity(cpus=16.0, gpus=1.0, largest_node=16.0, cores=16, largest_gpu=1.0, gpu_bytes=80 * 2**30)
+LAPTOP = Capacity(nodes=(Node(cpus=3.0),), cores=2)
+CARD = Capacity(nodes=(Node(cpus=16.0, gpus=1.0),), cores=16, gpu_bytes=80 * 2**30)
 GIB = 2**30
 
 
@@ -40,7 +40,7 @@ def test_cards_are_shared_by_their_memory(make_config: MakeConfig) -> None:
 
 def test_room_is_for_real_cores() -> None:
     assert cores(LAPTOP) == 2.0
-    assert cores(Capacity(cpus=12.0, gpus=0.0, largest_node=4.0, cores=2)) == 12.0
+    assert cores(Capacity(nodes=(Node(cpus=4.0, count=3),), cores=2)) == 12.0
     room = Room(LAPTOP)
     room.take(Share())
     room.take(Share())

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import ray
+from ray.core.generated.autoscaler_pb2 import ClusterConfig
 
 from raybench.cluster import session as module
 from raybench.cluster.session import in_a_thread, session
@@ -31,12 +32,37 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any], str
     return become
 
 
-def test_a_cluster_without_cpus(no_ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def node(**resources: float) -> dict[str, Any]:
+    return {"Alive": True, "Resources": resources}
+
+
+def test_a_cluster_without_cpus_is_refused_at_once(no_ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     left = no_ray(lambda **options: None, "10.0.0.1:6379")
-    monkeypatch.setattr(module, "cluster_cpus", lambda: 0.0)
-    with pytest.raises(ResourceError, match=r"10\.0\.0\.1:6379 has no CPU"), session():
+    dead = {"Alive": False, "Resources": {"CPU": 8.0}}
+    monkeypatch.setattr(ray, "nodes", lambda: [node(GPU=2.0), node(memory=1.0), dead])
+    monkeypatch.setattr(ray, "cluster_resources", dict)
+    monkeypatch.setattr(module, "_autoscaler", lambda: None)
+    told = r"10\.0\.0\.1:6379 has no CPU \(1 node of 0 CPUs and 2 GPUs, 1 node of 0 CPUs\), and .* wants 1 at least"
+    with pytest.raises(ResourceError, match=told), session():
         pass
     assert left == ["shutdown"]
+
+
+def test_a_cluster_that_grows_from_nothing_is_joined_and_waited_for(
+    no_ray: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_ray(lambda **options: None, "10.0.0.1:6379")
+    grown = ClusterConfig()
+    grown.node_group_configs.add(resources={"CPU": 8, "GPU": 2}, max_count=3)
+    monkeypatch.setattr(ray, "nodes", lambda: [node(memory=1.0)])
+    monkeypatch.setattr(ray, "cluster_resources", dict)
+    monkeypatch.setattr(module, "_autoscaler", lambda: grown)
+    monkeypatch.setenv(module._WAIT_FOR_NODES, "")
+    monkeypatch.delenv(module._WAIT_FOR_NODES)
+    with session():
+        there = module.capacity()
+        assert os.environ[module._WAIT_FOR_NODES] == "900"
+    assert (there.cpus, there.gpus, there.told()) == (24, 6, "at most 3 nodes of 8 CPUs and 2 GPUs")
 
 
 @pytest.mark.parametrize(

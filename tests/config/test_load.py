@@ -236,7 +236,7 @@ def test_hyper_parameters_are_qlibs(name: str) -> None:
     assert config.model.parameter_count(features, config.data.step_len) == parameters
     assert (train.max_epochs, train.weight_decay) == (epochs, decay)
     assert config.model.batches == ("dates" if batch is None else "windows")
-    assert (train.dates_per_batch if batch is None else train.batch_size) == (batch or 1)
+    assert (train.dates_per_batch is None) if batch is None else (train.batch_size == batch)  # one worker: one date
     assert (train.optimizer, train.grad_clip_value) == ("adam", 3.0)
     assert train.early_stop.metric == ("ic" if name.startswith("hist") else "loss")
 

@@ -32,8 +32,8 @@ def config(*overrides: str) -> Config:
     return load_config(TREE, overrides)
 
 
-def identity(*overrides: str, data: str = "d" * 64, workers: int = 2) -> Identity:
-    return Identity.of(config(*overrides), data, workers=workers)
+def identity(*overrides: str, data: str = "d" * 64, workers: int = 2, **layout: int) -> Identity:
+    return Identity.of(config(*overrides), data, workers=workers, **layout)
 
 
 def state(epoch: int) -> TrainState:
@@ -170,6 +170,12 @@ def test_another_number_of_workers_is_told_of(tmp_path: Path) -> None:
     put(tmp_path, 2, identity(workers=4))
     found = checkpoints.newest(str(tmp_path), identity())
     assert "workers is 4 there, 2 here" in found.notes_for(identity())[0]
+
+
+def test_other_batches_are_told_of_as_another_learning(tmp_path: Path) -> None:
+    put(tmp_path, 2, identity(dates_per_batch=4))
+    (note,) = checkpoints.newest(str(tmp_path), identity()).notes_for(identity(dates_per_batch=2))
+    assert note.startswith("goes on with other batches than it began with (dates_per_batch is 4 there, 2 here")
 
 
 def test_old_ones_are_cleared_but_those_named(tmp_path: Path) -> None:

@@ -152,7 +152,8 @@ def _workers(config: Config) -> str:
 def _batch(config: Config) -> int | str:
     """Say what a step is given: a number of windows, or of whole dates."""
     if config.model.batches == "dates":
-        return numbered(config.train.dates_per_batch, "date|dates")
+        dates = config.train.dates_per_batch
+        return "one date per worker" if dates is None else numbered(dates, "date|dates")
     return config.train.batch_size
 
 

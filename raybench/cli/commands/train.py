@@ -105,18 +105,20 @@ def spread(rows: list[dict[str, Any]]) -> dict[str, float]:
 def _facts(manifest: object) -> dict[str, object]:
     assert isinstance(manifest, dict)
     names = ("model", "parameters", "epochs", "samples", "workers", "seconds", "data_fingerprint")
-    return {name: manifest[name] for name in names}
+    return {name: manifest[name] for name in (*names, *({"dates_per_batch"} & {*manifest}))}
 
 
 def _told(said: Mapping[str, Any]) -> list[str]:
     """What was trained and how good it is, in words."""
     epochs = said["epochs"]
+    dates = said.get("dates_per_batch")
     best = "" if epochs == 1 else f", the best of them epoch {said['best_epoch']}"
     return [
         _network(said, said["model"], said["parameters"]),
         f"{numbered(epochs, 'epoch|epochs')}{best}, in {duration(said['seconds'])}",
         f"on the validation dates: Rank IC {_number(said['valid_rank_ic'])}, IC {_number(said['valid_ic'])}, "
         f"loss {_number(said['valid_loss'])}",
+        *([] if dates is None else [f"{numbered(dates, 'whole date|dates')} in a step, one for each worker"]),
     ]
 
 

@@ -23,7 +23,7 @@ from raybench.allocator import give_back_memory, keep_memory
 from raybench.cluster import choice
 from raybench.cluster.epochs import epoch_bars, names
 from raybench.cluster.jobs.ownership import Say, claim, compare_data
-from raybench.cluster.resources import Workers, check_dates, plan_workers, suited, this_machine
+from raybench.cluster.resources import Workers, check_dates, plan_training, plan_workers, suited, this_machine
 from raybench.config import Config, load_config, with_absolute_paths
 from raybench.config.load import Source
 from raybench.config.panel_spec import PanelSpec
@@ -218,7 +218,8 @@ def _train_here(group: _Sharing, begun: Mapping[str, Beginning], alone: Workers,
     device = torch.device("cuda" if alone.gpu else "cpu")
     keep_memory()
     for (out, config), name in zip(configs.items(), names(list(configs.values())), strict=True):
-        identity = Identity.of(config, facts.fingerprint, workers=1, rows="resident")
+        layout = _layout(config, alone, "resident", dates=group.dates)
+        identity = Identity.of(config, facts.fingerprint, **layout)
         with epoch_bars(config, progress, name) as listener:
             fit = partial(
                 fit_alone,
@@ -231,7 +232,7 @@ def _train_here(group: _Sharing, begun: Mapping[str, Beginning], alone: Workers,
                 begun=begun[out],
                 hear=listener.hear,
             )
-            _train_one(config, facts, alone, out, begun[out].notes_for(identity), fit, progress)
+            _train_one(config, facts, alone, out, begun[out].notes_for(identity), fit, progress, layout)
     del panel
     give_back_memory()
 
@@ -247,13 +248,12 @@ def _train_on_ray(group: _Sharing, begun: Mapping[str, Beginning], progress: Pro
     with session(progress=progress):
         kinds = {residency(config, sources, dates=group.dates) for config in configs.values()}
         kind = "resident" if "resident" in kinds else "streaming"
-        workers = plan_workers(suited(first), capacity(), streaming=kind == "streaming")
-        if group.dates:
-            check_dates(first, workers)
+        workers = plan_training(first, capacity(), streaming=kind == "streaming", dates=group.dates)
         data = prepare(sources, kind, progress=progress)
         look_at(data.facts, sources, warn)
         for (out, config), name in zip(configs.items(), names(list(configs.values())), strict=True):
-            identity = Identity.of(config, data.facts.fingerprint, workers=workers.number, rows=kind)
+            layout = _layout(config, workers, kind, dates=group.dates)
+            identity = Identity.of(config, data.facts.fingerprint, **layout)
             fit = partial(
                 fit_on_workers,
                 config,
@@ -265,7 +265,13 @@ def _train_on_ray(group: _Sharing, begun: Mapping[str, Beginning], progress: Pro
                 progress=progress,
                 name=name,
             )
-            _train_one(config, data.facts, workers, out, begun[out].notes_for(identity), fit, progress)
+            _train_one(config, data.facts, workers, out, begun[out].notes_for(identity), fit, progress, layout)
+
+
+def _layout(config: Config, workers: Workers, rows: str, *, dates: bool) -> dict[str, Any]:
+    """What may change when a training goes on (``training.checkpoints``); whole ``dates`` may follow the workers."""
+    follows = dates and config.train.dates_per_batch is None
+    return {"workers": workers.number, "rows": rows, **({checkpoints.DATES: workers.number} if follows else {})}
 
 
 def look_at(facts: DataFacts, sources: Sources, warn: Say) -> None:
@@ -306,13 +312,15 @@ def _train_one(
     notes: Sequence[str],
     fit: Callable[[], TrainState],
     progress: Progress,
+    layout: Mapping[str, Any],
 ) -> None:
-    """Claim ``out``, ``fit``, and publish the run; ``notes`` are said beforehand."""
+    """Claim ``out``, ``fit``, and publish the run; ``notes`` are said beforehand, of ``layout`` what was chosen."""
     began = datetime.now(UTC)
     for note in notes:
         progress.note(f"{out}: {note}")
     artifact.begin_run(out, config)
-    write_result(out, config, data, workers, fit(), began=began)
+    chosen = {name: layout[name] for name in (checkpoints.DATES,) if name in layout}
+    write_result(out, config, data, workers, fit(), began=began, **chosen)
 
 
 def write_result(
