@@ -1,0 +1,278 @@
+"""The manifests of k8s/ as kustomize builds them: they fit the schemas, ask for no more rights than they need and
+name only what is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+import yaml
+
+import raybench
+
+from .built import K8S, OVERLAYS, Manifest, built, is_rays, native_faults, of_kind, pods, ray_faults, ray_job
+
+ROOT = K8S.parent
+MADE_BY_OTHERS = {"raybench-s3"}  # the secret, which is made by hand
+PORTS = {"gcs-server": 6379, "dashboard": 8265, "client": 10001, "metrics": 8080}
+
+
+@pytest.fixture(scope="module")
+def schemas() -> Path:
+    root = Path(os.environ.get("RAYBENCH_SHARED", ROOT.parent / "shared")) / "k8s-schemas"
+    if not root.is_dir():
+        pytest.skip(f"needs the schemas of KubeRay, not found at {root} (set RAYBENCH_SHARED)")
+    return root
+
+
+@pytest.fixture(params=OVERLAYS)
+def manifests(request: pytest.FixtureRequest) -> list[Manifest]:
+    return built(str(request.param))
+
+
+def test_what_is_kubernetes_own_fits(manifests: list[Manifest]) -> None:
+    assert [native_faults(one) for one in manifests if not is_rays(one) and native_faults(one)] == []
+
+
+def test_what_is_kuberays_fits(manifests: list[Manifest], schemas: Path) -> None:
+    rays = [one for one in manifests if is_rays(one)]
+    assert rays
+    assert [fault for one in rays for fault in ray_faults(one, schemas)] == []
+    for one in rays:  # its pods are Kubernetes' own
+        for pod in pods(one):
+            bare = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": pod["spec"]}
+            assert native_faults(bare) == []
+
+
+def test_a_misspelt_field_would_be_found(schemas: Path) -> None:
+    (job,) = of_kind("RayJob", built("training"))
+    job["spec"]["rayClusterSpec"]["headGroupSpec"]["rayStartParam"] = {}
+    assert "rayStartParam" in "".join(ray_faults(job, schemas))
+    (job,) = of_kind("RayJob", built("training"))
+    del job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]
+    assert "template" in "".join(ray_faults(job, schemas))
+    (cron,) = of_kind("CronJob", built("daily"))
+    cron["spec"]["concurencyPolicy"] = cron["spec"].pop("concurrencyPolicy")
+    assert "concurencyPolicy" in "".join(native_faults(cron))
+
+
+def test_containers_may_do_little(manifests: list[Manifest]) -> None:
+    """What the restricted standard of pod security asks for, and a file system that nobody writes to."""
+    found = [pod for one in manifests for pod in pods(one)]
+    assert found
+    for pod in (pod["spec"] for pod in found):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] == 1000
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+        assert all({"emptyDir", "configMap"} & volume.keys() for volume in pod["volumes"])
+        for container in pod["containers"]:
+            held = container["securityContext"]
+            assert held["allowPrivilegeEscalation"] is False
+            assert held["readOnlyRootFilesystem"] is True
+            assert held["capabilities"] == {"drop": ["ALL"]}
+            assert "/tmp" in {mount["mountPath"] for mount in container["volumeMounts"]}
+            for way in ("requests", "limits"):
+                assert {"cpu", "memory", "ephemeral-storage"} <= container["resources"][way].keys()
+
+
+def test_ray_pods_have_no_token_of_kubernetes_and_one_of_ray(manifests: list[Manifest]) -> None:
+    for one in filter(is_rays, manifests):
+        cluster = one["spec"] if one["kind"] == "RayCluster" else ray_job(one)["rayClusterSpec"]
+        assert cluster["authOptions"] == {"mode": "token"}
+        assert cluster["rayVersion"] == ray.__version__
+        for pod in pods(one):
+            assert pod["spec"]["automountServiceAccountToken"] is False
+            assert pod["spec"]["serviceAccountName"] == "raybench"
+            assert pod["metadata"]["labels"]["app.kubernetes.io/part-of"] == "raybench"  # the network policy's
+
+
+def test_rights_are_few() -> None:
+    (role,) = of_kind("Role", built("daily"))
+    assert role["rules"] == [
+        {"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": ["get", "create", "delete"]},
+    ]
+    every = [one for name in OVERLAYS for one in built(name)]
+    assert [one["kind"] for one in every if one["kind"].startswith("Cluster")] == []
+    (binding,) = of_kind("RoleBinding", every)
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "raybench-daily", "namespace": "raybench"}]
+
+
+def test_secrets_come_by_reference(manifests: list[Manifest]) -> None:
+    assert of_kind("Secret", manifests) == []
+    assert not re.search(r"secret_access_key|access_key_id|password|auth_token", json.dumps(manifests).lower())
+
+
+def names_in(value: object, keys: set[str]) -> Iterator[tuple[str, str]]:
+    """Names that something refers to, by the key under which it does."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if key in keys:
+                yield key, each if isinstance(each, str) else each["name"]
+            yield from names_in(each, keys)
+    if isinstance(value, list):
+        for each in value:
+            yield from names_in(each, keys)
+
+
+def test_what_is_referred_to_is_there(manifests: list[Manifest]) -> None:
+    keys = {"configMapRef": "ConfigMap", "configMap": "ConfigMap", "serviceAccountName": "ServiceAccount"}
+    keys["secretRef"] = "Secret"
+    there = {(one["kind"], one["metadata"]["name"]) for one in manifests}
+    wanted = {(keys[key], name) for key, name in names_in(manifests, set(keys)) if name not in MADE_BY_OTHERS}
+    assert wanted <= there
+    assert {one["metadata"]["namespace"] for one in manifests} == {"raybench"}
+
+
+def test_ports_are_what_the_network_policy_lets_through(manifests: list[Manifest]) -> None:
+    (policy,) = [one for one in of_kind("NetworkPolicy", manifests) if one["metadata"]["name"] == "raybench"]
+    open_to_others = {
+        port["port"]
+        for rule in policy["spec"]["ingress"]
+        for port in rule.get("ports", [])
+        if any("namespaceSelector" in peer for peer in rule["from"])
+    }
+    assert open_to_others == {PORTS["dashboard"], PORTS["metrics"]}
+    for one in filter(is_rays, manifests):
+        cluster = one["spec"] if one["kind"] == "RayCluster" else ray_job(one)["rayClusterSpec"]
+        for group in [cluster["headGroupSpec"], *cluster.get("workerGroupSpecs", [])]:
+            (container,) = group["template"]["spec"]["containers"]
+            ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+            assert ports == (PORTS if container["name"] == "ray-head" else {"metrics": PORTS["metrics"]})
+            assert group["rayStartParams"]["metrics-export-port"] == str(PORTS["metrics"])
+            assert group["template"]["metadata"]["annotations"]["prometheus.io/port"] == str(PORTS["metrics"])
+
+
+def test_a_budget_is_for_a_head_that_is_there(manifests: list[Manifest]) -> None:
+    for budget in of_kind("PodDisruptionBudget", manifests):
+        labels = dict(budget["spec"]["selector"]["matchLabels"])
+        assert labels.pop("ray.io/node-type") == "head"  # KubeRay's
+        heads = [pod for one in manifests for pod in pods(one) if pod["spec"]["containers"][0]["name"] == "ray-head"]
+        assert [labels.items() <= pod["metadata"]["labels"].items() for pod in heads] == [True]
+
+
+def test_gpus_are_asked_for_where_they_are() -> None:
+    for name in ("training", "search"):
+        without, on_gpus = of_kind("RayJob", built(name))[0], of_kind("RayJob", built(f"{name}-gpu"))[0]
+        (group,) = on_gpus["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+        pod = group["template"]["spec"]
+        assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+        assert pod["containers"][0]["image"].endswith("-cuda")
+        assert pod["nodeSelector"] == {"nvidia.com/gpu.present": "true"}
+        assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+        assert "nvidia" not in json.dumps(without)
+        head = on_gpus["spec"]["rayClusterSpec"]["headGroupSpec"]
+        assert "nvidia" not in json.dumps(head)  # the driver computes nothing
+
+
+def test_the_cron_job_ends_and_does_not_try_for_ever() -> None:
+    manifests = built("daily")
+    (cron,), (template,) = of_kind("CronJob", manifests), of_kind("RayJob", manifests)
+    spec, job = cron["spec"], cron["spec"]["jobTemplate"]["spec"]
+    assert spec["concurrencyPolicy"] == "Forbid"
+    assert spec["startingDeadlineSeconds"] > 10  # the controller looks every ten seconds
+    (container,) = job["template"]["spec"]["containers"]
+    given = {each["name"]: each.get("value") for each in container["env"]}
+    assert given["TIME_ZONE"] == spec["timeZone"]
+    assert given["RAYJOB"] == template["metadata"]["name"]
+    assert len(f"{given['RAYJOB']}-2026-01-05") <= 47  # KubeRay's limit
+    ignored, failed = job["podFailurePolicy"]["rules"]
+    assert ignored["action"] == "Ignore"
+    assert failed["action"] == "FailJob"
+    assert failed["onExitCodes"]["operator"] == "NotIn"
+    assert not {1, 2, 3} & set(failed["onExitCodes"]["values"])  # daily's: not again
+    assert failed["onExitCodes"]["containerName"] == container["name"]
+    assert job["template"]["spec"]["restartPolicy"] == "Never"  # a failure policy wants it
+    assert template["spec"]["suspend"] is True
+    assert template["spec"]["shutdownAfterJobFinishes"] is True  # KubeRay wants it of what is suspended
+    assert template["spec"]["backoffLimit"] == 0
+    assert job["activeDeadlineSeconds"] > template["spec"]["activeDeadlineSeconds"]
+
+
+def test_kuberays_cron_runs_the_same() -> None:
+    (cron,), (template,) = of_kind("RayCronJob", built("daily-raycronjob")), of_kind("RayJob", built("daily"))
+    same = dict(template["spec"])
+    del same["suspend"]
+    assert ray_job(cron) == same
+
+
+def test_entry_points_are_the_scripts_of_jobs(manifests: list[Manifest]) -> None:
+    """tests/jobs runs them; they are named from the folder of the image in which Ray is started."""
+    for one in manifests:
+        if one["kind"] in ("RayJob", "RayCronJob"):
+            python, script, *_ = shlex.split(ray_job(one)["entrypoint"])
+            assert python == "python"
+            assert (ROOT / script).is_file()
+        for pod in pods(one) if is_rays(one) else ():
+            folder = pod["spec"]["containers"][0]["workingDir"]
+            assert f"WORKDIR {folder}" in (K8S / "Dockerfile").read_text().splitlines()
+
+
+def test_image_is_pinned_and_not_roots() -> None:
+    lines = (K8S / "Dockerfile").read_text().splitlines()
+    (base,) = [line.partition("=")[2] for line in lines if line.startswith("ARG BASE=")]
+    assert re.fullmatch(r"python:(\d+)\.(\d+)\.\d+-slim-[a-z]+", base)
+    pinned = re.search(r"Python ([\d.]+)", (ROOT / "constraints.txt").read_text())
+    assert pinned is not None
+    assert base.startswith(f"python:{pinned[1]}.")
+    assert [line.split()[1] for line in lines if line.startswith("FROM")] == ["${BASE}", "${BASE}"]
+    assert [line for line in lines if line.startswith("USER")] == ["USER 1000:1000"]
+    copied = [
+        word for line in lines if line.startswith("COPY ") and "--from" not in line for word in line.split()[1:-1]
+    ]
+    assert copied
+    assert [word for word in copied if not (ROOT / word).exists()] == []
+    ignored = (K8S / "Dockerfile.dockerignore").read_text().splitlines()
+    assert ignored[0] == "*"  # a context of what is copied alone
+    assert {word.strip("/") for word in copied} <= {line[1:].strip("/") for line in ignored[1:] if line[0] == "!"}
+
+
+def test_images_are_of_this_version(manifests: list[Manifest]) -> None:
+    images = {container["image"] for one in manifests for pod in pods(one) for container in pod["spec"]["containers"]}
+    tag = f"raybench:{raybench.__version__}"
+    assert images <= {tag, f"{tag}-cuda"}
+
+
+def test_what_validates_is_a_dependency_of_development() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert any(each.startswith("kubernetes-validate") for each in extras["dev"])
+
+
+def test_the_page_s_own_overlay_is_built_and_its_way_has_ten_commands(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    (overlay,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    shutil.copytree(K8S, tmp_path / "k8s")
+    mine = tmp_path / "mine" / "daily"
+    mine.mkdir(parents=True)
+    (mine / "kustomization.yaml").write_text(overlay)
+    manifests = built(mine)
+    (cron,), (job,) = of_kind("CronJob", manifests), of_kind("RayJob", manifests)
+    assert [fault for one in manifests if not is_rays(one) for fault in native_faults(one)] == []
+    (starter,) = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert {each["name"]: each.get("value") for each in starter["env"]}["TIME_ZONE"] == cron["spec"]["timeZone"]
+    assert len(starter["env"]) == 5  # the others stay
+    images = {container["image"] for one in (cron, job) for pod in pods(one) for container in pod["spec"]["containers"]}
+    assert images == {f"registry.example/quant/raybench:{raybench.__version__}"}
+    (stored,) = [one for one in of_kind("ConfigMap", manifests) if one["metadata"]["name"] == "raybench-storage"]
+    assert stored["data"]["RAYBENCH_STORE"] == "s3://ours/cn"
+    assert stored["data"]["AWS_REGION"]
+    commands = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)[0].splitlines()
+    assert len(commands) == 10
+    applied = {command.split()[-1] for command in commands if "apply -k" in command}
+    assert applied == {"mine/daily", "mine/training"}
+
+
+def test_every_kustomization_is_built() -> None:
+    found = {path.parent for path in K8S.rglob("kustomization.yaml")}
+    components = {
+        path for path in found if yaml.safe_load((path / "kustomization.yaml").read_text())["kind"] != "Kustomization"
+    }
+    assert found - components - {K8S / "base"} == {K8S / "overlays" / name for name in OVERLAYS}

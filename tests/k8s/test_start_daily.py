@@ -1,0 +1,271 @@
+"""What the CronJob's pod does, against a server that answers as the Kubernetes API does."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from .built import K8S
+
+SCRIPT = K8S / "overlays" / "daily" / "start_daily.py"
+spec = importlib.util.spec_from_file_location("start_daily", SCRIPT)
+assert spec is not None
+assert spec.loader is not None
+start_daily = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(start_daily)
+
+PREFIX = "/apis/ray.io/v1/namespaces/quant/rayjobs"
+NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+NAME = "raybench-daily-2026-01-05"
+TEMPLATE: dict[str, Any] = {
+    "apiVersion": "ray.io/v1",
+    "kind": "RayJob",
+    "metadata": {
+        "name": "raybench-daily",
+        "namespace": "quant",
+        "uid": "template",
+        "resourceVersion": "7",
+        "labels": {"raybench/work": "daily"},
+    },
+    "spec": {"suspend": True, "entrypoint": "python -m raybench daily", "rayClusterSpec": {}},
+    "status": {"jobDeploymentStatus": "Suspended"},
+}
+DONE = {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED", "message": "Job finished successfully."}
+
+
+def failed(code: int) -> dict[str, Any]:
+    message = f"Job entrypoint command failed with exit code {code}, last available logs (truncated): exit code 9"
+    return {"jobDeploymentStatus": "Failed", "jobStatus": "FAILED", "reason": "AppFailed", "message": message}
+
+
+class Server:
+    """RayJobs by name. Each that is made goes through ``states``, one at a time it is looked at."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, dict[str, Any]] = {"raybench-daily": json.loads(json.dumps(TEMPLATE))}
+        self.states: list[dict[str, Any]] = [{}, {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"}, DONE]
+        self.calls: list[tuple[str, str]] = []
+        self.answers: list[int] = []  # codes with which the next calls are refused
+        self.tokens: set[str | None] = set()
+        self.made = 0
+
+    def put(self, name: str, made: str, *states: dict[str, Any]) -> None:
+        meta = {"name": name, "namespace": "quant", "uid": f"uid-{name}-{self.made}", "creationTimestamp": made}
+        self.jobs[name] = {"metadata": meta, "states": list(states)}
+        self.made += 1
+
+    def call(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        self.calls.append((method, path.removeprefix(PREFIX)))
+        if self.answers:
+            return self.answers.pop(0), {"message": "so it is"}
+        assert path.startswith(PREFIX)
+        name = path.removeprefix(PREFIX).strip("/")
+        if method == "POST":
+            name = body["metadata"]["name"]
+            if name in self.jobs:
+                return 409, {"message": "already exists"}
+            self.put(name, "2026-01-05T12:00:05Z", *self.states)
+            self.jobs[name]["asked"] = body
+            return 201, body
+        job = self.jobs.get(name)
+        if job is None:
+            return 404, {"message": "not found"}
+        if method == "DELETE":
+            assert body["preconditions"]["uid"] == job["metadata"]["uid"]
+            del self.jobs[name]
+            return 200, {}
+        if "states" in job:
+            left = job["states"]
+            status = left.pop(0) if len(left) > 1 else left[0]
+            return 200, {"metadata": job["metadata"], "status": status}
+        return 200, job
+
+
+@pytest.fixture
+def api() -> Iterator[tuple[Server, Any]]:
+    server = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            server.tokens.add(self.headers["Authorization"])
+            length = int(self.headers.get("Content-Length", 0))
+            body = json.loads(self.rfile.read(length)) if length else None
+            code, found = server.call(self.command, self.path, body)
+            self.send_response(code)
+            self.end_headers()
+            self.wfile.write(json.dumps(found).encode())
+
+        do_GET = do_POST = do_DELETE = answer
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{http.server_address[1]}"
+    yield server, start_daily.RayJobs(url, "quant", lambda: "secret", sleep=lambda seconds: None)
+    http.shutdown()
+    http.server_close()
+
+
+def run(jobs: Any, said: Callable[[str], None] = lambda text: None) -> int:
+    return int(start_daily.run(jobs, "raybench-daily", "2026-01-05", NOON, said))
+
+
+def test_a_date_is_made_waited_for_and_told(api: tuple[Server, Any]) -> None:
+    server, jobs = api
+    said: list[str] = []
+    assert run(jobs, said.append) == 0
+    assert said == [
+        f"creating {NAME}",
+        f"{NAME}: new",
+        f"{NAME}: Running RUNNING",
+        f"{NAME}: SUCCEEDED Job finished successfully.",
+    ]
+    asked = server.jobs[NAME]["asked"]
+    assert asked["spec"] == {**TEMPLATE["spec"], "suspend": False}
+    assert asked["metadata"] == {
+        "name": NAME,
+        "namespace": "quant",
+        "labels": {"raybench/work": "daily", "raybench/date": "2026-01-05"},
+    }
+    assert server.tokens == {"Bearer secret"}
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 137])
+def test_the_code_of_daily_is_passed_on(api: tuple[Server, Any], code: int) -> None:
+    server, jobs = api
+    server.states = [failed(code)]
+    assert run(jobs) == code
+
+
+def test_a_job_that_ends_otherwise_is_a_1(api: tuple[Server, Any]) -> None:
+    server, jobs = api
+    server.states = [{"jobDeploymentStatus": "Failed", "reason": "DeadlineExceeded", "message": "too long"}]
+    said: list[str] = []
+    assert run(jobs, said.append) == 1
+    assert said[-1] == f"{NAME}: DeadlineExceeded too long"
+
+
+def test_one_that_runs_is_waited_for(api: tuple[Server, Any]) -> None:
+    """By the pod that follows one that was killed."""
+    server, jobs = api
+    server.put(NAME, "2026-01-05T12:00:01Z", {"jobDeploymentStatus": "Running"}, failed(3))
+    assert run(jobs) == 3
+    assert {method for method, _ in server.calls} == {"GET"}
+
+
+def test_one_of_this_tick_that_ended_is_told_and_not_made_again(api: tuple[Server, Any]) -> None:
+    server, jobs = api
+    server.put(NAME, "2026-01-05T12:00:01Z", failed(3))
+    assert run(jobs) == 3
+    assert {method for method, _ in server.calls} == {"GET"}
+
+
+@pytest.mark.parametrize("before", [DONE, failed(3)])
+def test_one_of_an_earlier_tick_is_made_anew(api: tuple[Server, Any], before: dict[str, Any]) -> None:
+    server, jobs = api
+    server.put(NAME, "2026-01-05T10:00:01Z", before)
+    assert run(jobs) == 0
+    assert [method for method, _ in server.calls if method != "GET"] == ["DELETE", "POST"]
+    assert server.jobs[NAME]["asked"]["spec"]["suspend"] is False
+
+
+def test_one_of_an_earlier_tick_that_still_runs_is_waited_for(api: tuple[Server, Any]) -> None:
+    server, jobs = api
+    server.put(NAME, "2026-01-05T10:00:01Z", {"jobDeploymentStatus": "Running"}, DONE)
+    assert run(jobs) == 0
+    assert {method for method, _ in server.calls} == {"GET"}
+
+
+def test_somebody_else_makes_it_meanwhile(api: tuple[Server, Any]) -> None:
+    server, jobs = api
+    make = jobs.create
+
+    def create(job: dict[str, Any]) -> Any:
+        server.put(NAME, "2026-01-05T12:00:01Z", DONE)
+        return make(job)
+
+    jobs.create = create
+    assert run(jobs) == 0
+    assert "asked" not in server.jobs[NAME]
+
+
+def test_one_that_is_deleted_meanwhile_is_a_1(api: tuple[Server, Any]) -> None:
+    server, jobs = api
+
+    def sleep(seconds: float) -> None:
+        server.jobs.pop(NAME, None)
+
+    jobs.sleep = sleep
+    assert run(jobs) == 1
+
+
+def test_a_server_that_comes_back_is_waited_for(api: tuple[Server, Any]) -> None:
+    server, jobs = api
+    server.answers = [503, 429, 500]
+    assert run(jobs) == 0
+
+
+def test_a_refusal_is_told_at_once(api: tuple[Server, Any]) -> None:
+    server, jobs = api
+    server.answers = [403]
+    with pytest.raises(start_daily.ApiError, match=r"GET rayjobs/raybench-daily was refused, 403: so it is"):
+        run(jobs)
+    assert len(server.calls) == 1
+
+
+def test_a_server_that_stays_away_is_given_up() -> None:
+    slept: list[float] = []
+    jobs = start_daily.RayJobs("http://127.0.0.1:9", "quant", lambda: "secret", sleep=slept.append)
+    with pytest.raises(start_daily.ApiError, match="refused"):
+        run(jobs)
+    assert start_daily.PATIENCE_S <= sum(slept) < start_daily.PATIENCE_S + 60
+
+
+def test_without_the_one_to_copy_it_says_so(api: tuple[Server, Any]) -> None:
+    server, jobs = api
+    server.jobs.clear()
+    with pytest.raises(start_daily.ApiError, match="no RayJob raybench-daily to copy"):
+        run(jobs)
+
+
+def test_dates_are_of_when_the_tick_was_due() -> None:
+    zone = ZoneInfo("Asia/Shanghai")
+    due = datetime(2026, 1, 5, 10, 30, tzinfo=UTC)
+    name = f"raybench-daily-{int(due.timestamp()) // 60}"
+    late = datetime(2026, 1, 5, 17, 0, tzinfo=UTC)  # the next day there
+    assert start_daily.tick_of(name, zone, late) == ("2026-01-05", due)
+    assert start_daily.tick_of("by-hand-2025-12-31", zone, late) == ("2025-12-31", late)
+    assert start_daily.tick_of("by-hand", zone, late) == ("2026-01-06", late)
+
+
+def test_what_kubernetes_tells_a_pod_is_used(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    pod = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443", "NAMESPACE": "quant"}
+    for name, value in {**pod, "JOB": "x-2026-01-05", "TIME_ZONE": "UTC", "RAYJOB": "raybench-daily"}.items():
+        monkeypatch.setenv(name, value)
+    seen: list[str] = []
+
+    def jobs(server: str, namespace: str, token: Any, authority: str) -> Any:
+        seen.extend([server, namespace, authority])
+        raise_ = start_daily.ApiError("the end")
+
+        class Broken:
+            def get(self, name: str) -> None:
+                raise raise_
+
+        return Broken()
+
+    monkeypatch.setattr(start_daily, "RayJobs", jobs)
+    assert start_daily.main() == 4
+    assert seen == ["https://[fd00::1]:443", "quant", "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"]
+    assert capsys.readouterr().out == "error: the end\n"
