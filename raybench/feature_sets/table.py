@@ -242,6 +242,9 @@ def read_manifest(uri: storage.Uri) -> dict[str, Any] | None:
             f"{file}: is not a feature manifest of version {SCHEMA_VERSION}; "
             "make the table again with `raybench features`"
         )
+    written = manifest.pop("sha256", None)  # older ones have none
+    if written is not None and written != _sha256(manifest):
+        raise DataError(f"{file}: is damaged (it is not as it was written); run `raybench features` again")
     try:
         _written().validate_python(manifest)
     except ValidationError as error:
@@ -279,8 +282,13 @@ def _written() -> TypeAdapter[_Building | _Complete]:
 
 def publish_manifest(uri: storage.Uri, manifest: Mapping[str, Any]) -> None:
     """Put the manifest of a table in place."""
-    text = json.dumps({"schema_version": SCHEMA_VERSION, **manifest}, indent=1)
+    content = {"schema_version": SCHEMA_VERSION, **manifest}
+    text = json.dumps({**content, "sha256": _sha256(content)}, indent=1)
     storage.publish_bytes(manifest_uri(uri), text.encode(), staging=storage.sibling(uri, ".staging"))
+
+
+def _sha256(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _open_foreign(uri: str) -> FeatureTable:

@@ -28,6 +28,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from raybench.errors import DataError
+from raybench.storage.seal import sealed
 
 Uri = str | os.PathLike[str]
 _PACKED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
@@ -216,7 +217,8 @@ def encode_table(
     """An Arrow table as the bytes of a Parquet file: equal tables give equal bytes.
 
     ``row_groups`` lists how many rows each row group takes; ``metadata`` replaces the table's own.
-    ``options`` are those of ``pyarrow.parquet.ParquetWriter``. Every page carries a checksum, which readers verify.
+    ``options`` are those of ``pyarrow.parquet.ParquetWriter``. Every page carries a checksum, and the file hashes of
+    itself (``storage.seal``), which readers verify.
     """
     if metadata is not None:
         table = table.replace_schema_metadata(dict(metadata))
@@ -230,7 +232,7 @@ def encode_table(
         for length in lengths:
             writer.write_table(table.slice(start, length), row_group_size=max(length, 1))
             start += length
-    return sink.getvalue()
+    return sealed(sink.getvalue())
 
 
 def publish_file(uri: Uri, write: Callable[[BinaryIO], None], *, staging: str | None = None) -> None:

@@ -24,6 +24,7 @@ from raybench.columns import moments
 from raybench.columns.moments import Moment, end_moment, moment
 from raybench.errors import DataError
 from raybench.reports.text import numbered
+from raybench.storage import seal
 from raybench.storage.files import Uri, list_files, name_of, open_input, open_location, read_bytes
 
 MAGIC = b"PAR1"
@@ -192,10 +193,16 @@ def _footer(stream: Any, uri: Uri) -> bytes:
     length = int.from_bytes(tail[-8:-4], "little")
     if len(tail) < 8 or tail[-4:] != MAGIC or length > size - 8:
         raise DataError(f"{uri}: is not a Parquet file, or was cut short")
-    if length + 8 <= len(tail):
-        return tail[len(tail) - 8 - length : -8]
-    stream.seek(size - 8 - length)
-    return bytes(stream.read(length))
+    if length + 8 + seal.BYTES <= len(tail) or len(tail) == size:
+        before, raw = tail[: len(tail) - 8 - length], tail[len(tail) - 8 - length : -8]
+    else:
+        at = max(size - 8 - length - seal.BYTES, 0)
+        stream.seek(at)
+        tail = bytes(stream.read(size - 8 - at))
+        before, raw = tail[: len(tail) - length], tail[len(tail) - length :]
+    if not seal.is_whole(before, raw, all_pages=len(before) + length + 8 == size):
+        raise DataError(f"{uri}: {_DAMAGED}")
+    return raw
 
 
 def _refuse_extensions(footer: bytes, uri: Uri) -> None:

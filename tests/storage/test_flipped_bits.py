@@ -1,0 +1,95 @@
+"""One bit that flips in a table that raybench wrote: it is told in one line, or what is read is what was written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from raybench.errors import UserError
+from raybench.feature_sets.build import build_features, plan_features
+from raybench.feature_sets.table import open_features
+from raybench.market.bars import open_bars
+from raybench.scoring.members import read_members, write_members
+from raybench.scoring.table import read_scores, scored_dates, write_date
+from tests.panel.panel_market import market_frame, write_bars
+
+DAY = "2020-01-02"
+
+
+def of_features(folder: Path) -> list[Any]:
+    table = open_features(folder / "features")
+    return [*_bytes(table.read().to_pandas()), table.columns, table.label, table.fingerprint, table.instruments]
+
+
+def of_scores(folder: Path) -> list[Any]:
+    scores = str(folder / "scores")
+    return [*_bytes(read_scores(scores)), scored_dates(scores)]
+
+
+def of_members(folder: Path) -> list[Any]:
+    found = read_members(str(folder / "scores"), [date.fromisoformat(DAY)], ["run"])
+    assert found is not None
+    return _bytes(found)
+
+
+def of_bars(folder: Path) -> list[Any]:
+    bars = open_bars(folder / "bars")
+    return [bars.block().datetime_R.tolist(), {name: value.tolist() for name, value in bars.block().fields.items()}]
+
+
+KINDS: dict[str, tuple[str, Callable[[Path], list[Any]], int]] = {
+    "a part of a feature table": ("features/*.parquet", of_features, 211),
+    "the manifest of a feature table": ("features.manifest.json", of_features, 37),
+    "a date of a score table": ("scores/*/scores.parquet", of_scores, 7),
+    "what the runs of an ensemble said": ("scores.members/*/*.parquet", of_members, 11),
+    "a part of bars": ("bars/bars/*.parquet", of_bars, 23),
+}
+"""The files of each kind, how a reader takes them, and every which byte is tried."""
+
+
+def _bytes(frame: pd.DataFrame) -> list[Any]:
+    return [(name, frame[name].to_numpy().tolist()) for name in frame]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    bars = write_bars(folder / "bars", market_frame(instruments=2, dates=pd.bdate_range("2020-01-01", periods=30)))
+    build_features(plan_features(bars, ("alpha158",), str(folder / "features")))
+    rng = np.random.default_rng(0)
+    names = [f"SYN{number:04d}" for number in range(40)]
+    scores = pd.DataFrame({"instrument": names, "datetime": pd.Timestamp(DAY), "score": rng.normal(size=40)})
+    write_date(str(folder / "scores"), DAY, scores, "run", {"coverage": 0.5, "members": 80, "made_from": "a" * 16})
+    runs = {"a": rng.normal(size=40), "b": rng.normal(size=40)}
+    columns = {name: scores[name].to_numpy() for name in ("instrument", "datetime", "score")}
+    write_members(str(folder / "scores"), date.fromisoformat(DAY), columns, runs, "run")
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bit_that_flipped_is_told_or_changes_nothing(whole: Path, tmp_path: Path, kind: str) -> None:
+    pattern, seen, step = KINDS[kind]
+    copy = tmp_path / "copy"
+    shutil.copytree(whole, copy)
+    want = repr(seen(copy))
+    file = sorted(copy.glob(pattern))[0]
+    content = file.read_bytes()
+    told, silent = 0, []
+    for at in range(0, len(content), step):
+        flipped = bytearray(content)
+        flipped[at] ^= 1 << at % 8
+        file.write_bytes(flipped)
+        try:
+            if repr(seen(copy)) != want:
+                silent.append((at, len(content)))
+        except UserError as error:
+            told += "\n" not in str(error)
+    assert not silent
+    assert told > 10
