@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from raybench.cli import interrupts
+from raybench.cli.json_log import JsonLog, as_asked
 from raybench.cli.visible import visible
 
 if TYPE_CHECKING:
@@ -73,6 +74,14 @@ def build(only: str | None = None) -> typer.Typer:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and give its exit code."""
+    with as_asked(arguments):
+        code = _run(arguments)
+        if isinstance(sys.stderr, JsonLog):
+            sys.stderr.put("info" if code == 0 else "warning", f"ended with {code}", exit_code=code)
+        return code
+
+
+def _run(arguments: Sequence[str]) -> int:
     import typer
     from typer.main import get_command
 
@@ -90,7 +99,11 @@ def run(arguments: Sequence[str]) -> int:
             raise
         from raybench.cli.usage import advice
 
-        print(f"error: {visible(advice(error, ' '.join(message().split()), given))}", file=sys.stderr)
+        said = visible(advice(error, " ".join(message().split()), given))
+        if isinstance(sys.stderr, JsonLog):
+            sys.stderr.put("error", said)
+        else:
+            print(f"error: {said}", file=sys.stderr)
         return 2
     return code if isinstance(code, int) else 0
 
@@ -99,6 +112,11 @@ def main() -> None:
     """Entry point of the console script; the process that calls it ends with the code of the command."""
     end = _End()
     atexit.register(end.now)  # before every library, so that it runs after all of theirs
+    with as_asked(sys.argv[1:]):
+        _main(end)
+
+
+def _main(end: _End) -> None:
     try:
         with interrupts.ended_by_signals():
             _open_streams()

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from raybench.cli.json_log import JsonLog
 from raybench.cli.visible import visible
 
 EXIT_CODES = (128 + signal.SIGINT, 128 + signal.SIGTERM)
@@ -92,5 +93,7 @@ def _by_sigterm(stop: BaseException) -> bool:
 
 def on_a_line_of_its_own(text: str) -> None:
     """Write to standard error below the ``^C`` that a terminal shows."""
-    if sys.stderr is not None:
+    if isinstance(sys.stderr, JsonLog):
+        sys.stderr.put("error", text)
+    elif sys.stderr is not None:
         print(("\n" if sys.stderr.isatty() else "") + text, file=sys.stderr, flush=True)

@@ -25,10 +25,11 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from raybench.cli import interrupts
-from raybench.cli.progress_bars import BarProgress, LineProgress
+from raybench.cli.json_log import JsonLog
+from raybench.cli.progress_bars import BarProgress, LineProgress, LoggedProgress
 from raybench.cli.tables import print_summary
 from raybench.cli.visible import visible, visible_json
-from raybench.errors import UserError
+from raybench.errors import UserError, in_one_line
 from raybench.progress import SILENT, Progress
 from raybench.reports.plain import plain
 from raybench.scratch import settle
@@ -51,6 +52,13 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+class LogFormat(StrEnum):
+    """How standard error is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 _PANEL = "What is shown"
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the summary as one JSON object on the last line.", rich_help_panel=_PANEL)
@@ -71,10 +79,15 @@ LogOption = Annotated[
     LogLevel,
     typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.", rich_help_panel=_PANEL),
 ]
+FormatOption = Annotated[
+    LogFormat,
+    typer.Option("--log-format", metavar="FORMAT", help="text, or json: one object a line.", rich_help_panel=_PANEL),
+]
 
 _SHARED = {"json": (JsonOption, False), "verbose": (VerboseOption, False), "quiet": (QuietOption, False)} | {
     "progress": (ProgressOption, ProgressMode.AUTO),
     "log_level": (LogOption, LogLevel.WARNING),
+    "log_format": (FormatOption, LogFormat.TEXT),
 }
 
 
@@ -93,7 +106,10 @@ class Output:
         self._warnings: list[str] = []
         if not quiet and progress is not ProgressMode.NONE:
             bars = progress is ProgressMode.AUTO and stderr.isatty()
-            self.progress = BarProgress(stderr) if bars else LineProgress(stderr)
+            if isinstance(stderr, JsonLog):
+                self.progress = LoggedProgress(stderr)
+            else:
+                self.progress = BarProgress(stderr) if bars else LineProgress(stderr)
 
     def summary(
         self, values: Mapping[str, Any], title: str = "", *, told: Sequence[str] = (), then: Sequence[str] = ()
@@ -153,15 +169,34 @@ class Output:
         if text in self._warnings:
             return
         self._warnings.append(text)
-        self.say(f"warning: {visible(text)}")
+        self.say(visible(text), "warning")
 
-    def say(self, text: str) -> None:
-        """Write lines to standard error, quiet or not; on a terminal above the bar, and broken between words."""
-        for line in text.split("\n"):
+    def about(self, **facts: str | None) -> None:
+        """Say what all that is logged from here on is about: a ``run``, a ``date``. Text does without."""
+        if isinstance(self._stderr, JsonLog):
+            self._stderr.about(**facts)
+
+    def say(self, text: str, level: str = "info", **facts: Any) -> None:
+        """Write lines to standard error, quiet or not; on a terminal above the bar, and broken between words.
+
+        ``level``: info, or warning or error, which text begins with. ``facts`` are for a log alone.
+        """
+        if isinstance(self._stderr, JsonLog):
+            self._stderr.put(level, text, **facts)
+            return
+        for line in (text if level == "info" else f"{level}: {text}").split("\n"):
             if isinstance(self.progress, BarProgress):
                 self.progress.note(line)
             else:
                 print(visible(line), file=self._stderr, flush=True)
+
+    def say_what_broke(self, error: BaseException) -> None:
+        """Write the traceback of what nobody foresaw."""
+        text = "".join(traceback.format_exception(error)).rstrip()
+        if isinstance(self._stderr, JsonLog):
+            self.say(in_one_line(error), "error", exception=text)
+        else:
+            self.say(text)
 
 
 @contextmanager
@@ -202,9 +237,12 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 @contextmanager
 def command_session(
-    *, json: bool, verbose: bool, quiet: bool, progress: ProgressMode, log_level: LogLevel
+    *, json: bool, verbose: bool, quiet: bool, progress: ProgressMode, log_level: LogLevel, log_format: LogFormat
 ) -> Iterator[Output]:
-    """Run the body of a command: stray prints go to standard error, errors become exit codes."""
+    """Run the body of a command: stray prints go to standard error, errors become exit codes.
+
+    ``log_format`` is known before: standard error is what it asks for already (``json_log``).
+    """
     streams = {"stdout": sys.stdout, "stderr": sys.stderr}
     out = Output(as_json=json, verbose=verbose, quiet=quiet, progress=progress, **streams)
     settle()
@@ -223,9 +261,9 @@ def command_session(
                 interrupts.on_a_line_of_its_own(interrupts.said(error, out.kept))
                 raise typer.Exit(interrupts.exit_code(error)) from None
             if isinstance(error, UserError):
-                out.say(f"error: {' '.join(str(error).split())}")
+                out.say(" ".join(str(error).split()), "error")
                 raise typer.Exit(2) from None
-            out.say(traceback.format_exc().rstrip())
+            out.say_what_broke(error)
             raise typer.Exit(1) from None
 
 
@@ -236,11 +274,41 @@ class _VisibleLines(logging.Formatter):
         return "\n".join(map(visible, super().format(record).split("\n")))
 
 
+class _Logged(logging.Handler):
+    """What is logged as objects of a log, an exception in the same one."""
+
+    def __init__(self, log: JsonLog) -> None:
+        super().__init__()
+        self._log = log
+        self.setFormatter(logging.Formatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one."""
+        facts: dict[str, Any] = {"logger": record.name}
+        if record.exc_info and self.formatter is not None:
+            facts["exception"] = self.formatter.formatException(record.exc_info)
+        self._log.put("error" if record.levelno >= logging.ERROR else record.levelname.lower(), _said(record), **facts)
+
+
+def _said(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError):  # arguments that do not fit
+        return str(record.msg)
+
+
+def _handler() -> logging.Handler:
+    if isinstance(sys.stderr, JsonLog):
+        return _Logged(sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_VisibleLines("%(levelname)s %(name)s: %(message)s"))
+    return handler
+
+
 @contextmanager
 def _logging(level: LogLevel) -> Iterator[None]:
     """Log to standard error while a command runs: raybench at the level asked for, others only warnings."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_VisibleLines("%(levelname)s %(name)s: %(message)s"))
+    handler = _handler()
     root, ours = logging.getLogger(), logging.getLogger("raybench")
     before = root.level, ours.level
     number: int = getattr(logging, level.name)

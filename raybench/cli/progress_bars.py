@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, Task, TaskID
@@ -13,10 +14,12 @@ from rich.progress import Progress as RichProgress
 from rich.table import Column
 from rich.text import Text
 
+from raybench.cli.json_log import JsonLog
 from raybench.cli.pace import Clock, Pace
 from raybench.cli.visible import visible
 from raybench.progress import Advance
 
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 BAR_WIDTH = 10  # so that name, figures and text of a stage stand beside it in 80 columns
 
 
@@ -68,14 +71,33 @@ class LineProgress:
                 said = now
                 count = f"{name}: {done:,}" if total is None else f"{name}: {done:,}/{total:,}"
                 parts = (count, figures(pace, total, at_most=at_most), last)
-                self.note(", ".join(part for part in parts if part))
+                self._tell(", ".join(part for part in parts if part), name, total, done, last)
 
         yield advance
-        self.note(ended(name, done, self._clock() - start, last))
+        self._tell(ended(name, done, self._clock() - start, last), name, total, done, last)
 
     def note(self, text: str) -> None:
         """Say one line."""
         print(visible(text), file=self._stream, flush=True)
+
+    def _tell(self, line: str, name: str, total: int | None, done: int, last: str) -> None:
+        self.note(line)
+
+
+class LoggedProgress(LineProgress):
+    """The same as objects of a log, which say beside their words how far which stage is, and on which date."""
+
+    def __init__(self, log: JsonLog, *, every: float = 5.0, clock: Clock = time.monotonic) -> None:
+        super().__init__(cast(TextIO, log), every=every, clock=clock)
+        self._log = log
+
+    def note(self, text: str) -> None:
+        """Say something."""
+        self._log.put("info", text)
+
+    def _tell(self, line: str, name: str, total: int | None, done: int, last: str) -> None:
+        date = {"date": last} if _DATE.fullmatch(last) else {}
+        self._log.put("info", line, stage=name, done=done, total=total, **date)
 
 
 def ended(name: str, done: int, seconds: float, last: str) -> str:

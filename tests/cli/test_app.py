@@ -170,7 +170,7 @@ def test_every_command_has_the_shared_options(name: str, capsys: Captured) -> No
         pytest.skip(f"raybench/cli/{COMMANDS[name]}.py does not exist")
     assert run([name, "--help"]) == 0
     text = capsys.readouterr().out
-    assert all(option in text for option in ("--json", "--quiet", "--progress", "--log-level"))
+    assert all(option in text for option in ("--json", "--quiet", "--progress", "--log-level", "--log-format"))
 
 
 def test_a_stdout_without_utf8_takes_all(tmp_path: Path) -> None:

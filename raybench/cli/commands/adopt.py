@@ -33,6 +33,7 @@ def adopt(
         check_named()
     from raybench.cluster.jobs.adoption import adopt as make
 
+    out.about(run=to)
     out.keeps(f"{to} is no run yet; the same command makes it")
     run = make(wanted, weights=weights, out=to, local=local, progress=out.progress)
     out.summary(

@@ -61,6 +61,7 @@ def bench(
         raise ConfigError("--out is missing; give the folder to write, such as --out benches/first")
     for line in _warnings(configs):
         out.warn(line)
+    out.about(run=to)
     out.keeps(f"{to} is as it was; the same command begins it, or goes on with --resume")
     check_named()
     from raybench.cluster.jobs import benching

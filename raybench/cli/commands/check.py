@@ -33,7 +33,7 @@ def check(out: Output, config: ConfigArgument, overrides: OverridesArgument = No
     text = config_text(config)
     problems = find_problems(text, name=config, overrides=overrides or ())
     for line in problems:
-        out.say(f"error: {line}")
+        out.say(line, "error")
     if problems:
         raise typer.Exit(2)
     read = parse_config(text, name=config, overrides=overrides or ())

@@ -36,8 +36,10 @@ def daily(out: Output, config: ConfigArgument, overrides: OverridesArgument = No
     asked = parse_daily(config_text(config), name=config, overrides=overrides or ())
     with loading():
         from raybench.cluster.jobs.daily import daily as work
+    out.about(run=", ".join(asked.score.model))
     out.keeps("bars and dates that were written are whole; the same command does the rest")
     done = work(asked, progress=out.progress)
+    out.about(date=done.expected)
     for line in done.warnings:
         out.warn(line)
     for note in done.notes:

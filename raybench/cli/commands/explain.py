@@ -60,6 +60,7 @@ def explain(
     from raybench.cluster.jobs import explaining
 
     named = [name.strip() for name in (instruments or "").split(",") if name.strip()]
+    out.about(run=model, date=date)
     out.keeps(f"{model} is untouched; the same command makes all of {to} again")
     done = explaining.explain(
         model,

@@ -77,6 +77,7 @@ def score(
     with loading():
         from raybench.cluster.jobs import scoring
 
+    out.about(run=", ".join(model))
     out.keeps(f"the dates written so far stay in {to}, each whole; the same command does the rest")
     done = scoring.score(
         model,

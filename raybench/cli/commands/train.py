@@ -50,6 +50,7 @@ def train(
         raise ConfigError("--out is missing; give the run directory to write, such as --out runs/gru")
     for warning in wanted.warnings():
         out.warn(warning)
+    out.about(run=to)
     out.keeps(f"{to} is as it was; the same command begins it, or goes on from its checkpoints with --resume")
     if local is not True:
         check_named()

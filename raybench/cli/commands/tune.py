@@ -34,6 +34,7 @@ def tune(
         raise ConfigError("--out is missing; give the folder to write, such as --out searches/gru")
     for warning in wanted.warnings():
         out.warn(warning)
+    out.about(run=to)
     out.keeps(f"{to} is as it was; the same command begins it, or goes on with --resume")
     check_named()
     from raybench.cluster.jobs import tuning
