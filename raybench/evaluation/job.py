@@ -221,9 +221,12 @@ def _members(
 
 
 def _publish(out: str, report: EvaluationReport) -> None:
+    files.remove(files.join(out, "metrics.json"))  # what is beside it is of other scores from here on
+    files.publish_bytes(
+        files.join(out, "report.html"), to_html(report).encode()
+    )  # says whose the folder is, see places
     daily = pa.Table.from_pandas(report.evaluation.daily, preserve_index=False)
     files.publish_table(files.join(out, "daily.parquet"), daily, metadata={})
-    files.publish_bytes(files.join(out, "report.html"), to_html(report).encode())
     files.publish_bytes(files.join(out, "report.json"), to_json(report).encode())
     files.publish_bytes(files.join(out, "metrics.json"), metrics_json(report.evaluation.metrics).encode())
 

@@ -46,13 +46,13 @@ def publish(
     """Write everything into the folder ``out`` -> the content of explain.json."""
     explanation.places_of(instruments)  # strangers are told of before anything is touched
     files.remove(files.join(out, SUMMARY))
+    files.publish_bytes(files.join(out, REPORT), to_html(_report(explanation, origin, instruments)).encode())
     rows: dict[str, int] = {}
     for name, table in tables_of(explanation, instruments):
         files.publish_table(files.join(out, name), table, metadata={})
         rows[name] = table.num_rows
     for name in (name for name in FILES if name not in rows):
         files.remove(files.join(out, name))
-    files.publish_bytes(files.join(out, REPORT), to_html(_report(explanation, origin, instruments)).encode())
     summary: dict[str, Any] = plain(_summary(explanation, origin, rows, instruments))
     content = json.dumps(summary, indent=2, allow_nan=False) + "\n"
     files.publish_bytes(files.join(out, SUMMARY), content.encode())

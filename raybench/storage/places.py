@@ -75,11 +75,14 @@ def what_is(uri: storage.Uri) -> Kind:
         return Kind.EXPLANATION
     if {"metrics.json", "report.html"} <= names or {"daily.parquet", "report.html"} <= names:
         return Kind.EVALUATION
+    tables = any(name.endswith((".parquet", ".pq")) for name in names)
+    if tables and "report.html" in names:  # the page comes first
+        return Kind.EXPLANATION
     if storage.exists(storage.sibling(uri, ".manifest.json")):
         return Kind.FEATURES
     if "market" in names and ("bars" in names or len(names) == 1):
         return Kind.DEMO
-    if any(name.endswith((".parquet", ".pq")) for name in names):
+    if tables:
         return Kind.TABLES
     return Kind.FILES if names else Kind.NOTHING
 

@@ -51,6 +51,21 @@ def test_what_was_only_begun_counts(tmp_path: Path, unfinished: list[str]) -> No
     assert what_is(tmp_path) in (Kind.BARS, Kind.RUN)
 
 
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (["report.html"], Kind.FILES),
+        (["report.html", "daily.parquet"], Kind.EVALUATION),
+        (["report.html", "instruments.parquet"], Kind.EXPLANATION),
+    ],
+)
+def test_what_an_interrupted_report_left_can_be_made_again(tmp_path: Path, names: list[str], kind: Kind) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    assert what_is(tmp_path) is kind
+    refuse_others(tmp_path, Kind.EVALUATION if kind is Kind.FILES else kind, option="--out", files=True)
+
+
 def test_a_feature_table_without_parts_has_its_manifest(tmp_path: Path) -> None:
     (tmp_path / "f").mkdir()
     (tmp_path / "f.manifest.json").write_text("{}")
