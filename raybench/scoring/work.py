@@ -84,7 +84,7 @@ def plan_work(
     }
     again = set(noted or {}) - set(still)
     if asked.start is None and there:  # what was asked for once is come back to
-        start = min([start, *again, *([newest[0]] if newest is not None else [])])
+        start = min([start, *again, *([max(there)] if asked.since_last else [])])
     plan = plan_dates(
         calendar,
         start=start,
