@@ -19,7 +19,7 @@ import os
 import re
 import stat
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar
 
@@ -28,6 +28,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from raybench.errors import DataError
+from raybench.storage.losses import telling_losses
 from raybench.storage.seal import sealed
 
 Uri = str | os.PathLike[str]
@@ -142,7 +143,7 @@ def _hidden(path: str) -> bool:
 def read_bytes(uri: Uri) -> bytes:
     """The whole content of a file."""
     with open_input(uri) as stream:
-        return _ask(open_location(uri), lambda: bytes(stream.read()))
+        return bytes(stream.read())
 
 
 def read_if_there(uri: Uri) -> bytes | None:
@@ -161,12 +162,14 @@ def read_if_there(uri: Uri) -> bytes | None:
     return _ask(place, read)
 
 
-def open_input(uri: Uri) -> Any:
-    """A file opened for reading anywhere in it (a pyarrow file)."""
+@contextlib.contextmanager
+def open_input(uri: Uri) -> Iterator[Any]:
+    """A file opened for reading anywhere in it (a pyarrow file). DataError if its bytes do not come, now or later."""
     place = open_location(uri)
     if isinstance(place.fs, pafs.LocalFileSystem):
         _refuse_waiting(place.path)
-    return _ask(place, lambda: place.fs.open_input_file(place.path))
+    with _ask(place, lambda: place.fs.open_input_file(place.path)) as stream, telling_losses(place.uri):
+        yield stream
 
 
 def _refuse_waiting(path: str) -> None:
@@ -177,11 +180,14 @@ def _refuse_waiting(path: str) -> None:
             raise DataError(f"{path}: is a pipe, a socket or a device; want a file")
 
 
-def open_stream(uri: Uri) -> Any:
+@contextlib.contextmanager
+def open_stream(uri: Uri) -> Iterator[Any]:
     """A file opened for reading once from front to back, decompressed as its suffix says (.gz, .zst ...)."""
     place = open_location(uri)
     packed = next((kind for ending, kind in _PACKED.items() if place.path.lower().endswith(ending)), None)
-    return _ask(place, lambda: place.fs.open_input_stream(place.path, compression=packed))
+    stream = _ask(place, lambda: place.fs.open_input_stream(place.path, compression=packed))
+    with stream, telling_losses(place.uri):
+        yield stream
 
 
 def publish_bytes(uri: Uri, data: bytes, *, staging: str | None = None) -> None:

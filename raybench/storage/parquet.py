@@ -26,6 +26,7 @@ from raybench.errors import DataError
 from raybench.reports.text import numbered
 from raybench.storage import seal
 from raybench.storage.files import Uri, list_files, name_of, open_input, open_location, read_bytes
+from raybench.storage.losses import is_loss
 
 MAGIC = b"PAR1"
 TAIL_BYTES = 1 << 16  # read at once in search of the footer: on S3 each read is a question
@@ -181,6 +182,8 @@ def _parsed(stream: Any, uri: Uri, footer: str = "", dictionaries: Sequence[str]
         check_plain(file.schema_arrow, uri)
         yield file
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        if is_loss(error):  # it says nothing of the file
+            raise
         text = " ".join(str(error).split())
         raise DataError(f"{uri}: {_DAMAGED if 'checksum' in text else f'cannot be read as Parquet: {text}'}") from error
 

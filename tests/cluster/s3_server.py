@@ -87,6 +87,14 @@ def file_system(endpoint: str) -> pafs.S3FileSystem:
     )
 
 
+def upload(folder: str, to: str, server: Mapping[str, str]) -> None:
+    """Put all files below a local folder below ``to`` in the bucket."""
+    store = file_system(server["AWS_ENDPOINT_URL"])
+    for file in (path for path in Path(folder).rglob("*") if path.is_file()):
+        with store.open_output_stream(f"{BUCKET}/{to}/{file.relative_to(folder)}") as stream:
+            stream.write(file.read_bytes())
+
+
 def free_ports(count: int) -> list[int]:
     """Ports that are free now, none from Ray's range."""
     with ExitStack() as stack:

