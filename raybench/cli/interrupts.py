@@ -5,6 +5,7 @@ Light to load: it is needed while the rest of the command line is still being im
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -73,7 +74,12 @@ def at_once_from_now_on() -> None:
     """Let the next Ctrl-C or SIGTERM end the process as the system does: no traceback of what tidies up."""
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, _end if os.getpid() == 1 else signal.SIG_DFL)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """What the system does by itself for any process but the first of a container."""
+    os._exit(128 + number)
 
 
 def exit_code(stop: BaseException) -> int:

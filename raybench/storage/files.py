@@ -18,7 +18,6 @@ import io
 import os
 import re
 import stat
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar
@@ -28,6 +27,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from raybench.errors import DataError
+from raybench.storage import aside
 from raybench.storage.losses import telling_losses
 from raybench.storage.seal import sealed
 
@@ -303,24 +303,24 @@ def _usable(staging: str) -> str:
 
 def _publish_local(place: Location, write: Callable[[BinaryIO], None], staging: str) -> None:
     folder = os.path.dirname(place.path)
-    # Not the process id: containers that share a disk have the same ones, and leave them behind when killed.
-    aside = os.path.join(staging, f"{os.path.basename(place.path)}.{uuid.uuid4().hex}")
+    path = os.path.join(staging, aside.new_name(os.path.basename(place.path)))
     _checkpoint("stage", place.uri)
+    aside.clear(staging)
     try:
-        with _create(aside) as stream:
+        with _create(path) as stream:
             _checkpoint("write", place.uri)
             write(stream)
             stream.flush()
             _checkpoint("sync", place.uri)
             os.fsync(stream.fileno())
-        make_folders(folder)
-        _checkpoint("rename", place.uri)
-        os.replace(aside, place.path)
+            make_folders(folder)
+            _checkpoint("rename", place.uri)
+            os.replace(path, place.path)
         _checkpoint("sync folder", place.uri)
         _sync_folder(folder)
     finally:
         with contextlib.suppress(OSError):
-            os.unlink(aside)
+            os.unlink(path)
         with contextlib.suppress(OSError):  # somebody else's file is in there still
             os.rmdir(staging)
 
@@ -332,7 +332,10 @@ def _create(path: str) -> BinaryIO:
             make_folders(os.path.dirname(os.path.dirname(path)))
             os.mkdir(os.path.dirname(path))  # this one need not survive a power cut
         with contextlib.suppress(FileNotFoundError):
-            return open(path, "xb")
+            stream = open(path, "xb")  # noqa: SIM115 (it stays open)
+            if aside.own(stream):
+                return stream
+            stream.close()
     raise OSError(f"{path}: its folder keeps disappearing")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,36 @@ app.main()
     assert done.stdout == ""
     assert done.stderr.startswith(said)
     assert done.stderr.endswith(": what was done stays\n")
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_sigterm_ends_process_1_of_a_container(twice: bool) -> None:
+    """There the system itself does nothing on a signal that the process does not handle."""
+    alone = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("needs unshare, to be process 1 of something")
+    again = "os.kill(1, signal.SIGTERM); time.sleep(20)" if twice else "raise"
+    hook = f"""
+from raybench.cli import app
+import raybench.cli.commands.models, os, signal, sys, time
+def models(out):
+    out.keeps("what was done stays")
+    assert os.getpid() == 1
+    try:
+        os.kill(1, signal.SIGTERM)
+        time.sleep(20)
+    except KeyboardInterrupt:
+        {again}
+raybench.cli.commands.models.models = models
+sys.argv = ["raybench", "models"]
+app.main()
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*alone, sys.executable, "-c", hook], capture_output=True, text=True, env=environment, timeout=60
+    )
+    assert done.returncode == 143, done.stderr
+    assert done.stderr == ("" if twice else "ended by SIGTERM: what was done stays\n")
 
 
 def test_sigterm_is_143_although_ray_raises_a_plain_interrupt() -> None:
