@@ -8,6 +8,8 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -219,20 +221,56 @@ def test_entry_points_are_the_scripts_of_jobs(manifests: list[Manifest]) -> None
 def test_image_is_pinned_and_not_roots() -> None:
     lines = (K8S / "Dockerfile").read_text().splitlines()
     (base,) = [line.partition("=")[2] for line in lines if line.startswith("ARG BASE=")]
-    assert re.fullmatch(r"python:(\d+)\.(\d+)\.\d+-slim-[a-z]+", base)
-    pinned = re.search(r"Python ([\d.]+)", (ROOT / "constraints.txt").read_text())
-    assert pinned is not None
-    assert base.startswith(f"python:{pinned[1]}.")
+    assert re.fullmatch(r"python:3\.11\.\d+-slim-[a-z]+", base)
+    assert "Python 3.11" in (ROOT / "constraints.txt").read_text().splitlines()[0]
     assert [line.split()[1] for line in lines if line.startswith("FROM")] == ["${BASE}", "${BASE}"]
     assert [line for line in lines if line.startswith("USER")] == ["USER 1000:1000"]
-    copied = [
-        word for line in lines if line.startswith("COPY ") and "--from" not in line for word in line.split()[1:-1]
-    ]
-    assert copied
+    (install,) = [line for line in lines if "pip install" in line]
+    assert "--require-hashes" in install
+    copies = [line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--from" not in line]
+    copied = [word.strip("/") for words in copies for word in words]
     assert [word for word in copied if not (ROOT / word).exists()] == []
     ignored = (K8S / "Dockerfile.dockerignore").read_text().splitlines()
     assert ignored[0] == "*"  # a context of what is copied alone
-    assert {word.strip("/") for word in copied} <= {line[1:].strip("/") for line in ignored[1:] if line[0] == "!"}
+    assert {line[1:] for line in ignored if line[0] == "!"} == set(copied)
+
+
+def requirements(file: Path) -> dict[str, str]:
+    """Versions by name."""
+    pairs = [line.split()[0].split("==") for line in file.read_text().splitlines() if line[:1] not in ("", "#")]
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pairs}
+
+
+@pytest.mark.parametrize("variant", ["cpu", "cuda"])
+def test_the_image_has_what_the_tests_ran_with(variant: str) -> None:
+    file = K8S / f"requirements-{variant}.txt"
+    lines = file.read_text().splitlines()[1:]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.+]+ --hash=sha256:[0-9a-f]{64}", line) for line in lines)
+    has, ran_with = requirements(file), requirements(ROOT / "constraints.txt")
+    of_cuda = {name for name in has if re.match(r"nvidia-|cuda-|triton$", name)}
+    assert (len(of_cuda) > 10) is (variant == "cuda")
+    others = {name for name in has if has[name].partition("+")[0] != ran_with.get(name)}
+    assert others == {*of_cuda, "setuptools"}  # which pip freeze leaves out
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["lightgbm"]]
+    assert {re.split(r"[\[>]", each)[0].replace("_", "-").lower() for each in wanted} <= has.keys()
+
+
+def test_pins_are_taken_from_a_report_of_pip(tmp_path: Path) -> None:
+    def package(name: str, version: str, **info: object) -> dict[str, object]:
+        return {"metadata": {"name": name, "version": version}, "download_info": info}
+
+    hashed = {"archive_info": {"hashes": {"sha256": "a" * 64}}}
+    report = tmp_path / "report.json"
+
+    def pin(*packages: dict[str, object]) -> subprocess.CompletedProcess[str]:
+        report.write_text(json.dumps({"install": packages}))
+        return subprocess.run([sys.executable, str(K8S / "pin.py"), str(report)], capture_output=True, text=True)
+
+    done = pin(package("Zlib", "1", **hashed), package("arch", "8.0", **hashed), package("raybench", "0", dir_info={}))
+    assert done.stdout.splitlines()[1:] == [f"arch==8.0 --hash=sha256:{'a' * 64}", f"Zlib==1 --hash=sha256:{'a' * 64}"]
+    done = pin(package("odd", "1", vcs_info={}))
+    assert (done.returncode, done.stderr) == (1, "odd: the report has no hash of it\n")
 
 
 def test_images_are_of_this_version(manifests: list[Manifest]) -> None:
