@@ -62,15 +62,15 @@ def main() -> None:
         figures |= {"ratio_wanted_at_most": WANTED}
 
 
-def write_market(to: str, *, instruments: int) -> None:
+def write_market(to: str, *, instruments: int, dates: int = 2600) -> None:
     """Import random walks."""
-    rng, dates = np.random.default_rng(0), pd.bdate_range("2008-01-01", periods=2600)
+    rng, days = np.random.default_rng(0), pd.bdate_range("2000-01-03" if dates > 2600 else "2008-01-01", periods=dates)
     parts = []
     for number in range(instruments):
-        close = 10 * np.exp(np.cumsum(rng.normal(0, 0.02, len(dates))))
+        close = 10 * np.exp(np.cumsum(rng.normal(0, 0.02, len(days))))
         prices = {"open": close * 1.001, "high": close * 1.01, "low": close * 0.99, "close": close, "vwap": close}
-        volume = rng.lognormal(10, 1, len(dates))
-        parts.append(pd.DataFrame({"instrument": f"I{number:03d}", "datetime": dates, **prices, "volume": volume}))
+        volume = rng.lognormal(10, 1, len(days))
+        parts.append(pd.DataFrame({"instrument": f"I{number:04d}", "datetime": days, **prices, "volume": volume}))
     import_bars(memory_source(BarBlock.from_frame(pd.concat(parts))), to)
 
 
