@@ -42,7 +42,7 @@ def prepare(sources: Sources, kind: str, *, progress: Progress = SILENT) -> Trai
         plan = plan_stream(spec, bars, features, run=fanout, progress=progress)
         progress.note(f"streaming {len(plan.groups)} blocks")
         return TrainingData(
-            rows=StreamedRows(view=plan.view),
+            rows=StreamedRows(view=plan.view, windows=plan.counts["train"]),
             datasets=block_datasets(plan),
             facts=DataFacts(
                 processors=plan.processors,

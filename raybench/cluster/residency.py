@@ -59,9 +59,13 @@ class ResidentRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamedRows:
-    """What a worker needs to read blocks; the blocks come through Ray Train's dataset shards."""
+    """What a worker needs to read blocks; the blocks come through Ray Train's dataset shards.
+
+    ``windows``: samples of the train segment.
+    """
 
     view: StreamView
+    windows: int
 
     def feeds(
         self, config: Config, world: World, device: torch.device, *, dates: bool, network: nn.Module | None = None
@@ -93,6 +97,7 @@ class StreamedRows:
             ),
             valid=evaluation(VALID, VALID),
             train_again=evaluation(TRAIN, TRAIN) if options.extra_train_pass else None,
+            windows=self.windows,
         )
 
     def _blocks(self, shard: str, segment: str) -> Iterator[Segment]:

@@ -26,6 +26,7 @@ __all__ = [
     "daily",
     "dump_config",
     "find_problems",
+    "fused",
     "identity",
     "json_schema",
     "load",

@@ -78,6 +78,7 @@ MEANINGS: Mapping[str, str] = {
     "cluster.num_workers": "null: one per GPU, else one",
     "cluster.cpus_per_worker": "null: an equal share of the cores",
     "cluster.use_gpu": "auto, true or false",
+    "cluster.fused_layers": "own kernels for GRUs and LSTMs on CPUs: auto (where an epoch is long), true or false",
     "cluster.max_failures": "times that a training whose worker died goes on from its last checkpoint",
     "tune.num_samples": "trials",
     "tune.metric": "loss, ic or rank_ic, on the validation segment",

@@ -155,6 +155,7 @@ class ClusterConfig(ConfigPart):
     num_workers: Count | None = None
     cpus_per_worker: Count | None = None
     use_gpu: Annotated[Literal["auto", True, False], BeforeValidator(_flag_or_text)] = "auto"
+    fused_layers: Annotated[Literal["auto", True, False], BeforeValidator(_flag_or_text)] = "auto"
     max_failures: int = Field(default=3, ge=0)
 
 

@@ -26,12 +26,14 @@ class Feeds:
     """What the loop reads: batches to train on, the validation segment and, if asked for, train once more.
 
     ``bank``: what a network remembers of its losses, kept for those that are given them, see ``feeds.memory``.
+    ``windows``: samples of the train segment, on all workers together.
     """
 
     train: TrainingFeed
     valid: EvaluationFeed
     train_again: EvaluationFeed | None = None
     bank: Bank | None = None
+    windows: int = 0
 
     def remember(self, model: nn.Module) -> None:
         """Bring the bank up to the weights of ``model``, if there is one."""
@@ -77,6 +79,7 @@ def resident_feeds(
         valid=ResidentEvaluation(valid, batch_size=size, world=world, device=device, memory=memory),
         train_again=again if options.extra_train_pass else None,
         bank=bank,
+        windows=len(train.samples),
     )
 
 
@@ -96,6 +99,7 @@ def _date_feeds(config: Config, train: Segment, valid: Segment, world: World, de
         ),
         valid=DateEvaluation(valid, valid_groups, world=world, device=device),
         train_again=again if options.extra_train_pass else None,
+        windows=len(train.samples),
     )
 
 

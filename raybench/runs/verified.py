@@ -50,6 +50,7 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "samples": dict,
     "versions": dict,
     "workers": dict,
+    "recurrent_layers": (str, type(None)),
     "data": dict,
     "adopted_from": dict,
     "sha256": dict,

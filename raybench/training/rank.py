@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from raybench.config import Config
+from raybench.config.fused import fused_on_cpu
 from raybench.errors import UserError
 from raybench.feeds.feeds import Feeds
 from raybench.feeds.world import World
 from raybench.models import takes_dates
+from raybench.models.fused.choice import fused_layers
 from raybench.models.interface.direct import FitsDirectly
 from raybench.progress import Progress
 from raybench.training.direct import feeding, fit_at_once
@@ -68,13 +70,15 @@ def _fit(
     if isinstance(model, FitsDirectly):
         made = feeds(feeding(config), world, device, dates=False)
         return fit_at_once(model, made, config.train, world=world, reporter=reporter, progress=progress)
-    return fit(
-        model,
-        feeds(config, world, device, dates=takes_dates(model), network=model),
-        config.train,
-        recipe=config.recipe,
-        world=world,
-        state=state,
-        reporter=reporter,
-        progress=progress,
-    )
+    made = feeds(config, world, device, dates=takes_dates(model), network=model)
+    with fused_layers(fused_on_cpu(config, made.windows) and device.type == "cpu"):
+        return fit(
+            model,
+            made,
+            config.train,
+            recipe=config.recipe,
+            world=world,
+            state=state,
+            reporter=reporter,
+            progress=progress,
+        )

@@ -11,7 +11,10 @@ import pytest
 import torch
 
 from raybench.errors import TrainingError
+from raybench.models.fused.choice import fused_layers
+from raybench.models.layers.recurrent import RecurrentNetwork
 from raybench.models.networks.gru import GRU
+from raybench.models.networks.lstm import LSTM
 from raybench.panel import Segment
 from raybench.training.loop import fit
 from raybench.training.reporter import FunctionReporter
@@ -181,6 +184,25 @@ def test_recomputed_activations_change_nothing() -> None:
     chunked.checkpoint_chunks = 2  # type: ignore[assignment]
     runs = [fit(model, feeds(TRAIN, VALID, wanted), wanted) for model in (network(), chunked)]
     assert losses(runs[1]) == pytest.approx(losses(runs[0]), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", [GRU, LSTM])
+def test_fused_layers_train_as_torchs_do_and_go_on_where_they_were(kind: type[RecurrentNetwork]) -> None:
+    wanted = options(max_epochs=3)
+    saved: list[bytes] = []
+
+    def fitted(fused: bool, state: TrainState | None = None) -> TrainState:
+        torch.manual_seed(5)
+        model = kind(FEATURES, hidden_size=8, num_layers=2, dropout=0.3)
+        keeps = FunctionReporter(on_epoch=lambda s: saved.append(to_bytes(s)))
+        with fused_layers(fused):
+            return fit(model, feeds(TRAIN, VALID, wanted), wanted, state=state, reporter=keeps)
+
+    whole = fitted(True)
+    resumed = fitted(True, from_bytes(saved[0]))
+    assert losses(fitted(False)) == pytest.approx(losses(whole), rel=1e-5)
+    assert without_time(resumed) == without_time(whole)
+    assert all(torch.equal(value, resumed.best_weights[name]) for name, value in whole.best_weights.items())
 
 
 def test_a_pass_over_the_training_segment_reports_its_evaluation_loss() -> None:

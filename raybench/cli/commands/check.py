@@ -16,6 +16,7 @@ from raybench.cli.config_argument import ConfigArgument, OverridesArgument, conf
 from raybench.cli.next_command import after_check
 from raybench.cli.output import Output, command
 from raybench.config import Config, find_problems, parse_config
+from raybench.config.fused import layers_to_run
 from raybench.config.panel_spec import PanelSpec
 from raybench.config.recipe import quirks
 from raybench.config.size import keeps_fields, parameters, row_bytes, sample_bytes
@@ -61,6 +62,7 @@ def in_words(said: Mapping[str, Any]) -> list[str]:
         f"label: {said['label']}",
         "; ".join(f"{name} {span}" for name, span in said["segments"].items()),
         f"training: {said['training']}",
+        *([f"recurrent layers: {said['recurrent_layers']}"] if said["recurrent_layers"] else []),
         f"batches of {said['batch'][0]}{' windows' if isinstance(said['batch'][0], int) else ''}; "
         f"workers: {said['workers']}",
         f"memory: {_memory(said)}",
@@ -116,6 +118,7 @@ def describe(config: Config, width: int | None = None) -> dict[str, Any]:
             "learn": [spec.name for spec in data.processors.learn],
         },
         "training": _training(config),
+        "recurrent_layers": layers_to_run(config),
         "precision": train.precision,
         "seed": train.seed,
         "workers": config.cluster.num_workers or _workers(config),

@@ -25,6 +25,7 @@ from raybench.cluster.epochs import epoch_bars, names
 from raybench.cluster.jobs.ownership import Say, claim, compare_data
 from raybench.cluster.resources import Workers, check_dates, plan_training, plan_workers, suited, this_machine
 from raybench.config import Config, load_config, with_absolute_paths
+from raybench.config.fused import layers_run
 from raybench.config.load import Source
 from raybench.config.panel_spec import PanelSpec
 from raybench.config.seeds import SEEDLESS
@@ -354,6 +355,7 @@ def write_result(
             "parameters": count_parameters(config, len(data.processors.columns), state.best_weights),
             "samples": dict(data.counts),
             "workers": asdict(workers),
+            "recurrent_layers": layers_run(config, data.counts["train"], gpu=workers.gpu),
             **facts,
         },
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,8 @@ GATES = {"GRU": 3, "LSTM": 4}
 
 class ALSTM(ModelConfig):
     """Recurrent layers whose states are averaged with learnt weights over time (Feng et al. 2019)."""
+
+    recurrent: ClassVar[bool] = True
 
     type: Literal["alstm"] = "alstm"
     hidden_size: Annotated[Units, Field(ge=2)] = 64
@@ -75,6 +77,8 @@ class Transformer(_Encoding):
 
 class Localformer(_Encoding):
     """Encoder with a convolution over neighbouring steps before each layer, then a GRU (Qlib's)."""
+
+    recurrent: ClassVar[bool] = True
 
     type: Literal["localformer"] = "localformer"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -67,6 +67,8 @@ class TCN(ModelConfig):
 class KRNN(ModelConfig):
     """Convolution, then the mean of several GRUs."""
 
+    recurrent: ClassVar[bool] = True
+
     type: Literal["krnn"] = "krnn"
     cnn_dim: Units = 64
     cnn_kernel_size: OddCount = 3
@@ -86,6 +88,8 @@ class KRNN(ModelConfig):
 
 class Sandwich(ModelConfig):
     """Two encoders of KRNN's kind, one on the other."""
+
+    recurrent: ClassVar[bool] = True
 
     type: Literal["sandwich"] = "sandwich"
     cnn_dim_1: Units = 64

@@ -18,6 +18,7 @@ class _CrossSection(ModelConfig):
     ``pretrained``: a run of gru or lstm, or Qlib's weights of one, that the base and the head start from.
     """
 
+    recurrent: ClassVar[bool] = True
     batches: ClassVar[Batches] = "dates"
     needs: ClassVar[str] = "every instrument of a date at once"
 

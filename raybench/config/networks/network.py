@@ -25,6 +25,7 @@ class ModelConfig(ConfigPart):
     cannot be fitted by several workers. ``traceable``: torch can export it, and so ONNX. ``needs``: what it is given,
     in words for ``raybench models``. ``takes_second``: it can be given a second window (data.second). ``remembers``: it
     is given its own past losses (``raybench.feeds.memory``). ``whole_batches``: its loss is of a batch as a whole.
+    ``recurrent``: it has layers of GRU or LSTM.
     """
 
     batches: ClassVar[Batches] = "windows"
@@ -34,6 +35,7 @@ class ModelConfig(ConfigPart):
     takes_second: ClassVar[bool] = False
     remembers: ClassVar[bool] = False
     whole_batches: ClassVar[bool] = False
+    recurrent: ClassVar[bool] = False
     needs: ClassVar[str] = "windows; batches of random rows"
 
     type: str

@@ -11,6 +11,7 @@ from raybench.config.networks.network import ModelConfig, linear, recurrent
 class _Recurrent(ModelConfig):
     """Stacked recurrent layers, the last step through a linear head; the keys from ``pooling`` on are not Qlib's."""
 
+    recurrent: ClassVar[bool] = True
     takes_second: ClassVar[bool] = True
     gates: ClassVar[int]
     cell_norms: ClassVar[int]  # values per hidden unit that layer_norm adds beside the gates' gains

@@ -44,6 +44,7 @@ class TRA(ModelConfig):
     ``horizon``: dates until the label of a sample, and so its loss, is known.
     """
 
+    recurrent: ClassVar[bool] = True
     needs: ClassVar[str] = "windows; batches of random rows; its own past losses, from the labels of recent dates"
     remembers: ClassVar[bool] = True
     whole_batches: ClassVar[bool] = True

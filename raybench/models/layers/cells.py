@@ -1,4 +1,4 @@
-"""One direction of one recurrent layer over time: torch's fused kernel, or the same cell written out.
+"""One direction of one recurrent layer over time: a fused kernel, ours or torch's, or the same cell written out.
 
 Written out, a cell can do what the kernels cannot, layer norm inside it and zoneout, and it shows its gates, at the
 price of a loop over time; without layer norm and zoneout its numbers are the kernel's.
@@ -15,6 +15,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, linear
+
+from raybench.models.fused.choice import applies
 
 Mode = Literal["GRU", "LSTM"]
 
@@ -55,8 +57,20 @@ class CellNorm(NamedTuple):
     cell_bias_H: Tensor | None = None
 
 
-def fused(mode: Mode, x_NWK: Tensor, carried: Carried, weights: CellWeights) -> tuple[Tensor, Carried]:
-    """Run torch's kernel -> the hidden states [N, W, H] and what the last step hands on."""
+def fused(
+    mode: Mode, x_NWK: Tensor, carried: Carried, weights: CellWeights, *, backwards: bool = False
+) -> tuple[Tensor, Carried]:
+    """Run a kernel of ours or torch's -> the hidden states [N, W, H] and what the last step hands on.
+
+    ``backwards``: from the newest row to the oldest; the states stay with their rows.
+    """
+    if applies(x_NWK, *carried, *weights):
+        from raybench.models.fused.layer import Weights, run_layer  # loads numba
+
+        return run_layer(x_NWK, carried, Weights(*weights), backwards=backwards)
+    if backwards:
+        out_NWH, carried = fused(mode, x_NWK.flip(1), carried, weights)
+        return out_NWH.flip(1), carried
     chunk = one_chunk(weights)
     h_1NH, training = carried[0].unsqueeze(0), torch.is_grad_enabled()
     if mode == "GRU":

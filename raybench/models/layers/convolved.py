@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from raybench.models.layers.layout import as_flat_rows, as_windows
-from raybench.models.layers.recurrence import last_hidden, make_rnn
+from raybench.models.layers.recurrence import all_hidden, last_hidden, make_rnn
 
 
 class ConvolvedNetwork(nn.Module):
@@ -67,13 +67,15 @@ class Encoder(nn.Module):
 
     def forward(self, x_NWF: Tensor) -> Tensor:
         y_NWC = self.cnn_encoder(x_NWF)
-        return _mean(rnn(y_NWC)[0] for rnn in self.krnn_encoder.rnn_modules)
+        return _mean(all_hidden(rnn, y_NWC) for rnn in self._rnns())
 
     def last(self, x_NWF: Tensor, chunks: int = 1) -> Tensor:
         """Encode the last step alone -> [N, H]."""
         y_NWC = self.cnn_encoder(x_NWF)
-        rnns = (rnn for rnn in self.krnn_encoder.rnn_modules if isinstance(rnn, nn.RNNBase))
-        return _mean(last_hidden(rnn, y_NWC, chunks) for rnn in rnns)
+        return _mean(last_hidden(rnn, y_NWC, chunks) for rnn in self._rnns())
+
+    def _rnns(self) -> Iterator[nn.RNNBase]:
+        return (rnn for rnn in self.krnn_encoder.rnn_modules if isinstance(rnn, nn.RNNBase))
 
 
 def _mean(copies: Iterator[Tensor]) -> Tensor:

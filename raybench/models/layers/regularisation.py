@@ -139,11 +139,10 @@ class RegularisedRNN(nn.RNNBase):
             getattr(self, f"{name}_{suffix}") for name in ("weight_ih", "bias_ih", "bias_hh")
         )
         weights = CellWeights(input_GK, noise.hidden_weights[at], input_bias_G, hidden_bias_G)
+        if not self.written_out:
+            return fused(self.cell, x_NWK, carried, weights, backwards=backward)
         x_NWK = x_NWK.flip(1) if backward else x_NWK
-        if self.written_out:
-            out_NWH, carried = written_out(self.cell, x_NWK, carried, weights, self.norm(suffix), self.mix)
-        else:
-            out_NWH, carried = fused(self.cell, x_NWK, carried, weights)
+        out_NWH, carried = written_out(self.cell, x_NWK, carried, weights, self.norm(suffix), self.mix)
         return (out_NWH.flip(1) if backward else out_NWH), carried
 
     def norm(self, suffix: str) -> CellNorm | None:

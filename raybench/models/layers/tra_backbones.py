@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from raybench.models.layers.cells import Mode
 from raybench.models.layers.encoder import equal_starts, sinusoids
-from raybench.models.layers.recurrence import make_rnn
+from raybench.models.layers.recurrence import make_rnn, run
 from raybench.models.layers.regularisation import State
 
 FEED_FORWARD = 4  # width of a Transformer layer's inner layer, in units of H
@@ -53,7 +53,7 @@ class RecurrentBackbone(nn.Module):
     def forward(self, x_NWF: Tensor) -> Tensor:
         if self.input_proj is not None:
             x_NWF = self.input_proj(x_NWF)
-        h_NWH, state = self.rnn(x_NWF)
+        h_NWH, state = run(self.rnn, x_NWF)
         last_NH = mean_state(state)
         if not self.use_attn:
             return last_NH

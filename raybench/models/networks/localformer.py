@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from raybench.config.networks.attention import LOCAL_KERNEL
 from raybench.models.layers.encoder import EncoderLayer, EncoderNetwork
+from raybench.models.layers.recurrence import run
 
 
 class LocalEncoder(nn.Module):
@@ -50,5 +51,6 @@ class Localformer(EncoderNetwork):
         self.rnn = nn.GRU(width, width, layers, dropout=between)
 
     def summary(self, encoded: Tensor) -> Tensor:
-        h_LNH: Tensor = self.rnn(encoded)[1]
-        return h_LNH[-1]
+        state = run(self.rnn, encoded)[1]
+        assert isinstance(state, Tensor), "a GRU's"
+        return state[-1]

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from raybench.models.interface.objective import LossBatch
 from raybench.models.layers.cells import Mode
 from raybench.models.layers.layout import as_windows
-from raybench.models.layers.recurrence import make_rnn
+from raybench.models.layers.recurrence import make_rnn, run
 from raybench.models.layers.tra_backbones import RecurrentBackbone, TransformerBackbone, mean_state
 from raybench.models.layers.transport import assignment, min_max
 
@@ -148,7 +148,7 @@ class Router(nn.Module):
         """Return predictions and the router's logits, both [N, K]."""
         seen = [h_ND] if self.sees_hidden else []
         if self.router is not None:
-            seen.append(mean_state(self.router(hist_loss_NLK)[1]))
+            seen.append(mean_state(run(self.router, hist_loss_NLK)[1]))
         return self.predictors(h_ND), self.fc(torch.cat(seen, dim=1))
 
 

@@ -1,0 +1,251 @@
+"""One layer of a GRU or LSTM in one direction, for torch: forward, backward, and torch's own where neither is enough.
+
+A batch is cut into tiles of at most ``TILE`` rows, the same ones whatever else the machine does. Each runs through the
+whole window in the cache of one core, and what tiles add to the gradients of weights is summed in their order: the
+same input gives the same bits, on however many threads.
+
+Shapes: N samples, W rows of lookback, K width of the input, H hidden, G = H x gates; P and Q are H and K padded to
+``LANES``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raybench.models.fused import gru, lstm
+from raybench.models.fused.products import LANES, ROWS
+
+TILE = 80
+"""Rows that go through the window together. A multiple of ``ROWS``."""
+
+
+class Weights(NamedTuple):
+    """The weights of torch's cells, gates one above the other in torch's order."""
+
+    input_GK: Tensor
+    hidden_GH: Tensor
+    input_bias_G: Tensor
+    hidden_bias_G: Tensor
+
+
+def run_layer(
+    x_NWK: Tensor, start: tuple[Tensor, ...], weights: Weights, *, backwards: bool
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Run one layer -> its states [N, W, H], and what its last step hands on.
+
+    ``start``: (h [N, H],) makes it a GRU, (h, c) an LSTM. ``backwards``: from the last row to the first; the states
+    stay with their rows. What is given lies on the CPU and is float32 or float64 throughout.
+    """
+    given = (x_NWK, *start, *weights)
+    if torch.is_grad_enabled() and any(value.requires_grad for value in given):
+        apply: Callable[..., tuple[Tensor, ...]] = _Layer.apply
+        out_NWH, *last = apply(backwards, len(start) == 2, *given)
+    else:
+        out_NWH, last, _ = _forward(x_NWK, start, weights, backwards, keep=False)
+    return out_NWH, tuple(last)
+
+
+class _Layer(torch.autograd.Function):
+    """Arguments: whether backwards, whether an LSTM; x, the first states, the weights."""
+
+    @staticmethod
+    def forward(ctx: Any, backwards: bool, is_lstm: bool, *given: Tensor) -> tuple[Tensor, ...]:
+        x_NWK, start, weights = _parted(given, is_lstm)
+        out_NWH, last, kept = _forward(x_NWK, start, weights, backwards, keep=True)
+        ctx.save_for_backward(*given, out_NWH, *kept)
+        ctx.backwards, ctx.is_lstm, ctx.given = backwards, is_lstm, len(given)
+        ctx.set_materialize_grads(False)
+        return (out_NWH, *last)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        saved, wanted = ctx.saved_tensors, ctx.needs_input_grad[2:]
+        given, out_NWH, kept = saved[: ctx.given], saved[ctx.given], saved[ctx.given + 1 :]
+        if torch.is_grad_enabled():  # somebody wants the gradient's gradient
+            return None, None, *_torchs(given, grads, wanted, ctx.backwards, is_lstm=ctx.is_lstm)
+        return None, None, *_backward(given, out_NWH, kept, grads, wanted, ctx.backwards, is_lstm=ctx.is_lstm)
+
+
+def _parted(given: tuple[Tensor, ...], is_lstm: bool) -> tuple[Tensor, tuple[Tensor, ...], Weights]:
+    states = 2 if is_lstm else 1
+    return given[0], given[1 : 1 + states], Weights(*given[1 + states :])
+
+
+def _forward(
+    x_NWK: Tensor, start: tuple[Tensor, ...], weights: Weights, backwards: bool, *, keep: bool
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Run the tiles -> states, last states, and what each tile keeps for the way back."""
+    samples, steps, _ = x_NWK.shape
+    hidden, is_lstm = weights.hidden_GH.shape[1], len(start) == 2
+    padded = _padded(hidden, LANES)
+    cell = lstm if is_lstm else gru
+    bias_4P = _biases(weights, padded, is_lstm=is_lstm)
+    weight_GDP = _columns(weights, padded)
+    out_NWH = x_NWK.new_empty(samples, steps, hidden)
+    tiles = _tiles(samples)
+    kept = [x_NWK.new_empty((steps if keep else 1) * cell.KEPT * _padded(rows, ROWS) * padded) for _, rows in tiles]
+    x, states = _array(x_NWK), [_array(state.unsqueeze(1)) for state in start]
+    weight, bias, out = _array(weight_GDP.view(-1)), _array(bias_4P.view(-1)), _array(out_NWH)
+    last_c = x_NWK.new_empty(samples if is_lstm else 0, 1, hidden)
+    extra = (_array(last_c),) if is_lstm else ()
+    run: Callable[..., None] = lstm.lstm_forward if is_lstm else gru.gru_forward
+    given = (x, *states, weight, bias, out, *extra)
+    _each(lambda tile, first, rows: run(*given, _array(kept[tile]), first, rows, backwards), tiles)
+    last_NH = out_NWH[:, 0 if backwards else -1].clone()
+    return out_NWH, [last_NH, last_c[:, 0]] if is_lstm else [last_NH], kept
+
+
+def _backward(
+    given: tuple[Tensor, ...],
+    out_NWH: Tensor,
+    kept: tuple[Tensor, ...],
+    grads: tuple[Tensor | None, ...],
+    wanted: tuple[bool, ...],
+    backwards: bool,
+    *,
+    is_lstm: bool,
+) -> list[Tensor | None]:
+    """Give the gradients of x, the first states and the weights; None where none is wanted."""
+    x_NWK, start, weights = _parted(given, is_lstm)
+    hidden, width, states, gates = out_NWH.shape[2], x_NWK.shape[2], len(start), 4 if is_lstm else 3
+    padded, wide = _padded(hidden, LANES), _padded(width, LANES)
+    tiles, none = _tiles(len(x_NWK)), x_NWK.new_empty(0, 0, 0)
+    of_states = [none if grad is None else grad.unsqueeze(1) for grad in grads[1:]]
+    of_all = none if grads[0] is None else grads[0]
+    grad_x = torch.empty_like(x_NWK, memory_format=torch.contiguous_format) if wanted[0] else none
+    begun = any(wanted[1 : 1 + states])
+    grad_start = [torch.empty_like(state).unsqueeze(1) if begun else none for state in start]
+    sizes = (gates * padded * wide, gates * padded * padded, 4 * padded)
+    learnt = any(wanted[1 + states :])
+    sums = [x_NWK.new_zeros(len(tiles), size if learnt else 0) for size in sizes]
+    rows_in, rows_hidden = (
+        _array(torch.nn.functional.pad(weight, (0, to - weight.shape[1])).view(-1))
+        for weight, to in ((weights.input_GK, wide), (weights.hidden_GH, padded))
+    )
+    x, out = _array(x_NWK), _array(out_NWH)
+    fixed = (x, *(_array(state.unsqueeze(1)) for state in start), rows_in, rows_hidden, out)
+    flowing = [_array(value) for value in (of_all, *of_states, grad_x, *grad_start)]
+    run: Callable[..., None] = lstm.lstm_backward if is_lstm else gru.gru_backward
+    added = [_array(value) for value in sums]
+    _each(
+        lambda tile, first, rows: run(
+            *fixed, _array(kept[tile]), *flowing, *(value[tile] for value in added), first, rows, backwards
+        ),
+        tiles,
+    )
+    of_weights = _of_weights(sums, hidden, width, is_lstm=is_lstm) if learnt else [None] * 4
+    made = [grad_x if wanted[0] else None, *(grad[:, 0] if begun else None for grad in grad_start), *of_weights]
+    return [grad if want else None for grad, want in zip(made, wanted, strict=True)]
+
+
+def _of_weights(sums: list[Tensor], hidden: int, width: int, *, is_lstm: bool) -> list[Tensor | None]:
+    """Add what the tiles found, and take the padding away: the gradients of ``Weights``."""
+    gates, padded, wide = 4 if is_lstm else 3, _padded(hidden, LANES), _padded(width, LANES)
+    of_input, of_hidden, of_bias = (value.sum(dim=0) for value in sums)
+    grad_GK = of_input.view(gates, padded, wide)[:, :hidden, :width].reshape(-1, width)
+    grad_GH = of_hidden.view(gates, padded, padded)[:, :hidden, :hidden].reshape(-1, hidden)
+    bias_4H = of_bias.view(4, padded)[:, :hidden]
+    input_4, hidden_4 = (range(4), range(4)) if is_lstm else ((0, 1, 2), (0, 1, 3))
+    return [grad_GK, grad_GH, *(bias_4H[list(rows)].reshape(-1) for rows in (input_4, hidden_4))]
+
+
+def _columns(weights: Weights, padded: int) -> Tensor:
+    """Lay the weights out for the way forward: [gates, K + H, P], transposed, input above hidden, zeros beside."""
+    hidden, width = weights.hidden_GH.shape[1], weights.input_GK.shape[1]
+    gates = len(weights.hidden_GH) // hidden
+    laid = weights.input_GK.new_zeros(gates, width + hidden, padded)
+    laid[:, :width, :hidden] = weights.input_GK.detach().view(gates, hidden, width).transpose(1, 2)
+    laid[:, width:, :hidden] = weights.hidden_GH.detach().view(gates, hidden, hidden).transpose(1, 2)
+    return laid
+
+
+def _biases(weights: Weights, padded: int, *, is_lstm: bool) -> Tensor:
+    """Lay the biases out [4, P]: an LSTM's added up; of a GRU's new state the input's and the hidden state's apart."""
+    hidden = weights.hidden_GH.shape[1]
+    entering, carried = (bias.detach().view(-1, hidden) for bias in (weights.input_bias_G, weights.hidden_bias_G))
+    laid = entering.new_zeros(4, padded)
+    if is_lstm:
+        laid[:, :hidden] = entering + carried
+    else:
+        laid[:2, :hidden] = entering[:2] + carried[:2]
+        laid[2, :hidden], laid[3, :hidden] = entering[2], carried[2]
+    return laid
+
+
+def _torchs(
+    given: tuple[Tensor, ...],
+    grads: tuple[Tensor | None, ...],
+    wanted: tuple[bool, ...],
+    backwards: bool,
+    *,
+    is_lstm: bool,
+) -> list[Tensor | None]:
+    """Give the gradients as ``_backward`` does, by torch's own layer, so that they have gradients themselves."""
+    x_NWK, start, weights = _parted(given, is_lstm)
+    x_NWK = x_NWK.flip(1) if backwards else x_NWK
+    states = [state.unsqueeze(0) for state in start]
+    layer: Callable[..., Any] = torch.lstm if is_lstm else torch.gru
+    with torch.enable_grad():
+        out_NWH, *last = layer(x_NWK, states if is_lstm else states[0], list(weights), True, 1, 0.0, True, False, True)
+        made = [out_NWH.flip(1) if backwards else out_NWH, *(state[0] for state in last)]
+        pairs = [(value, grad) for value, grad in zip(made, grads, strict=True) if grad is not None]
+        asked = [value for value, want in zip(given, wanted, strict=True) if want]
+        found = iter(
+            torch.autograd.grad(
+                [value for value, _ in pairs], asked, [grad for _, grad in pairs], create_graph=True, allow_unused=True
+            )
+        )
+    return [next(found) if want else None for want in wanted]
+
+
+def _padded(size: int, to: int) -> int:
+    return -(-size // to) * to
+
+
+def _tiles(samples: int) -> list[tuple[int, int]]:
+    """Cut the samples into tiles of nearly the same size -> where each begins, and its rows."""
+    count = max(1, -(-samples // TILE))
+    rows = _padded(-(-samples // count), ROWS)
+    return [(first, min(rows, samples - first)) for first in range(0, samples, rows)]
+
+
+def _array(value: Tensor) -> np.ndarray[Any, Any]:
+    array: np.ndarray[Any, Any] = value.detach().contiguous().numpy()
+    return array
+
+
+def _each(work: Callable[[int, int, int], None], tiles: list[tuple[int, int]]) -> None:
+    """Do the work for each tile, on as many threads as torch has; whoever is free takes the next."""
+    threads = min(torch.get_num_threads(), len(tiles))
+    left = iter([(tile, *span) for tile, span in enumerate(tiles)])
+
+    def go() -> None:
+        for tile, first, rows in left:
+            work(tile, first, rows)
+
+    if threads == 1:
+        go()
+        return
+    others = [_pool().submit(go) for _ in range(threads - 1)]
+    go()
+    for other in others:
+        other.result()
+
+
+_pools: dict[int, ThreadPoolExecutor] = {}
+
+
+def _pool() -> ThreadPoolExecutor:
+    """The threads of this process; those of the process that it was forked from are not here."""
+    own = os.getpid()
+    if own not in _pools:
+        _pools.clear()
+        _pools[own] = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="recurrent")
+    return _pools[own]

@@ -1,0 +1,123 @@
+"""An LSTM over the whole window for some rows of a batch, and the way back; shapes and manner as in ``fused.gru``.
+
+The four gates come in torch's order: input, forget, cell, output. Of each step five matrices [R, P] are kept: the
+gates, and the cell's state c after it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from raybench.feature_sets.compiled import compiled
+from raybench.models.fused.elementwise import (
+    add_product,
+    add_taken,
+    add_through_tanh,
+    give,
+    multiply,
+    shift,
+    sigmoid,
+    take,
+    tanh,
+    through_gate,
+    through_tanh,
+)
+from raybench.models.fused.gradients import add_to_weights, to_input, to_state
+from raybench.models.fused.products import ROWS, Array, Flat, product
+
+KEPT = 5
+"""Matrices that are kept of one step."""
+
+
+@compiled
+def lstm_forward(
+    x_NWK: Array, start_N1H: Array, start_c_N1H: Array, weight: Flat, bias: Flat, out_NWH: Array, last_c_N1H: Array,
+    kept: Flat, first: int, rows: int, backwards: bool,
+) -> None:  # fmt: skip
+    """Run rows ``first`` and following -> ``out_NWH`` and the last c.
+
+    ``weight``: [4, K + H, P], input above hidden. ``bias``: [4, P], both of torch's added.
+    ``kept``: [W, 5, R, P], or of one step, where nothing is to be kept; R is ``rows`` padded to ``ROWS``.
+    """
+    steps, width, hidden = x_NWK.shape[1], x_NWK.shape[2], out_NWH.shape[2]
+    padded, depth, up = bias.size // 4, width + hidden, (rows + ROWS - 1) // ROWS * ROWS
+    size, panel = up * padded, depth * padded
+    seen, h = np.zeros(up * depth, x_NWK.dtype), np.zeros(size, x_NWK.dtype)
+    c = np.zeros(size, x_NWK.dtype)
+    take(h, padded, 0, start_N1H, first, rows, 0)
+    take(c, padded, 0, start_c_N1H, first, rows, 0)
+    for step in range(steps):
+        t = steps - 1 - step if backwards else step
+        made = kept if kept.size == 5 * size else kept[step * 5 * size : (step + 1) * 5 * size]
+        take(seen, depth, 0, x_NWK, first, rows, t)
+        shift(seen, depth, width, h, padded, rows, hidden)
+        for gate in range(4):
+            product(made[gate * size :], padded, bias[gate * padded :], 0, seen, depth, 1, weight[gate * panel :],
+                    padded, up, padded, depth)  # fmt: skip
+        sigmoid(made[: 2 * size])
+        tanh(made[2 * size : 3 * size])
+        sigmoid(made[3 * size : 4 * size])
+        multiply(c, made[size : 2 * size])
+        add_product(c, made[:size], made[2 * size : 3 * size])
+        made[4 * size :] = c
+        h[:] = c
+        tanh(h)
+        multiply(h, made[3 * size : 4 * size])
+        give(out_NWH, first, rows, t, h, padded)
+    give(last_c_N1H, first, rows, 0, c, padded)
+
+
+@compiled
+def lstm_backward(
+    x_NWK: Array, start_N1H: Array, start_c_N1H: Array, weight_in: Flat, weight_hidden: Flat, out_NWH: Array,
+    kept: Flat, given_NWH: Array, given_N1H: Array, given_c_N1H: Array, grad_x_NWK: Array, grad_start_N1H: Array,
+    grad_start_c_N1H: Array, grad_in: Flat, grad_hidden: Flat, grad_bias: Flat, first: int, rows: int, backwards: bool,
+) -> None:  # fmt: skip
+    """Go back through rows ``first`` and following.
+
+    ``weight_in`` [4, H, Q], ``weight_hidden`` [4, H, P]. ``given``: the gradient of every state [N, W, H], of the last
+    one and of the last c. Written are those of the input and of the first states, and added to those of the weights,
+    [4, P, Q] and [4, P, P], and of the biases, [4, P]. What is not there, or not wanted, is empty.
+    """
+    steps, hidden, up = x_NWK.shape[1], out_NWH.shape[2], (rows + ROWS - 1) // ROWS * ROWS
+    padded, wide = weight_hidden.size // (4 * hidden), weight_in.size // (4 * hidden)
+    size = up * padded
+    h, grad, grad_c = np.zeros(size, x_NWK.dtype), np.zeros(size, x_NWK.dtype), np.zeros(size, x_NWK.dtype)
+    seen, old_c, x = np.zeros(size, x_NWK.dtype), np.zeros(size, x_NWK.dtype), np.zeros(up * wide, x_NWK.dtype)
+    grads = np.zeros(4 * size, x_NWK.dtype)
+    if given_N1H.size:
+        take(grad, padded, 0, given_N1H, first, rows, 0)
+    if given_c_N1H.size:
+        take(grad_c, padded, 0, given_c_N1H, first, rows, 0)
+    for step in range(steps - 1, -1, -1):
+        t = steps - 1 - step if backwards else step
+        made = kept[step * 5 * size : (step + 1) * 5 * size]
+        enter, forget = made[:size], made[size : 2 * size]
+        cell, leave = made[2 * size : 3 * size], made[3 * size : 4 * size]
+        if step == 0:
+            take(h, padded, 0, start_N1H, first, rows, 0)
+            take(old_c, padded, 0, start_c_N1H, first, rows, 0)
+        else:
+            take(h, padded, 0, out_NWH, first, rows, t + 1 if backwards else t - 1)
+            old_c[:] = kept[(step * 5 - 1) * size : step * 5 * size]
+        if given_NWH.size:
+            add_taken(grad, padded, given_NWH, first, rows, t)
+        seen[:] = made[4 * size :]
+        tanh(seen)
+        through_gate(grads[3 * size :], grad, seen, leave)
+        add_through_tanh(grad_c, grad, leave, seen)
+        through_gate(grads[:size], grad_c, cell, enter)
+        through_gate(grads[size : 2 * size], grad_c, old_c, forget)
+        through_tanh(grads[2 * size : 3 * size], grad_c, enter, cell)
+        multiply(grad_c, forget)
+        if grad_in.size:
+            take(x, wide, 0, x_NWK, first, rows, t)
+            add_to_weights(grad_in, grad_hidden, grad_bias, grads, x, h, 4, padded, wide, rows)
+        if grad_x_NWK.size:
+            to_input(x, grads, weight_in, 4, padded, wide, hidden)
+            give(grad_x_NWK, first, rows, t, x, wide)
+        grad[:] = 0
+        to_state(grad, grads, weight_hidden, 4, padded, hidden)
+    if grad_start_N1H.size:
+        give(grad_start_N1H, first, rows, 0, grad, padded)
+        give(grad_start_c_N1H, first, rows, 0, grad_c, padded)
