@@ -184,6 +184,9 @@ def test_the_cron_job_ends_and_does_not_try_for_ever() -> None:
     (container,) = job["template"]["spec"]["containers"]
     given = {each["name"]: each.get("value") for each in container["env"]}
     assert given["TIME_ZONE"] == spec["timeZone"]
+    (scripts,) = [one for one in of_kind("ConfigMap", manifests) if "start_daily.py" in one["data"]]
+    assert container["command"] == ["python", f"{container['volumeMounts'][0]['mountPath']}/start_daily.py"]
+    assert job["template"]["spec"]["volumes"][0]["configMap"]["name"] == scripts["metadata"]["name"]
     assert given["RAYJOB"] == template["metadata"]["name"]
     assert len(f"{given['RAYJOB']}-2026-01-05") <= 47  # KubeRay's limit
     ignored, failed = job["podFailurePolicy"]["rules"]

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import threading
+import signal
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from .built import K8S
+from .api_server import Server, script, serving
 
-SCRIPT = K8S / "overlays" / "daily" / "start_daily.py"
-spec = importlib.util.spec_from_file_location("start_daily", SCRIPT)
-assert spec is not None
-assert spec.loader is not None
-start_daily = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(start_daily)
-
-PREFIX = "/apis/ray.io/v1/namespaces/quant/rayjobs"
+start_daily = script()
 NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 NAME = "raybench-daily-2026-01-05"
 TEMPLATE: dict[str, Any] = {
@@ -46,75 +36,12 @@ def failed(code: int) -> dict[str, Any]:
     return {"jobDeploymentStatus": "Failed", "jobStatus": "FAILED", "reason": "AppFailed", "message": message}
 
 
-class Server:
-    """RayJobs by name. Each that is made goes through ``states``, one at a time it is looked at."""
-
-    def __init__(self) -> None:
-        self.jobs: dict[str, dict[str, Any]] = {"raybench-daily": json.loads(json.dumps(TEMPLATE))}
-        self.states: list[dict[str, Any]] = [{}, {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"}, DONE]
-        self.calls: list[tuple[str, str]] = []
-        self.answers: list[int] = []  # codes with which the next calls are refused
-        self.tokens: set[str | None] = set()
-        self.made = 0
-
-    def put(self, name: str, made: str, *states: dict[str, Any]) -> None:
-        meta = {"name": name, "namespace": "quant", "uid": f"uid-{name}-{self.made}", "creationTimestamp": made}
-        self.jobs[name] = {"metadata": meta, "states": list(states)}
-        self.made += 1
-
-    def call(self, method: str, path: str, body: Any) -> tuple[int, Any]:
-        self.calls.append((method, path.removeprefix(PREFIX)))
-        if self.answers:
-            return self.answers.pop(0), {"message": "so it is"}
-        assert path.startswith(PREFIX)
-        name = path.removeprefix(PREFIX).strip("/")
-        if method == "POST":
-            name = body["metadata"]["name"]
-            if name in self.jobs:
-                return 409, {"message": "already exists"}
-            self.put(name, "2026-01-05T12:00:05Z", *self.states)
-            self.jobs[name]["asked"] = body
-            return 201, body
-        job = self.jobs.get(name)
-        if job is None:
-            return 404, {"message": "not found"}
-        if method == "DELETE":
-            assert body["preconditions"]["uid"] == job["metadata"]["uid"]
-            del self.jobs[name]
-            return 200, {}
-        if "states" in job:
-            left = job["states"]
-            status = left.pop(0) if len(left) > 1 else left[0]
-            return 200, {"metadata": job["metadata"], "status": status}
-        return 200, job
-
-
 @pytest.fixture
 def api() -> Iterator[tuple[Server, Any]]:
-    server = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            server.tokens.add(self.headers["Authorization"])
-            length = int(self.headers.get("Content-Length", 0))
-            body = json.loads(self.rfile.read(length)) if length else None
-            code, found = server.call(self.command, self.path, body)
-            self.send_response(code)
-            self.end_headers()
-            self.wfile.write(json.dumps(found).encode())
-
-        do_GET = do_POST = do_DELETE = answer
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
-    thread.start()
-    url = f"http://127.0.0.1:{http.server_address[1]}"
-    yield server, start_daily.RayJobs(url, "quant", lambda: "secret", sleep=lambda seconds: None)
-    http.shutdown()
-    http.server_close()
+    server = Server(TEMPLATE)
+    server.states = [{}, {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"}, DONE]
+    with serving(server) as url:
+        yield server, start_daily.RayJobs(url, "quant", lambda: "secret", sleep=lambda seconds: None)
 
 
 def run(jobs: Any, said: Callable[[str], None] = lambda text: None) -> int:
@@ -249,23 +176,47 @@ def test_dates_are_of_when_the_tick_was_due() -> None:
     assert start_daily.tick_of("by-hand", zone, late) == ("2026-01-06", late)
 
 
-def test_what_kubernetes_tells_a_pod_is_used(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    pod = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443", "NAMESPACE": "quant"}
-    for name, value in {**pod, "JOB": "x-2026-01-05", "TIME_ZONE": "UTC", "RAYJOB": "raybench-daily"}.items():
+@pytest.fixture
+def pod(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a pod of the CronJob has in its environment."""
+    given = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443", "NAMESPACE": "quant"}
+    for name, value in {**given, "JOB": "x-2026-01-05", "TIME_ZONE": "UTC", "RAYJOB": "raybench-daily"}.items():
         monkeypatch.setenv(name, value)
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("pod")
+def test_what_kubernetes_tells_a_pod_is_used(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     seen: list[str] = []
 
-    def jobs(server: str, namespace: str, token: Any, authority: str) -> Any:
-        seen.extend([server, namespace, authority])
-        raise_ = start_daily.ApiError("the end")
+    class Broken:
+        def __init__(self, server: str, namespace: str, token: Any, authority: str) -> None:
+            seen.extend([server, namespace, authority])
 
-        class Broken:
-            def get(self, name: str) -> None:
-                raise raise_
+        def get(self, name: str) -> None:
+            raise start_daily.ApiError("the end")
 
-        return Broken()
-
-    monkeypatch.setattr(start_daily, "RayJobs", jobs)
+    monkeypatch.setattr(start_daily, "RayJobs", Broken)
     assert start_daily.main() == 4
     assert seen == ["https://[fd00::1]:443", "quant", "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"]
     assert capsys.readouterr().out == "error: the end\n"
+
+
+@pytest.mark.usefixtures("pod")
+def test_sigterm_ends_it_as_process_1_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which has no handler by default, and would be waited for and killed."""
+
+    class Slow:
+        def __init__(self, *given: Any) -> None:
+            pass
+
+        def get(self, name: str) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            raise AssertionError("went on")
+
+    monkeypatch.setattr(start_daily, "RayJobs", Slow)
+    with pytest.raises(SystemExit) as ended:
+        start_daily.main()
+    assert ended.value.code == 143

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import ssl
 import sys
 import time
@@ -189,6 +190,7 @@ def _made(job: dict[str, Any]) -> datetime:
 
 def main() -> int:
     """Do it with what Kubernetes tells a pod."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # process 1 would not hear of it otherwise
     host = os.environ["KUBERNETES_SERVICE_HOST"]
     server = f"https://{f'[{host}]' if ':' in host else host}:{os.environ['KUBERNETES_SERVICE_PORT']}"
     jobs = RayJobs(server, os.environ["NAMESPACE"], (ACCOUNT / "token").read_text, str(ACCOUNT / "ca.crt"))
