@@ -251,6 +251,7 @@ def open_bars(uri: storage.Uri) -> Bars:
     file = storage.join(place.uri, METADATA)
     data = storage.read_if_there(file)
     if data is None:
+        storage.refuse_missing_bucket(place.uri)
         raise DataError(f"{place.uri}: is not a bars dataset (no {METADATA}); make one with `raybench import`")
     return Bars(uri=place.uri, metadata=BarsMetadata.from_json(data, where=file))
 

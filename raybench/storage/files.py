@@ -27,7 +27,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from raybench.errors import DataError
-from raybench.storage import aside
+from raybench.storage import aside, refusals
 from raybench.storage.losses import telling_losses
 from raybench.storage.seal import sealed
 
@@ -267,6 +267,13 @@ def publish_file(uri: Uri, write: Callable[[BinaryIO], None], *, staging: str | 
     _ask(place, lambda: _put(place, buffer))
 
 
+def refuse_missing_bucket(uri: Uri) -> None:
+    """DataError where ``uri`` lies in a bucket that is not there; asked where nothing was found."""
+    place = open_location(uri)
+    if not place.local:
+        refusals.require_bucket(place.fs, place.uri)
+
+
 def remove(uri: Uri) -> None:
     """Delete a file; one that is not there is no error."""
     place = open_location(uri)
@@ -374,20 +381,20 @@ def _sync_folder(folder: str) -> None:
 
 def _info(uri: Uri) -> Any:
     place = open_location(uri)
-    return _ask(place, lambda: place.fs.get_file_info(place.path))
+    found = _ask(place, lambda: place.fs.get_file_info(place.path))
+    if found.type == pafs.FileType.NotFound:
+        refuse_missing_bucket(uri)
+    return found
 
 
 def _ask(place: Location, call: Callable[[], T]) -> T:
     try:
         return call()
     except FileNotFoundError:
+        refuse_missing_bucket(place.uri)
         raise DataError(f"{place.uri}: there is no such file") from None
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{place.uri}: cannot be reached: {_one_line(error)}") from error
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+        raise DataError(refusals.said_of(place.uri, error)) from error
 
 
 @functools.lru_cache(maxsize=8)  # opening one asks the network for the region
@@ -397,4 +404,5 @@ def _s3(endpoint: str, region: str | None) -> Any:
     if endpoint:
         options |= {"endpoint_override": (host if separator else endpoint).rstrip("/")}
         options |= {"scheme": scheme if separator else "https", "region": region or "us-east-1"}
-    return pafs.S3FileSystem(allow_delayed_open=True, **options)
+    tries = pafs.AwsStandardS3RetryStrategy(max_attempts=refusals.ATTEMPTS)
+    return pafs.S3FileSystem(allow_delayed_open=True, retry_strategy=tries, **options)

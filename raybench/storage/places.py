@@ -51,7 +51,10 @@ class Kind(Enum):
 
 
 def what_is(uri: storage.Uri) -> Kind:
-    """Tell what the folder ``uri`` is. An empty one, and one of hidden files alone, is nothing."""
+    """Tell what the folder ``uri`` is. An empty one, and one of hidden files alone, is nothing.
+
+    DataError if it lies in a bucket that is not there.
+    """
     if storage.exists(uri) and not storage.is_folder(uri):
         return Kind.FILE
     listed = set(storage.children(uri))
@@ -84,7 +87,10 @@ def what_is(uri: storage.Uri) -> Kind:
         return Kind.DEMO
     if tables:
         return Kind.TABLES
-    return Kind.FILES if names else Kind.NOTHING
+    if names:
+        return Kind.FILES
+    storage.refuse_missing_bucket(uri)
+    return Kind.NOTHING
 
 
 def refuse_below_a_file(uri: storage.Uri, *, option: str) -> None:

@@ -28,13 +28,16 @@ def find_server() -> str | None:
 
 
 @contextmanager
-def running(program: str, folder: Path) -> Iterator[Mapping[str, str]]:
-    """Run the server on free ports of the loopback device; give the environment that leads to its bucket."""
-    ports = dict(zip((*SERVICES, "s3.port", "s3.port.grpc"), free_ports(len(SERVICES) + 2), strict=True))
+def running(program: str, folder: Path, ports: Mapping[str, int] | None = None) -> Iterator[Mapping[str, str]]:
+    """Run the server on ports of the loopback device; give the environment that leads to its bucket.
+
+    ``ports``: of `free_server_ports`, where it is to be started again on the same ones, with what it holds.
+    """
+    ports = ports or free_server_ports()
     credentials = {"accessKey": KEY, "secretKey": SECRET}
     identity = {"name": "t", "credentials": [credentials], "actions": ["Admin", "Read", "Write", "List"]}
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    (folder / "data").mkdir()
+    (folder / "data").mkdir(exist_ok=True)
     command = [
         *(program, "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
         *("-filer", "-s3", f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
@@ -93,6 +96,11 @@ def upload(folder: str, to: str, server: Mapping[str, str]) -> None:
     for file in (path for path in Path(folder).rglob("*") if path.is_file()):
         with store.open_output_stream(f"{BUCKET}/{to}/{file.relative_to(folder)}") as stream:
             stream.write(file.read_bytes())
+
+
+def free_server_ports() -> dict[str, int]:
+    """A free port for each of its services."""
+    return dict(zip((*SERVICES, "s3.port", "s3.port.grpc"), free_ports(len(SERVICES) + 2), strict=True))
 
 
 def free_ports(count: int) -> list[int]:
