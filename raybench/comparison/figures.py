@@ -39,6 +39,7 @@ from raybench.reports.text import printable
 NONE = "no fit has a Rank IC"
 FEW = 5  # fits, below which a box would say more than is known
 NARROW_NAME = 22  # letters of a name in the legend of a narrow figure
+APART = 30  # times the least loss, from where the largest hides all others
 DRAWN = 8  # lines that can be told apart
 _LOOKS = tuple((colour, dash) for dash in ("-", "--", ":") for colour in (BLUE, RUST, SKY, INK, MUTED))
 
@@ -229,6 +230,10 @@ def learning_curves(histories: Mapping[str, Sequence[pd.DataFrame]], order: Sequ
                     "ms": 4,
                 }
                 part.plot(history["epoch"], history[column], label=label if k == 0 else "_other", **looks)
+    losses = np.concatenate([history["valid_loss"].to_numpy(float) for name in known for history in histories[name]])
+    losses = losses[np.isfinite(losses)]
+    if len(losses) and losses.min() > 0 and losses.max() > APART * losses.min():
+        axes[0].set_yscale("log")  # one that went astray leaves nothing to be seen of the others otherwise
     for part, title in zip(axes, ("Validation loss", "Validation Rank IC"), strict=True):
         heading(part, title)
         part.set_xlabel("epoch", fontsize=TEXT, color=MUTED)

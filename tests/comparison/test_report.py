@@ -96,6 +96,13 @@ def test_figures_of_little_and_of_much(names: list[str], seeds: int, dates: int,
             assert "<svg" in svg(small)
 
 
+@pytest.mark.parametrize(("worst", "scale"), [(2.0, "linear"), (500.0, "log"), (float("nan"), "linear")])
+def test_one_loss_that_went_astray_hides_no_other(worst: float, scale: str) -> None:
+    astray = history(3).assign(valid_loss=[1.0, worst, 0.9])
+    figure = figures.learning_curves({"a": [history(4)], "b": [astray]}, ["a", "b"])
+    assert figure.axes[0].get_yscale() == scale
+
+
 def test_nothing_is_known(tmp_path: Path) -> None:
     results = results_frame([made_up.failed("a", 0, "killed"), made_up.failed("b", 0, "killed")])
     daily = made_up.days("a", 0, [])
