@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from benchmarks._measure import bars_of, config_of, measured, panel_of, parser, qlib_case, run_qlib, use_cores, windows
 from raybench.config import Config
+from raybench.config.fused import fused_on_cpu
 from raybench.feeds.feeds import resident_feeds
 from raybench.feeds.world import SOLO
+from raybench.models.fused.choice import fused_layers
 from raybench.panel import Panel
 from raybench.training.loop import fit
 from raybench.training.network import build_model
@@ -62,7 +64,8 @@ def our_epoch(config: Config, panel: Panel) -> float:
     """Seconds of one epoch of raybench's loop in this process."""
     feeds = resident_feeds(config, panel, SOLO, CPU)
     one = config.train.model_copy(update={"max_epochs": 1})
-    return fit(build_model(config, panel.columns), feeds, one, recipe=config.recipe).history[0].seconds
+    with fused_layers(fused_on_cpu(config, feeds.windows)):
+        return fit(build_model(config, panel.columns), feeds, one, recipe=config.recipe).history[0].seconds
 
 
 def bare_epoch(config: Config, panel: Panel, x_SWF: Tensor, label_S: Tensor, valid_x_SWF: Tensor) -> float:

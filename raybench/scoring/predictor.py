@@ -20,6 +20,7 @@ from raybench.config import Config
 from raybench.feeds.memory import StoredMemory
 from raybench.feeds.reader import SampleReader
 from raybench.feeds.recall import Recall
+from raybench.models.fused.choice import fused_layers
 from raybench.panel import Panel
 
 LARGEST_BATCH = 8192  # instruments per forward pass
@@ -59,6 +60,8 @@ class Predictor:
         )
         model.load_state_dict({name: value.float() for name, value in weights.items()})
         self._model = model.eval().to(device)
+        # the last bits hang on it: it is the run's, never that of a day or a machine
+        self._fused = config.cluster.fused_layers is True
         segment = panel.segments["score"]
         samples = segment.samples
         order_S = np.lexsort((samples.instrument_S, samples.date_S))
@@ -107,7 +110,8 @@ class Predictor:
         # a network that compares the instruments of a date is given all of them
         size = part.stop - part.start if models.takes_dates(self._model) else LARGEST_BATCH
         starts = range(part.start, part.stop, size)
-        parts = [self._reader.read(slice(at, min(at + size, part.stop))).call(self._model) for at in starts]
+        with fused_layers(self._fused):
+            parts = [self._reader.read(slice(at, min(at + size, part.stop))).call(self._model) for at in starts]
         scores: NDArray[np.float32] = torch.cat(parts).float().cpu().numpy()
         return scores
 

@@ -12,6 +12,8 @@ import torch
 from raybench.config import Config, load_config
 from raybench.config.panel_spec import PanelSpec
 from raybench.market.bars import Bars
+from raybench.models.fused import layer
+from raybench.models.fused.layer import run_layer
 from raybench.panel import Panel, pack, unpack
 from raybench.panel.build import build_panel, scoring_panel
 from raybench.scoring import predictor
@@ -41,6 +43,17 @@ def hist(bars: Bars, concepts: Path) -> Config:
             "model": {"type": "hist", "hidden_size": 8, "num_layers": 1},
         }
     )
+
+
+def gru(bars: Bars, fused: str) -> Config:
+    data = {
+        "bars": bars.uri,
+        "universe": "few",
+        "feature_set": {"type": "alpha158", "columns": COLUMNS},
+        "step_len": 5,
+        "segments": SEGMENTS,
+    }
+    return load_config({"data": data, "model": {"type": "gru", "hidden_size": 8}}, [f"cluster.fused_layers={fused}"])
 
 
 def write_concepts(path: Path, *, second: str = "even") -> Path:
@@ -103,3 +116,20 @@ def test_training_and_scoring_see_the_same_concepts(bars: Bars, tmp_path: Path) 
     with torch.inference_mode():
         expected = model(x_NWF, concepts=test.memberships.rows(*codes))
     np.testing.assert_allclose(scored.score_N, expected.numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize(("fused", "runs"), [("true", True), ("auto", False), ("false", False)])
+def test_fused_layers_score_where_the_run_says_so(
+    bars: Bars, monkeypatch: pytest.MonkeyPatch, fused: str, runs: bool
+) -> None:
+    """Whatever the day and the machine: a date has the same bits alone as among others."""
+    found = scores(gru(bars, "false"), bars)
+    calls: list[int] = []
+    monkeypatch.setattr(layer, "run_layer", lambda *given, **how: (calls.append(1), run_layer(*given, **how))[1])
+    whole = scores(gru(bars, fused), bars)
+    assert bool(calls) is runs
+    for one, other in zip(whole, found, strict=True):
+        np.testing.assert_allclose(one.score_N, other.score_N, rtol=1e-5, atol=1e-6)
+    day = str(whole[-1].moment)[:10]
+    (alone,) = scores(gru(bars, fused), bars, start=day, end=day)
+    np.testing.assert_array_equal(alone.score_N, whole[-1].score_N)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import binding, ir
-from numba import types
+from numba import config, types
 from numba.core import cgutils as _cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -27,7 +27,16 @@ Flat = NDArray[np.float32]
 Array = NDArray[Any]
 """float32 or float64 in C's order."""
 
-_WIDEST = bool(binding.get_host_cpu_features().get("avx512f", False))
+
+def _has_avx512() -> bool:
+    """Whether numba compiles for a processor with AVX-512, this one or the one that NUMBA_CPU_NAME names."""
+    settings: Any = config
+    if settings.CPU_NAME is not None or settings.CPU_FEATURES is not None:
+        return "+avx512f" in (settings.CPU_FEATURES or "")
+    return bool(binding.get_host_cpu_features().get("avx512f", False))
+
+
+_WIDEST = _has_avx512()
 LANES = 16 if _WIDEST else 8
 """float32 in one vector; what a row of B and C is padded to."""
 ROWS = 8 if _WIDEST else 4

@@ -54,12 +54,13 @@ def assert_same_training(run: StoredRun, expected: StoredRun) -> None:
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("network", ["gru", "gats", "linear"])
+@pytest.mark.parametrize("network", ["gru", "gats", "linear", "lstm"])
 def test_ray_and_this_process_train_the_same(
     make_config: MakeConfig, tmp_path: Path, local_ray: None, network: str
 ) -> None:
     model = {"gru": "{type: gru, hidden_size: 8}", "gats": "{type: gats, hidden_size: 8}", "linear": "{type: linear}"}
-    config = make_config(model=model[network], cluster__num_workers=1)
+    model["lstm"] = "{type: lstm, hidden_size: 8}"
+    config = make_config(model=model[network], cluster__num_workers=1, cluster__fused_layers=network == "lstm")
     assert_same_training(
         training.train(config, out=str(tmp_path / "here"), local=True),
         training.train(config, out=str(tmp_path / "ray"), local=False),

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -188,3 +193,24 @@ def test_time_may_come_first() -> None:
     rnn, x = nn.GRU(3, 6, 2), torch.randn(5, 9, 3)
     assert is_fused(made(rnn, x)[0])
     close(made(rnn, x), made(rnn, x, fused=False))
+
+
+CODE = """
+import torch
+from tests.models.fused.test_layer import close, gradients, made
+torch.manual_seed(0)
+for kind in (torch.nn.GRU, torch.nn.LSTM):
+    rnn, x = kind(5, 20, batch_first=True), torch.randn(9, 4, 5, requires_grad=True)
+    at = [x, *rnn.parameters()]
+    ours, theirs = made(rnn, x), made(rnn, x, fused=False)
+    close(ours, theirs)
+    close(gradients(ours, at), gradients(theirs, at))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names a processor of that kind")
+def test_older_processors_give_the_same(tmp_path: Path) -> None:
+    """Without AVX and fused additions: vectors are then made of shorter ones."""
+    asked = {**os.environ, "NUMBA_CPU_NAME": "x86-64", "NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", CODE], env=asked, check=True)
