@@ -9,6 +9,7 @@ __all__ = [
     "beforehand",
     "choice",
     "epochs",
+    "exported",
     "failures",
     "fanout",
     "fitting",

@@ -52,6 +52,7 @@ def fit_on_workers(
         return checkpoints.read(begun.uri)
     journal = Journal()
     task = WorkerTask(
+        run=files.open_location(out).uri,
         config=config,
         columns=data.facts.processors.columns,
         rows=data.rows,

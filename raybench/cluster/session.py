@@ -37,6 +37,7 @@ _QUIET = {
 }
 T = TypeVar("T")
 
+_STATE = {"joined": False}
 _REFUSALS = (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError, ray.exceptions.RayError)
 _WAIT_FOR_NODES = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"  # a minute by default; a machine takes longer to come
 _WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
@@ -66,10 +67,17 @@ def session(*, num_cpus: int | None = None, dashboard: bool = False, progress: P
             _refuse_empty(there, address)
             if there.could_be:
                 os.environ.setdefault(_WAIT_FOR_NODES, "900")
+        _STATE["joined"] = not own
         with _of_own_cluster() if own else nullcontext():
             yield
     finally:
+        _STATE["joined"] = False
         ray.shutdown()
+
+
+def joined() -> bool:
+    """Say whether the session at hand is of a cluster that others started, and that goes on after it."""
+    return _STATE["joined"]
 
 
 def _refuse_empty(there: Capacity, address: str) -> None:

@@ -19,6 +19,7 @@ from ray import tune
 from ray.tune import Checkpoint
 
 from raybench.allocator import keep_memory
+from raybench.cluster.exported import TrainingGauges
 from raybench.cluster.preparation import TrainingData
 from raybench.cluster.resources import Workers
 from raybench.config import Config
@@ -88,7 +89,7 @@ def run_trial(space: Mapping[str, Any], task: SearchTask) -> None:
         fit_rank(
             config,
             data.facts.processors.columns,
-            data.rows.feeds,
+            reporter.gauges.watching(data.rows.feeds),
             world=SOLO,
             device=torch.device("cuda" if task.workers.gpu else "cpu"),
             state=state,
@@ -108,6 +109,7 @@ class TrialReporter:
         self._out, self._identity, self._metric, self._hands_over = out, identity, metric, hands_over
         self._options = config.train
         self._told = False
+        self.gauges = TrainingGauges(out)
 
     def asked_to_stop(self, record: EpochRecord) -> bool:
         """A scheduler does not ask, it ends the process."""
@@ -116,6 +118,7 @@ class TrialReporter:
     def report(self, state: TrainState) -> None:
         """Keep a checkpoint of the epoch in the trial's folder, and give Tune its metrics."""
         checkpoints.publish(self._out, state, self._identity)
+        self.gauges.show(state.history[-1])
         self.tell(state)
 
     def tell(self, state: TrainState) -> None:

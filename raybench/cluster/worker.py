@@ -14,6 +14,7 @@ from ray.train import Checkpoint
 from ray.train.torch import get_device
 
 from raybench.allocator import keep_memory
+from raybench.cluster.exported import TrainingGauges
 from raybench.cluster.journal import POLL_SECONDS, Journal
 from raybench.cluster.residency import ResidentRows, StreamedRows
 from raybench.config import Config
@@ -33,10 +34,11 @@ from raybench.training.steps import StepEvents
 class WorkerTask:
     """All that a training worker is given; ``columns`` are the features after all processors.
 
-    ``identity`` goes into every checkpoint; ``begun`` is the one that an earlier command left, if it is gone on from.
-    ``metric`` is what a search compares this training with others by, if it is a trial of one.
+    ``run`` is its directory. ``identity`` goes into every checkpoint; ``begun`` is the one that an earlier command
+    left, if it is gone on from. ``metric`` is what a search compares this training with others by, if it is a trial.
     """
 
+    run: str
     config: Config
     columns: tuple[str, ...]
     rows: ResidentRows | StreamedRows
@@ -64,15 +66,15 @@ def work(loop_config: dict[str, Any]) -> None:
     if state is not None and state.finished:  # lost a worker after its last epoch
         WorkerReporter(task, world).report(state)
         return
-    speaks = world.rank == 0
+    speaks, gauges = world.rank == 0, TrainingGauges(task.run, world.rank)
     fit_rank(
         config,
         task.columns,
-        task.rows.feeds,
+        gauges.watching(task.rows.feeds),
         world=world,
         device=device,
         state=state,
-        reporter=WorkerReporter(task, world),
+        reporter=WorkerReporter(task, world, gauges),
         progress=StepEvents(task.journal.add, every=POLL_SECONDS) if speaks else SILENT,
     )
 
@@ -91,8 +93,8 @@ class WorkerReporter:
     What is raised in a worker comes out of ``fit`` in the driver, in place of the result (``cluster.failures``).
     """
 
-    def __init__(self, task: WorkerTask, world: World) -> None:
-        self._task, self._world = task, world
+    def __init__(self, task: WorkerTask, world: World, gauges: TrainingGauges | None = None) -> None:
+        self._task, self._world, self._gauges = task, world, gauges
 
     def asked_to_stop(self, record: EpochRecord) -> bool:
         """Ray Train asks for nothing but the end of the training."""
@@ -100,6 +102,8 @@ class WorkerReporter:
 
     def report(self, state: TrainState) -> None:
         """Checkpoint the state (rank 0) and meet the other ranks at Ray Train's barrier."""
+        if self._gauges is not None:
+            self._gauges.show(state.history[-1])
         metric = self._task.metric
         metrics = asdict(state.history[-1]) if metric is None else state_metrics(state, metric)
         if self._world.rank != 0:

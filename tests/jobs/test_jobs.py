@@ -11,25 +11,30 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from raybench.cli.app import COMMANDS
 from raybench.market.synthetic import make_market
 from raybench.scoring.table import dates
+from tests.k8s.watched import NOT_RAYS, ON_GPUS, asked_for
 
 ROOT = Path(__file__).parents[2]
 JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("[a-z]*.py"))
 UPLOAD_MB = 5.0
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "data": {
         "bars": "BARS",
         "universe": "all",
@@ -83,8 +88,9 @@ def test_little_is_uploaded(tmp_path: Path) -> None:
 class Cluster:
     """A head of its own, and `ray job submit` to it."""
 
-    def __init__(self, folder: Path, address: str, environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, address: str, environment: dict[str, str], metrics: int) -> None:
         self.folder, self.address, self.environment = folder, address, environment
+        self.metrics = metrics  # port of what Prometheus reads
 
     def submit(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Submit a job and wait for its end."""
@@ -96,9 +102,35 @@ class Cluster:
         """Submit a job that has to succeed, and give its summary."""
         ended = self.submit(*words, "--json")
         assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-1000:]
-        lines = [line for line in ended.stdout.splitlines() if line.startswith("{")]
-        summary: dict[str, Any] = json.loads(lines[-1])
-        return summary
+        return _summary(ended.stdout)
+
+    def done_as_on_kubernetes(self, overlay: str) -> dict[str, Any]:
+        """Submit what the RayJob of an overlay of k8s/ runs, as KubeRay does: over HTTP and without a folder."""
+        job = yaml.safe_load((ROOT / "k8s" / "overlays" / overlay / "rayjob.yaml").read_text())["spec"]
+        assert job["submissionMode"] == "HTTPMode"
+        name = self._ask("/api/jobs/", {"entrypoint": job["entrypoint"]})["submission_id"]
+        for _ in range(600):
+            found = self._ask(f"/api/jobs/{name}")
+            if found["status"] in ("SUCCEEDED", "FAILED", "STOPPED"):
+                break
+            time.sleep(0.5)
+        logs = self._ask(f"/api/jobs/{name}/logs")["logs"]
+        assert found["status"] == "SUCCEEDED", found["message"] + logs[-3000:]
+        return _summary(logs)
+
+    def _ask(self, path: str, body: Any = None) -> Any:
+        headers = {"Authorization": f"Bearer {(self.folder / 'token').read_text()}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(urllib.request.Request(self.address + path, data, headers), timeout=30) as answer:
+            return json.load(answer)
+
+
+def _summary(logs: str) -> dict[str, Any]:
+    """The summary among the objects of a log."""
+    lines = [line for line in logs.splitlines() if line.startswith("{")]
+    (summary,) = [found for line in lines if "warnings" in (found := json.loads(line))]
+    assert isinstance(summary, dict)
+    return summary
 
 
 def ray() -> str:
@@ -124,17 +156,22 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
     environment |= {"RAY_USAGE_STATS_ENABLED": "0", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment.pop("PYTHONPATH", None)  # the code that is submitted is used
-    dashboard = free_port()
+    environment["RAYBENCH_STORE"] = str(folder)  # as the pods of k8s/ have it
+    dashboard, metrics = free_port(), free_port()
     with tempfile.TemporaryDirectory(prefix="rj-", dir="/tmp", ignore_cleanup_errors=True) as short:
         command = [ray(), "start", "--head", "--block", f"--port={free_port()}", "--num-cpus=3", f"--temp-dir={short}"]
         command += ["--node-ip-address=127.0.0.1", f"--dashboard-port={dashboard}", "--include-dashboard=true"]
         command += [f"--dashboard-agent-listen-port={free_port()}"]  # the usual one may be another cluster's
+        command += [f"--metrics-export-port={metrics}"]
+        command += [
+            '--system-config={"metrics_report_interval_ms": 1000}'
+        ]  # trainings here take less than the usual 10
         with (folder / "head.log").open("w") as log:
-            head = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+            head = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=ROOT)
         try:
             address = f"http://127.0.0.1:{dashboard}"
             _wait(address, (folder / "token").read_text(), head)
-            made = Cluster(folder, address, environment)
+            made = Cluster(folder, address, environment, metrics)
             _wait_for_an_agent(made)
             yield made
         finally:
@@ -165,26 +202,60 @@ def _wait_for_an_agent(cluster: Cluster) -> None:
     raise AssertionError("no agent came up")
 
 
+class Scraper(threading.Thread):
+    """Reads the metrics of a node every half a second, as Prometheus does more seldom."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self.url, self.ended = f"http://127.0.0.1:{port}/metrics", threading.Event()
+        self.seen: dict[str, dict[str, float]] = {}  # the last value of each series, by its name and its labels
+
+    def run(self) -> None:
+        while not self.ended.wait(0.5):
+            with suppress(OSError), urllib.request.urlopen(self.url, timeout=5) as answer:
+                for line in answer.read().decode().splitlines():
+                    found = re.fullmatch(r"(\w+)\{(.*)\} (\S+)", line)
+                    if found is not None:
+                        self.seen.setdefault(found[1], {})[found[2]] = float(found[3])
+
+    def value(self, name: str, tag: str) -> float:
+        """The value of the only series of a name that has a tag."""
+        (value,) = {value for labels, value in self.seen[name].items() if tag in labels}
+        return value
+
+
+@pytest.fixture
+def scraped(cluster: Cluster) -> Iterator[Scraper]:
+    scraper = Scraper(cluster.metrics)
+    scraper.start()
+    yield scraper
+    scraper.ended.set()
+    scraper.join()
+
+
 @pytest.mark.ray
 @pytest.mark.slow
-def test_the_whole_way_by_submitted_jobs(cluster: Cluster) -> None:
+def test_the_whole_way_by_submitted_jobs(cluster: Cluster, scraped: Scraper) -> None:
     folder = cluster.folder
     market = make_market(instruments=12, years=1)
     market.bars.to_parquet(folder / "market.parquet")
-    (folder / "gru.yaml").write_text(yaml.safe_dump(CONFIG))
-    config, bars, run = str(folder / "gru.yaml"), str(folder / "bars"), str(folder / "run")
-    here = f"data.bars={bars}"
+    bars, run, here = str(folder / "bars"), str(folder / "runs" / "train"), f"data.bars={folder / 'bars'}"
+    (folder / "config").mkdir()
+    CONFIG["data"]["bars"] = bars
+    for name in ("train", "search"):
+        (folder / "config" / f"{name}.yaml").write_text(yaml.safe_dump(CONFIG))
+    config = str(folder / "config" / "train.yaml")
     assert cluster.done("jobs/import_bars.py", str(folder / "market.parquet"), "--to", bars)["instruments"] == 12
     cluster.done("jobs/features.py", "--bars", bars, "--set", "alpha158", "--to", str(folder / "features"))
-    assert cluster.done("jobs/train.py", config, here, "--out", run)["epochs"] == 1
+    assert cluster.done_as_on_kubernetes("training")["run"] == run
     scored = cluster.done("jobs/score.py", "--model", run, "--bars", bars, "--to", str(folder / "scores"))
     assert scored["dates_written"] > 30
     morning = {"bars": bars, "score": {"model": run, "to": str(folder / "mornings"), "start": "2014-12-22"}}
-    (folder / "daily.yaml").write_text(yaml.safe_dump(morning))
-    cluster.done("jobs/daily.py", str(folder / "daily.yaml"))
+    (folder / "config" / "daily.yaml").write_text(yaml.safe_dump(morning))
+    assert cluster.done_as_on_kubernetes("daily")["up_to_date"]
     assert dates(str(folder / "mornings")) == dates(str(folder / "scores"), "2014-12-22")
-    cluster.done("jobs/tune.py", config, here, "--out", str(folder / "search"))
-    assert (folder / "search" / "best" / "model.safetensors").exists()
+    cluster.done_as_on_kubernetes("search")
+    assert (folder / "searches" / "search" / "best" / "model.safetensors").exists()
     cluster.done("jobs/bench.py", config, here, "--seeds", "1", "--out", str(folder / "bench"))
     assert (folder / "bench" / "results.parquet").exists()
     wrong = cluster.submit("jobs/train.py", config, here, "model.hiden_size=3", "--out", str(folder / "other"))
@@ -192,3 +263,18 @@ def test_the_whole_way_by_submitted_jobs(cluster: Cluster) -> None:
     assert "hiden_size" in wrong.stdout + wrong.stderr
     assert "Traceback" not in wrong.stdout
     assert not (folder / "other").exists()
+    _check_metrics(scraped, folder)
+
+
+def _check_metrics(scraped: Scraper, folder: Path) -> None:
+    """What the dashboard and the alerts of k8s/ ask for was exported, and says what the jobs did."""
+    assert asked_for() - scraped.seen.keys() - ON_GPUS - NOT_RAYS == set()
+    newest = max(dates(str(folder / "scores")))
+    midnight = datetime.combine(newest, datetime.min.time(), UTC).timestamp()
+    for name in ("scores", "mornings"):
+        table = f'scores="{folder / name}"'
+        assert scraped.value("ray_raybench_last_scored_date_seconds", table) == midnight
+        assert scraped.value("ray_raybench_refused_dates", table) == 0
+        rows = pq.read_metadata(folder / name / f"date={newest}" / "scores.parquet").num_rows
+        assert scraped.value("ray_raybench_scored_rows", f'date="{newest}",') == rows
+    assert scraped.value("ray_raybench_training_epoch", f'run="{folder / "runs" / "train"}"') == 1

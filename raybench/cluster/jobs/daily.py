@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from raybench.config.daily import DailyConfig, DailyImport
+from raybench.errors import ResourceError
 from raybench.market.bars import open_bars
 from raybench.progress import SILENT, Progress
 from raybench.reports.cards import ResultCard
@@ -82,7 +84,23 @@ def daily(config: DailyConfig, *, progress: Progress = SILENT) -> DailyResult:
             done = _Morning(config, progress).run(began)
     except TakenError as taken:
         done = DailyResult(busy=str(taken))
+    else:
+        _show(config.score.to, done, progress)
     return replace(done, seconds=(datetime.now(UTC) - began).total_seconds())
+
+
+def _show(to: str, done: DailyResult, progress: Progress) -> None:
+    """Let the metrics of the cluster that is named say how far the table is, on a morning without news too."""
+    if os.environ.get("RAY_ADDRESS", "").strip() in ("", "local"):
+        return
+    from raybench.cluster.exported import show_scores
+    from raybench.cluster.session import session
+
+    try:
+        with session(progress=progress):
+            show_scores(files.open_location(to).uri, last=done.newest, refused=len(done.refused))
+    except ResourceError as error:  # the scores are there all the same
+        progress.note(f"no metrics: {error}")
 
 
 class _Morning:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -109,7 +110,7 @@ def score(
         return _nothing_new(work, target, warnings, began)
     results = list[DayResult]()
     try:
-        _score(runs, inputs, work.plan.missing, target, local, progress, results)
+        _score(runs, inputs, work, asked, target, local, progress, results)
     except BaseException as error:  # an interrupt too: the dates that are written stay
         with contextlib.suppress(DataError):
             _note(target, runs, inputs, work, results, began, ended=type(error).__name__)
@@ -205,13 +206,15 @@ def _nothing_new(work: Work, target: Target, warnings: Sequence[str], began: dat
 def _score(
     runs: Sequence[StoredRun],
     inputs: ScoringSource,
-    days: Dates,
+    work: Work,
+    asked: Asked,
     target: Target,
     local: bool | None,
     progress: Progress,
     results: list[DayResult],
 ) -> None:
     """Score here or on Ray; ``results`` grow as they come. Days far apart have panels of their own."""
+    days, began = work.plan.missing, time.monotonic()
     a_day = max([*target.usual.values(), _trained_on(runs)], default=0)
     rows = max(most_rows(PanelSpec.of(run.config), run.processors.columns) for run in runs)
     parts = apart(days, inputs.calendar, rows)
@@ -220,11 +223,30 @@ def _score(
         _gather(itertools.chain.from_iterable(every), target, days, progress, results)
         return
     from raybench.cluster.scoring_pool import score_on_ray
-    from raybench.cluster.session import session
+    from raybench.cluster.session import joined, session
 
     with session(progress=progress):
         every = (score_on_ray(runs, inputs, part, target, progress) for part in parts)
         _gather(itertools.chain.from_iterable(every), target, days, progress, results)
+        if joined():
+            _show(target.to, work, asked, results, time.monotonic() - began)
+
+
+def _show(to: str, work: Work, asked: Asked, results: Sequence[DayResult], seconds: float) -> None:
+    """Let the cluster's metrics say what became of the table; its last date only where it was gone up to."""
+    from raybench.cluster.exported import show_scores
+
+    rows = {result.day: result.rows for result in results if result.written}
+    there = [*map(str, work.there), *rows]
+    refused = {*map(str, work.refused), *(result.day for result in results if result.low)}
+    to_the_end = asked.end is None and not asked.stale
+    show_scores(
+        to,
+        last=max(there) if there and to_the_end else None,
+        refused=len(refused),
+        rows=rows,
+        per_second=sum(rows.values()) / seconds,
+    )
 
 
 def few(*, days: int, a_day: int, runs: int) -> bool:
