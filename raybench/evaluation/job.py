@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ from raybench.reports.cards import ResultCard
 from raybench.reports.text import numbered
 from raybench.runs.described import described
 from raybench.scoring.members import read_members
-from raybench.scoring.table import read_scores, scored_dates
+from raybench.scoring.table import DateFacts, read_with_facts
 from raybench.storage import files
 from raybench.storage.places import Kind, refuse_others
 
@@ -169,7 +169,7 @@ def evaluate_scores(
     truth = Truth.open(bars, features)
     with progress.track("evaluate", 4) as advance:
         odd: list[str] = []
-        table = read_scores(scores, start, end, warn=odd.append)
+        table, facts = read_with_facts(scores, start, end, warn=odd.append)
         if truth.features is not None:
             odd += truth.features.row_dates.told
         models = [model] if isinstance(model, str) else list(model or ())
@@ -178,7 +178,7 @@ def evaluate_scores(
         advance(text=numbered(table["datetime"].nunique(), "date|dates"))
         labels = truth.labels(table, by)
         advance(text="labels")
-        coverage = _coverage(scores, start, end)
+        coverage = _coverage(facts)
         seen = None if origin is None else origin.in_sample(table)
         with also_said(odd):
             found = evaluate_against(table, labels, start=start, end=end, coverage=coverage, in_sample=seen)
@@ -231,8 +231,7 @@ def _publish(out: str, report: EvaluationReport) -> None:
     files.publish_bytes(files.join(out, "metrics.json"), metrics_json(report.evaluation.metrics).encode())
 
 
-def _coverage(scores: str, start: str | None, end: str | None) -> pd.Series[float] | None:
-    facts = scored_dates(scores, start, end)
+def _coverage(facts: Mapping[date, DateFacts]) -> pd.Series[float] | None:
     if all(fact.coverage is None for fact in facts.values()):
         return None
     shares = [np.nan if fact.coverage is None else fact.coverage for fact in facts.values()]

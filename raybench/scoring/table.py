@@ -130,18 +130,44 @@ def read_scores(
 
     A Parquet file or folder without ``date=`` parts is read as well, see ``foreign``, and ``warn`` told what is odd.
     """
-    chosen = dates(scores_uri, start, end)
+    read = _read_days(scores_uri, start, end)
+    return read_foreign(scores_uri, start, end, warn=warn) if read is None else _frame(read)
+
+
+def read_with_facts(
+    scores_uri: str, start: Day | None = None, end: Day | None = None, *, warn: Callable[[str], None] = lambda _: None
+) -> tuple[pd.DataFrame, dict[date, DateFacts]]:
+    """The table as ``read_scores`` has it and what the footers say, each file read once; no facts of a foreign one."""
+    read = _read_days(scores_uri, start, end)
+    if read is None:
+        return read_foreign(scores_uri, start, end, warn=warn), {}
+    return _frame(read), {day: _facts_in(pairs, date_uri(scores_uri, day)) for day, (_, pairs) in read.items()}
+
+
+def _read_days(scores_uri: str, start: Day | None, end: Day | None) -> dict[date, tuple[Any, Mapping[str, str]]] | None:
+    """Table and footer of each date; None if there are none at all. DataError if there are others only."""
+    listed = dates(scores_uri)
+    first, last = _day(start or date.min), _day(end or date.max)
+    chosen = [day for day in listed if first <= day <= last]
+    if not listed:
+        return None
     if not chosen:
-        present = dates(scores_uri)
-        if not present:
-            return read_foreign(scores_uri, start, end, warn=warn)
         raise DataError(
             f"{scores_uri}: has no scores from {start or 'the start'} to {end or 'the end'}; "
-            f"it holds {present[0]} to {present[-1]}, change --start or --end"
+            f"it holds {listed[0]} to {listed[-1]}, change --start or --end"
         )
+
+    def read(day: date) -> tuple[Any, Mapping[str, str]]:
+        uri = date_uri(scores_uri, day)
+        return parquet.table_of(files.read_bytes(uri), uri, SCHEMA.names)
+
     with ThreadPoolExecutor(READERS) as pool:
-        tables = list(pool.map(lambda day: parquet.read_table(date_uri(scores_uri, day), SCHEMA.names), chosen))
-    return _sorted(pa.concat_tables(tables).to_pandas())
+        return dict(zip(chosen, pool.map(read, chosen), strict=True))
+
+
+def _frame(read: Mapping[date, tuple[Any, Any]]) -> pd.DataFrame:
+    frame: pd.DataFrame = pa.concat_tables([table for table, _ in read.values()]).to_pandas()
+    return _sorted(frame)
 
 
 def rank(score: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -56,6 +56,13 @@ def metadata_of(data: bytes, uri: Uri) -> dict[str, str]:
         return _pairs(file)
 
 
+def table_of(data: bytes, uri: Uri, columns: Sequence[str]) -> tuple[Any, dict[str, str]]:
+    """The Arrow table of a small file that is in memory, and the pairs in its footer."""
+    with _parsed(pa.BufferReader(data), uri) as file:
+        _check_columns(uri, file.schema_arrow, columns)
+        return _without_views(file.read(columns=list(columns))), _pairs(file)
+
+
 def count_rows(uri: Uri) -> int:
     """How many rows a file has."""
     with _opened(uri) as file:
