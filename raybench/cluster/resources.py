@@ -86,6 +86,10 @@ class Capacity:
         """How many workers of so much fit on its nodes, at its largest."""
         return sum(node.holds(cpus, gpu=gpu) * node.count for node in self.could_be or self.nodes)
 
+    def holds_now(self, cpus: int, *, gpu: bool) -> int:
+        """How many fit on the nodes that are there, or where there are none yet, that there could be; 1 at least."""
+        return max(sum(node.holds(cpus, gpu=gpu) * node.count for node in self.at_hand), 1)
+
     def told(self) -> str:
         """What there is, for people: node by node, equal ones counted."""
         kinds: dict[tuple[float, float], int] = {}

@@ -1,12 +1,13 @@
 """Scoring in a pool of Ray actors: panels through the object store, chunks of dates to whoever is free.
 
 An actor scores each date of its chunk by itself and publishes it at once, so a job that is cut short leaves whole
-dates, and the next one does the rest. Ray starts an actor that dies again and retries its chunk, which gives the
-same files.
+dates, and the next one does the rest. The chunk of an actor that is lost is done again by another one
+(``cluster.crew``), which gives the same files.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +15,10 @@ from typing import Any
 import numpy as np
 import ray
 import torch
-from ray.util import ActorPool
 
-from raybench.cluster.errors import as_raised
+from raybench.cluster.crew import GROWING_SECONDS, PATIENCE_SECONDS, Crew, Hands
 from raybench.cluster.fanout import fanout
+from raybench.cluster.resources import cores
 from raybench.cluster.session import capacity
 from raybench.config import Config
 from raybench.feeds.memory import StoredMemory
@@ -31,7 +32,6 @@ from raybench.scoring.planning import Dates, contiguous_chunks
 from raybench.scoring.predictor import Predictor
 
 DAYS_PER_CHUNK, CHUNKS_PER_ACTOR = 16, 3  # at most, and at least where there are days enough
-RESTARTS = 3  # of an actor: enough for machines that go away, not for ever if a chunk is the cause
 
 
 def score_on_ray(
@@ -47,21 +47,20 @@ def score_on_ray(
         models.append(shared.model(run, panel))
     task = ray.put(_PoolTask(models=tuple(models), target=target, device=device))
     gpu = device == "cuda"
-    one_node = there.largest_node == there.cpus
-    size = max(int(there.gpus) if gpu else min(int(there.cpus), there.cores if one_node else int(there.cpus)), 1)
+    size = there.holds_now(1, gpu=True) if gpu else cores(there)
     length = min(DAYS_PER_CHUNK, -(-len(days) // (CHUNKS_PER_ACTOR * size)))
     if any(run.config.model.remembers for run in runs):  # who begins a chunk computes the losses of a window before it
         length = -(-len(days) // size)
     chunks = contiguous_chunks(days, length)
-    options = {"num_gpus": int(gpu), "max_restarts": RESTARTS, "max_task_retries": RESTARTS}
-    actors = [_PoolScorer.options(**options).remote() for _ in range(min(size, len(chunks)))]  # type: ignore[attr-defined]
-
-    def results() -> Iterator[DayResult]:
-        with as_raised():
-            for done in ActorPool(actors).map_unordered(lambda actor, days: actor.work.remote([task], days), chunks):
-                yield from done
-
-    return results()
+    hands = Hands(
+        hire=lambda: _PoolScorer.options(num_gpus=int(gpu)).remote(),  # type: ignore[attr-defined]
+        greet=lambda actor: actor.ready.remote(),
+        give=lambda actor, days: actor.work.remote([task], days),
+    )
+    patience = GROWING_SECONDS if there.could_be else PATIENCE_SECONDS
+    names = [str(chunk[0]) if len(chunk) == 1 else f"{chunk[0]} to {chunk[-1]}" for chunk in chunks]
+    crew = Crew(hands=hands, size=size, patience=patience, progress=progress)
+    return itertools.chain.from_iterable(crew.results(chunks, names))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +108,13 @@ class _PoolTask:
 
 @ray.remote(num_cpus=1)
 class _PoolScorer:
-    """A process that scores chunks of days. Ray starts it again if it dies, and gives it the same chunk."""
+    """A process that scores chunks of days."""
 
     def __init__(self) -> None:
         self._scorer: DayScorer | None = None
+
+    def ready(self) -> None:
+        """Answer."""
 
     def work(self, task: list[ray.ObjectRef[_PoolTask]], days: np.ndarray) -> list[DayResult]:
         """Score days; ``task`` is in a list, so that Ray hands on the reference and not what it refers to."""

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 import ray
 
 from raybench.cluster.address import LOCAL, cluster_address
+from raybench.cluster.disks import note_local
 from raybench.cluster.resources import Capacity, Node, could_be
-from raybench.cluster.starting import give_token, socket_folder
+from raybench.cluster.starting import LOOPBACK, give_token, on_loopback, socket_folder
 from raybench.errors import ResourceError
 from raybench.progress import SILENT, Progress
 
@@ -44,13 +45,21 @@ _WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 
 
 @contextmanager
-def session(*, num_cpus: int | None = None, dashboard: bool = False, progress: Progress = SILENT) -> Iterator[None]:
+def session(
+    *,
+    places: Mapping[str, str | None] | None = None,
+    num_cpus: int | None = None,
+    dashboard: bool = False,
+    progress: Progress = SILENT,
+) -> Iterator[None]:
     """Join the cluster of RAY_ADDRESS or of a local ``ray start``; start one in this process if there is none.
 
     A session inside a session (a notebook, a test) joins and leaves the outer one as it found it.
     ``num_cpus`` is only used for a cluster started here. By default that one has a logical CPU more than
     the machine has cores, so that data tasks still run beside training workers that fill every core. ``dashboard``:
     start it there too, as trials of several workers need, or Ray never lets go of what a stopped one held.
+    ``places``: what the command reads and writes, by key or option; local ones are named where machines have to share
+    them.
     ResourceError, within seconds, if the cluster does not answer, has no CPU, or none can be started here.
     """
     if ray.is_initialized():
@@ -67,6 +76,7 @@ def session(*, num_cpus: int | None = None, dashboard: bool = False, progress: P
             _refuse_empty(there, address)
             if there.could_be:
                 os.environ.setdefault(_WAIT_FOR_NODES, "900")
+            note_local(places or {}, progress)
         _STATE["joined"] = not own
         with _of_own_cluster() if own else nullcontext():
             yield
@@ -149,7 +159,9 @@ def _connect(num_cpus: int, progress: Progress, *, dashboard: bool) -> str:
                 progress.note("starting Ray")
                 folder = socket_folder(progress=progress)
                 give_token()
-                ray.init(address=LOCAL, num_cpus=num_cpus, _temp_dir=folder, **_options(dashboard=dashboard))
+                own: dict[str, Any] = {"num_cpus": num_cpus, "_temp_dir": folder, "dashboard_host": LOOPBACK}
+                with on_loopback():
+                    ray.init(address=LOCAL, **own, **_options(dashboard=dashboard))
             else:
                 progress.note(f"joining the Ray cluster at {address}")
                 ray.init(address=address, **_options())

@@ -1,5 +1,7 @@
 """What a Ray cluster that a command starts for itself needs of the machine: a folder for its sockets, and a token.
 
+Nobody else has business with it, so its processes listen on the loopback device alone.
+
 Sockets have short names (107 bytes on Linux), and Ray puts them below TMPDIR. It writes the token that keeps others
 out into the home folder, which a container's user may lack.
 """
@@ -9,6 +11,8 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from raybench.errors import ResourceError
@@ -43,6 +47,31 @@ def unfit(folder: str) -> str:
     if (length := len(os.fsencode(folder))) > LONGEST:
         return f"has {length} bytes, too many for sockets"
     return _unwritable(Path(folder))
+
+
+LOOPBACK = "127.0.0.1"
+_SEVERAL_MACHINES = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # what Ray calls it; unset it is so on Linux
+
+
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """Have a cluster that is started meanwhile be of this machine alone: its processes listen on loopback.
+
+    They do if that is the address of their node, which Ray gives it where it is told that its clusters are of one
+    machine.
+    """
+    from ray._private import ray_constants
+
+    before, told = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(_SEVERAL_MACHINES)
+    ray_constants.ENABLE_RAY_CLUSTER, os.environ[_SEVERAL_MACHINES] = False, "0"
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        if told is None:
+            os.environ.pop(_SEVERAL_MACHINES, None)
+        else:
+            os.environ[_SEVERAL_MACHINES] = told
 
 
 def give_token() -> None:

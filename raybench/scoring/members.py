@@ -12,7 +12,6 @@ scores of an ensemble finds what its members said, or knows that it is not there
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,8 +20,9 @@ import pyarrow as pa
 from raybench.columns.arrow import from_array, from_texts
 from raybench.columns.moments import day as _day
 from raybench.errors import DataError
-from raybench.scoring.table import READERS, Day
+from raybench.scoring.table import Day
 from raybench.storage import files, parquet
+from raybench.storage.whole import read_each
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,11 @@ _KEYS = ("instrument", "datetime")
 
 def members_uri(scores_uri: str, day: Day) -> str:
     """Where the file of a date lies."""
-    return files.join(files.sibling(scores_uri, SUFFIX), f"date={_day(day).isoformat()}", "members.parquet")
+    return files.join(files.sibling(scores_uri, SUFFIX), _name(day))
+
+
+def _name(day: Day) -> str:
+    return f"date={_day(day).isoformat()}/members.parquet"
 
 
 def write_members(
@@ -62,19 +66,17 @@ def read_members(scores_uri: str, days: Sequence[Day], run_ids: Sequence[str]) -
     Columns instrument, datetime, and a column for each run, NaN where a run had no part in a date's ensemble.
     """
     folder = files.sibling(scores_uri, SUFFIX)
-    if not files.is_folder(folder):
-        return None
+    there = set(files.sizes(folder))
 
-    def read(day: Day) -> Any:
-        uri = members_uri(scores_uri, day)
-        if not files.exists(uri) or parquet.read_metadata(uri).get(_FOOTER) not in run_ids:
+    def take(uri: str, data: bytes) -> Any:
+        table, pairs = parquet.table_of(data, uri)
+        if pairs.get(_FOOTER) not in run_ids:
             return None
-        table = parquet.read_table(uri)
         missing = [name for name in _KEYS if name not in table.column_names]
         if missing:
             raise DataError(f"{uri}: has no column {', '.join(missing)}; score the date again (--overwrite)")
         return table
 
-    with ThreadPoolExecutor(READERS) as pool:
-        tables = [table for table in pool.map(read, days) if table is not None]
+    uris = [members_uri(scores_uri, day) for day in days if _name(day) in there]
+    tables = [table for table in read_each(uris, take) if table is not None]
     return pa.concat_tables(tables, promote_options="default").to_pandas() if tables else None

@@ -21,8 +21,9 @@ from raybench.panel.rehashing import hash_bars, hash_table
 from raybench.panel.row_hashes import CONCEPTS, FEATURES, SECOND, Reads, RowHashes, concept_hashes
 from raybench.progress import SILENT, Progress
 from raybench.scoring.made_from import MadeFrom, date_hash, made_from, needs_names, read_made_from
-from raybench.scoring.table import READERS, DateFacts, date_uri
+from raybench.scoring.table import DateFacts, date_uri
 from raybench.storage import parquet
+from raybench.storage.whole import READERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ from raybench.columns.moments import day as _day
 from raybench.errors import DataError
 from raybench.scoring.foreign import KEYS, read_foreign
 from raybench.storage import files, parquet
+from raybench.storage.whole import read_each
 
 if TYPE_CHECKING:  # half a second that writing does without
     import pandas as pd
@@ -48,7 +48,6 @@ Day = Moment
 
 _FOOTER = "raybench.scores"
 _NAME = re.compile(r"^date=(\d{4}-\d{2}-\d{2})/scores\.parquet$")
-READERS = 16  # footers are read side by side: on S3 each is a round trip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +118,9 @@ def scored_dates(
 ) -> dict[date, DateFacts]:
     """What is known about each date that is there (of ``only`` these, which are), in order, from the footers."""
     days = dates(scores_uri, start, end) if only is None else sorted(only)
-    with ThreadPoolExecutor(READERS) as pool:
-        return dict(zip(days, pool.map(lambda day: _facts(date_uri(scores_uri, day)), days), strict=True))
+    uris = [date_uri(scores_uri, day) for day in days]
+    known = read_each(uris, lambda uri, data: _facts_in(parquet.metadata_of(data, uri), uri))
+    return dict(zip(days, known, strict=True))
 
 
 def read_scores(
@@ -156,13 +156,9 @@ def _read_days(scores_uri: str, start: Day | None, end: Day | None) -> dict[date
             f"{scores_uri}: has no scores from {start or 'the start'} to {end or 'the end'}; "
             f"it holds {listed[0]} to {listed[-1]}, change --start or --end"
         )
-
-    def read(day: date) -> tuple[Any, Mapping[str, str]]:
-        uri = date_uri(scores_uri, day)
-        return parquet.table_of(files.read_bytes(uri), uri, SCHEMA.names)
-
-    with ThreadPoolExecutor(READERS) as pool:
-        return dict(zip(chosen, pool.map(read, chosen), strict=True))
+    uris = [date_uri(scores_uri, day) for day in chosen]
+    read = read_each(uris, lambda uri, data: parquet.table_of(data, uri, SCHEMA.names))
+    return dict(zip(chosen, read, strict=True))
 
 
 def _frame(read: Mapping[date, tuple[Any, Any]]) -> pd.DataFrame:
@@ -212,10 +208,6 @@ def _check(
     if not np.isfinite(score).all():
         count = int((~np.isfinite(score)).sum())
         raise DataError(f"scores of {day}: {count} of {len(score)} are NaN or infinite; the run or its input is broken")
-
-
-def _facts(uri: str) -> DateFacts:
-    return _facts_in(parquet.read_metadata(uri), uri)
 
 
 def _facts_in(pairs: Mapping[str, str], uri: str) -> DateFacts:

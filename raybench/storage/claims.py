@@ -5,7 +5,9 @@ A claim is a small file beside the folder, ``<folder>.claim``, there for as long
 Local: the file is locked (``flock``), and the system lets go of the lock when the process ends, however it ends.
 S3: the object is put on the condition that there is none and renewed every ``RENEW_SECONDS``; one that was not
 renewed for ``DEAD_SECONDS`` by the server's clock belongs to nobody and is taken over on the condition that it is
-still the same. A file system without locks, and a server without conditions, keep nobody out.
+still the same. One that was stopped for so long and wakes up publishes nothing any more: before it changes what is in
+the store it renews its claim, which it no longer can. A file system without locks, and a server without conditions,
+keep nobody out.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import functools
 import json
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -28,7 +30,8 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from raybench.errors import DataError
-from raybench.storage import files
+from raybench.storage import files, guards
+from raybench.storage.whole import client
 
 SUFFIX = ".claim"
 RENEW_SECONDS, DEAD_SECONDS = 20.0, 90.0
@@ -86,10 +89,18 @@ class TakenError(DataError):
     """A living process has what is to be written."""
 
 
+class SupersededError(DataError):
+    """What is to be written was taken over by another process while this one was not heard of."""
+
+
 def _taken(place: files.Location, owner: Owner | None) -> TakenError:
-    by = "another process" if owner is None else f"`raybench {owner.what}` (process {owner.pid} on {owner.host})"
+    by = "another process" if owner is None else _named(owner)
     since = "" if owner is None else f" since {owner.since}"
     return TakenError(f"{place.uri}: is being written by {by}{since}; wait for it to end, or choose another place")
+
+
+def _named(owner: Owner) -> str:
+    return f"`raybench {owner.what}` (process {owner.pid} on {owner.host})"
 
 
 @contextlib.contextmanager
@@ -158,12 +169,14 @@ def _is_at(handle: int, path: str) -> bool:
 def _held_on_s3(place: files.Location, owner: Owner) -> Iterator[None]:
     claim = _S3Claim(place, owner)
     claim.take()
+    guards.guards.append(claim.check)
     ended = threading.Event()
     thread = threading.Thread(target=claim.renew_until, args=(ended,), name="claim", daemon=True)
     thread.start()
     try:
         yield
     finally:
+        guards.guards.remove(claim.check)
         ended.set()
         thread.join()
         claim.release()
@@ -176,7 +189,8 @@ class _S3Claim:
         self.place, self.owner = place, owner
         bucket, _, key = (place.path.rstrip("/") + SUFFIX).partition("/")
         self._where = {"Bucket": bucket, "Key": key}
-        self._etag = ""
+        self._etag, self._renewed = "", (0.0, 0.0)
+        self._changing = threading.Lock()
 
     def take(self) -> None:
         """Own the object, or raise who does."""
@@ -189,6 +203,24 @@ class _S3Claim:
             taken = found.age > DEAD_SECONDS and self._put(IfMatch=found.etag)
         if not taken:
             raise _taken(self.place, None if found is None else found.owner)
+
+    def check(self, path: str) -> None:
+        """Raise SupersededError if ``path`` is of what is claimed, which by now is somebody else's.
+
+        The store is asked only where the last renewal was a while ago: this process, or its machine, was stopped then.
+        """
+        claimed = self.place.path.rstrip("/")
+        if path != claimed and not path.startswith((f"{claimed}/", f"{claimed}.")):
+            return
+        quiet = max(now - then for now, then in zip(_clocks(), self._renewed, strict=True))
+        if quiet <= 2 * RENEW_SECONDS or self._put(IfMatch=self._etag):
+            return
+        found = self._found()
+        by = "another process" if found is None or found.owner is None else _named(found.owner)
+        raise SupersededError(
+            f"{self.place.uri}: was taken over by {by}, as this command was not heard of for {quiet:.0f} s: it is "
+            "superseded, and what the other one publishes stands"
+        )
 
     def renew_until(self, ended: threading.Event) -> None:
         """Say that the owner lives; stop saying it when somebody else has the object."""
@@ -215,17 +247,20 @@ class _S3Claim:
 
     def _put(self, **condition: str) -> bool:
         """Write the object; False if the condition does not hold."""
-        answer = self._call("put_object", Body=self.owner.to_bytes(), **condition)
-        if answer is not None:
-            self._etag = answer["ETag"]
-        return answer is not None
+        with self._changing:
+            if "IfMatch" in condition and self._etag:
+                condition = {"IfMatch": self._etag}  # of now: the other thread may have renewed it
+            answer = self._call("put_object", Body=self.owner.to_bytes(), **condition)
+            if answer is not None:
+                self._etag, self._renewed = answer["ETag"], _clocks()
+            return answer is not None
 
     def _call(self, name: str, **options: Any) -> Any:
         """Ask the server; None if there is no such object, or it is not as the condition wants it."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            return getattr(_client(os.environ.get("AWS_ENDPOINT_URL")), name)(**self._where, **options)
+            return getattr(client(os.environ.get("AWS_ENDPOINT_URL")), name)(**self._where, **options)
         except ClientError as error:
             if error.response["Error"]["Code"] in _NOT_SO:
                 return None
@@ -234,20 +269,13 @@ class _S3Claim:
             raise DataError(f"{self.place.uri}: cannot be reached: {' '.join(str(error).split())}") from error
 
 
+def _clocks() -> tuple[float, float]:
+    """Two of them: one stands still while a machine sleeps, the other is set."""
+    return time.monotonic(), time.time()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
     owner: Owner | None
     etag: str
     age: float
-
-
-@functools.lru_cache(maxsize=4)
-def _client(endpoint: str | None) -> Any:
-    """A client for conditions, which pyarrow's file system does not send; credentials as botocore finds them."""
-    import botocore.session
-    from botocore.config import Config
-
-    style = {"addressing_style": "path"} if endpoint else {}
-    options = Config(connect_timeout=10, read_timeout=20, retries={"max_attempts": 3, "mode": "standard"}, s3=style)
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ("us-east-1" if endpoint else None)
-    return botocore.session.get_session().create_client("s3", region_name=region, endpoint_url=endpoint, config=options)

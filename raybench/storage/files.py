@@ -27,7 +27,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from raybench.errors import DataError
-from raybench.storage import aside, refusals
+from raybench.storage import aside, guards, refusals
 from raybench.storage.losses import telling_losses
 from raybench.storage.seal import sealed
 
@@ -263,6 +263,7 @@ def publish_file(uri: Uri, write: Callable[[BinaryIO], None], *, staging: str | 
         return
     buffer = io.BytesIO()
     write(buffer)  # whole in memory first: closing an S3 stream early would publish half a file
+    guards.ask(place.path)
     _checkpoint("put", place.uri)
     _ask(place, lambda: _put(place, buffer))
 
@@ -277,6 +278,8 @@ def refuse_missing_bucket(uri: Uri) -> None:
 def remove(uri: Uri) -> None:
     """Delete a file; one that is not there is no error."""
     place = open_location(uri)
+    if not place.local:
+        guards.ask(place.path)
     _checkpoint("remove", place.uri)
     with contextlib.suppress(FileNotFoundError):
         place.fs.delete_file(place.path)
@@ -285,6 +288,8 @@ def remove(uri: Uri) -> None:
 def discard(uri: Uri) -> None:
     """Delete a folder with all in it, such as what an interrupted command left in staging."""
     place = open_location(uri)
+    if not place.local:
+        guards.ask(place.path)
     _checkpoint("discard", place.uri)
     with contextlib.suppress(FileNotFoundError):
         place.fs.delete_dir(place.path)

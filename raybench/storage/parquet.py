@@ -56,11 +56,12 @@ def metadata_of(data: bytes, uri: Uri) -> dict[str, str]:
         return _pairs(file)
 
 
-def table_of(data: bytes, uri: Uri, columns: Sequence[str]) -> tuple[Any, dict[str, str]]:
-    """The Arrow table of a small file that is in memory, and the pairs in its footer."""
+def table_of(data: bytes, uri: Uri, columns: Sequence[str] | None = None) -> tuple[Any, dict[str, str]]:
+    """Columns of a small file that is in memory, and the pairs in its footer; ``uri`` is what errors call it."""
     with _parsed(pa.BufferReader(data), uri) as file:
-        _check_columns(uri, file.schema_arrow, columns)
-        return _without_views(file.read(columns=list(columns))), _pairs(file)
+        names = list(file.schema_arrow.names if columns is None else columns)
+        _check_columns(uri, file.schema_arrow, names)
+        return _without_views(file.read(columns=names)), _pairs(file)
 
 
 def count_rows(uri: Uri) -> int:

@@ -28,6 +28,16 @@ def marked(mark: str) -> list[int]:
     return found
 
 
+def below_us() -> list[int]:
+    """This process and those below it."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if _below_us(int(folder.name)):
+                found.append(int(folder.name))
+    return found
+
+
 def _below_us(pid: int) -> bool:
     while pid > 1 and pid != os.getpid():
         pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

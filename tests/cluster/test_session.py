@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -78,6 +79,27 @@ def test_what_ray_refuses_is_one_line(no_ray: Any, error: Exception, address: st
         pass
     assert "Long" not in str(caught.value)
     assert left == ["shutdown"]
+
+
+PLACES = {"--to": "/data/scores", "--bars": "s3://bucket/bars", "data.features": None}
+
+
+@pytest.mark.parametrize(("hosts", "said"), [("AB", True), ("AA", False), ("A", False)])
+def test_local_paths_are_named_where_machines_have_to_share_them(
+    no_ray: Any, monkeypatch: pytest.MonkeyPatch, hosts: str, said: bool
+) -> None:
+    lines: list[str] = []
+    notes: Any = SimpleNamespace(note=lines.append)
+    no_ray(lambda **options: None, "10.0.0.1:6379")
+    nodes = [{**node(CPU=2.0), "NodeManagerAddress": host} for host in hosts]
+    monkeypatch.setattr(ray, "nodes", lambda: [*nodes, {**node(CPU=0.0), "NodeManagerAddress": "head"}])
+    monkeypatch.setattr(ray, "cluster_resources", dict)
+    monkeypatch.setattr(module, "_autoscaler", lambda: None)
+    with session(places=PLACES, progress=notes):
+        pass
+    told = [line for line in lines if "local paths" in line]
+    assert len(told) == said
+    assert not said or told[0].endswith("all of them share: --to /data/scores")
 
 
 def test_an_interrupt_is_raised_while_a_thread_works() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -109,6 +111,52 @@ def test_a_claim_on_s3_is_renewed_while_its_owner_lives(
             pass
         with claims.held(uri, what="train"):
             assert process.poll() is None
+
+
+STALE = """
+import sys
+from raybench.errors import DataError
+from raybench.storage import claims, files
+claims.RENEW_SECONDS, claims.DEAD_SECONDS = 0.3, 2.5
+with claims.held(sys.argv[1], what="train"):
+    files.publish_bytes(sys.argv[1] + "/model", b"half")
+    print("held", flush=True)
+    sys.stdin.readline()
+    model = sys.argv[1] + "/model"
+    for change in (lambda: files.publish_bytes(model, b"old"), lambda: files.remove(model)):
+        try:
+            change()
+        except DataError as error:
+            print(type(error).__name__, error, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_one_that_was_stopped_and_wakes_up_is_superseded(
+    server: str, monkeypatch: pytest.MonkeyPatch, holder: list[subprocess.Popen[str]]
+) -> None:
+    monkeypatch.setattr(claims, "DEAD_SECONDS", 2.5)
+    uri = server + "-stale"
+    line = [sys.executable, "-c", STALE, uri]
+    old = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    holder.append(old)
+    assert old.stdout is not None
+    assert old.stdout.readline() == "held\n"
+    old.send_signal(signal.SIGSTOP)
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with claims.held(uri, what="import"):
+                files.publish_bytes(uri + "/model", b"new")
+                old.send_signal(signal.SIGCONT)
+                said, _ = old.communicate("go\n", timeout=30)
+            break
+        except claims.TakenError:
+            assert time.monotonic() < deadline
+            time.sleep(0.3)
+    assert files.read_bytes(uri + "/model") == b"new"
+    told = rf"SupersededError {uri}: was taken over by `raybench import` \(process {os.getpid()} on .* it is superseded"
+    assert len(re.findall(told, said)) == 2
 
 
 def test_folders_made_for_a_claim_alone_go_again(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ from raybench.comparison.ledger import Results
 from raybench.comparison.results import TABLE, read_results
 from raybench.comparison.stitching import stitch
 from raybench.config import Config, with_absolute_paths
+from raybench.config.identity import data_places
 from raybench.config.seeds import Seeds
 from raybench.errors import DataError, RunError
 from raybench.evaluation.job import evaluate_scores
@@ -219,7 +220,8 @@ class _Benching:
         )
 
     def _fit(self, opened: Mapping[str, FitData], results: Results, left: Sequence[Fit]) -> None:
-        with session(progress=self._progress):
+        places = {"--out": self._out, **data_places(left[0].config)}
+        with session(places=places, progress=self._progress):
             refuse_too_large(left, opened)
             there = capacity()
             groups = groups_of(left, opened, there)

@@ -39,7 +39,7 @@ def write_features(
         return build_features(job, progress=progress)
     from raybench.cluster.session import session
 
-    with session(progress=progress):
+    with session(places={"--bars": job.bars.uri, "--to": job.to}, progress=progress):
         return build_features(job, run=run_on_ray, progress=progress)
 
 

@@ -225,7 +225,10 @@ def _score(
     from raybench.cluster.scoring_pool import score_on_ray
     from raybench.cluster.session import joined, session
 
-    with session(progress=progress):
+    places = {"--model": runs[0].uri, "--to": target.to}
+    places |= {} if inputs.bars is None else {"--bars": inputs.bars.uri}
+    places |= {} if inputs.features is None else {"--features": inputs.features.uri}
+    with session(places=places, progress=progress):
         every = (score_on_ray(runs, inputs, part, target, progress) for part in parts)
         _gather(itertools.chain.from_iterable(every), target, days, progress, results)
         if joined():

@@ -26,6 +26,7 @@ from raybench.cluster.jobs.ownership import Say, claim, compare_data
 from raybench.cluster.resources import Workers, check_dates, plan_training, plan_workers, suited, this_machine
 from raybench.config import Config, load_config, with_absolute_paths
 from raybench.config.fused import layers_run
+from raybench.config.identity import data_places
 from raybench.config.load import Source
 from raybench.config.panel_spec import PanelSpec
 from raybench.config.seeds import SEEDLESS
@@ -246,7 +247,8 @@ def _train_on_ray(group: _Sharing, begun: Mapping[str, Beginning], progress: Pro
 
     first, sources, configs = group.first, group.sources, group.configs
     check_workers(first, dates=group.dates, progress=progress)
-    with session(progress=progress):
+    places = {"--out": next(iter(configs)), **data_places(first)}
+    with session(places=places, progress=progress):
         kinds = {residency(config, sources, dates=group.dates) for config in configs.values()}
         kind = "resident" if "resident" in kinds else "streaming"
         workers = plan_training(first, capacity(), streaming=kind == "streaming", dates=group.dates)

@@ -33,6 +33,7 @@ from raybench.cluster.session import capacity, session
 from raybench.cluster.trial import SearchTask
 from raybench.cluster.trials import Plan, run_trials
 from raybench.config import Config, dump_config, load_config, with_absolute_paths
+from raybench.config.identity import data_places
 from raybench.config.load import Source
 from raybench.config.panel_spec import PanelSpec
 from raybench.config.tune import TpeSearch
@@ -105,7 +106,8 @@ def _search(config: Config, out: str, progress: Progress, say: Say) -> SearchRes
     _check_room(config, opened, progress)
     for line in advice(config, None if drawn is None else len(drawn)):
         say(line)
-    with session(dashboard=(config.cluster.num_workers or 1) > 1, progress=progress):
+    places = {"--out": out, **data_places(config)}
+    with session(places=places, dashboard=(config.cluster.num_workers or 1) > 1, progress=progress):
         workers, concurrent, gpu = plan_trials(config, capacity(), panel_bytes=opened.bytes)
         if opened.dates:
             check_dates(config, workers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -20,10 +21,11 @@ from raybench.cluster import choice
 from raybench.cluster.jobs import training
 from raybench.config import Config, dump_config, load_config
 from raybench.config.panel_spec import PanelSpec
-from raybench.errors import ConfigError
+from raybench.errors import ConfigError, UserError
 from raybench.panel import Panel
 from raybench.panel.build import build_panel
 from raybench.runs.artifact import StoredRun
+from raybench.storage import files
 from tests.cluster.watch import Watch
 
 MakeConfig = Callable[..., Config]
@@ -120,6 +122,27 @@ def test_a_killed_process_goes_on_with_resume(config: Config, here: StoredRun, t
     assert_same_training(again, here)
     assert len(os.listdir(tmp_path / "run" / "checkpoints")) == 2
     assert not list(tmp_path.glob("**/*.staging"))
+
+
+@pytest.mark.parametrize(("name", "at"), [("state.pt", 3), ("facts.json", 2), ("model.safetensors", 1)])
+def test_a_full_disk_is_one_line_and_room_is_all_that_resume_needs(
+    config: Config, here: StoredRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, at: int
+) -> None:
+    seen: list[str] = []
+
+    def full(step: str, uri: str) -> None:
+        if step == "write" and uri.endswith(name):
+            seen.append(uri)
+            if len(seen) >= at:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    out = str(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_checkpoint", full)
+        with pytest.raises(UserError, match=rf"{name}: cannot be written: No space left on device; make room"):
+            training.train(config, out=out, local=True)
+    assert not files.exists(f"{out}/manifest.json")
+    assert_same_training(training.train(config, out=out, local=True, resume=True), here)
 
 
 @pytest.mark.ray

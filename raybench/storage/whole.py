@@ -1,0 +1,74 @@
+"""Many small files, each read whole: on S3 one request for each, where to open one asks for its size first."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import pyarrow.fs as pafs
+
+from raybench.errors import DataError
+from raybench.storage import files, refusals
+
+READERS = 16  # side by side: on S3 each is a round trip
+PAUSES = (0.2, 0.8)  # before an answer that was cut short is asked for again
+_MISSING = ("NoSuchKey", "404")
+T = TypeVar("T")
+
+
+def read_each(uris: Sequence[str], take: Callable[[str, bytes], T]) -> Iterator[T]:
+    """What ``take`` makes of the address and the content of each file, in order; DataError if one cannot be read."""
+    with ThreadPoolExecutor(READERS) as pool:
+        yield from pool.map(lambda uri: take(uri, read_whole(uri)), uris)
+
+
+def read_whole(uri: str) -> bytes:
+    """The content of one file."""
+    place = files.open_location(uri)
+    if not isinstance(place.fs, pafs.S3FileSystem):
+        return files.read_bytes(uri)
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, _, key = place.path.partition("/")
+    for pause in (*PAUSES, None):
+        try:
+            answer = client(os.environ.get("AWS_ENDPOINT_URL")).get_object(Bucket=bucket, Key=key)
+            return bytes(answer["Body"].read())
+        except ClientError as error:  # asked again by the client itself where that helps
+            if error.response["Error"]["Code"] in _MISSING:
+                raise DataError(f"{place.uri}: there is no such file") from None
+            raise DataError(refusals.said_of(place.uri, _as_arrow_says(error.response["Error"]))) from error
+        except BotoCoreError as error:
+            if pause is None:
+                said = {"Code": type(error).__name__, "Message": str(error)}
+                raise DataError(refusals.said_of(place.uri, _as_arrow_says(said))) from error
+            time.sleep(pause)
+    raise AssertionError("the last try returns or raises")
+
+
+def _as_arrow_says(error: Mapping[str, str]) -> OSError:
+    """The error that pyarrow's file system raises of the same: NoSuchBucket is NO_SUCH_BUCKET there."""
+    code = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", error.get("Code", "UNKNOWN")).upper()
+    return OSError(f"AWS Error {code} during GetObject operation: {error.get('Message', '')}")
+
+
+@functools.lru_cache(maxsize=4)
+def client(endpoint: str | None) -> Any:
+    """A client for what pyarrow's file system does not do; credentials as botocore finds them."""
+    import botocore.session
+    from botocore.config import Config
+
+    options = Config(
+        connect_timeout=10,
+        read_timeout=20,
+        retries={"max_attempts": 3, "mode": "standard"},
+        max_pool_connections=READERS,
+        s3={"addressing_style": "path"} if endpoint else {},
+    )
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ("us-east-1" if endpoint else None)
+    return botocore.session.get_session().create_client("s3", region_name=region, endpoint_url=endpoint, config=options)
