@@ -12,11 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raybench.cli.app import run as command
 from raybench.config import Config
 from raybench.market.bars import Bars, open_bars
 from raybench.panel.frame_parts import BarRows
-from raybench.scoring.table import write_date
 from tests.cluster.s3_requests import counted
 from tests.cluster.s3_server import BUCKET, file_system, upload
 
@@ -130,25 +128,3 @@ def test_a_date_that_stays_refused_is_not_tried_again_and_does_not_make_others_b
     assert list(done.written) == [thin]
     assert read_refused(to) == {}
     assert max(len(np.unique(one.datetime_R)) for one in blocks[1:]) <= 60 + 8
-
-
-def test_an_evaluation_asks_for_each_date_once(
-    market_bars: str, server: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in server.items():
-        monkeypatch.setenv(name, value)
-    bars = open_bars(market_bars)
-    block = bars.block(instruments=list(bars.instruments[:5]), start="2015-01-01", end="2015-06-30").to_frame()
-    to = f"s3://{BUCKET}/evaluated"
-    for number, (moment, rows) in enumerate(block.groupby("datetime")):
-        rng = np.random.default_rng(number)
-        scores = rows[["instrument", "datetime"]].assign(score=rng.normal(size=len(rows)))
-        write_date(to, str(moment)[:10], scores, "run", {"coverage": 1.0})
-    assert number > 100
-    with counted(server["AWS_ENDPOINT_URL"]) as (endpoint, requests):
-        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-        assert command(["evaluate", "--scores", to, "--bars", market_bars, "--out", str(tmp_path / "out"), "-q"]) == 0
-    of_dates = Counter(each for each in requests if "scores.parquet" in each)
-    assert set(of_dates.values()) == {1}
-    assert len(of_dates) == number + 1
-    assert len(requests) - len(of_dates) < 10  # listings, what lies beside
