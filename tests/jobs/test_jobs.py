@@ -28,6 +28,7 @@ import yaml
 from raybench.cli.app import COMMANDS
 from raybench.market.synthetic import make_market
 from raybench.scoring.table import dates
+from tests.k8s.api_server import script
 from tests.k8s.watched import NOT_RAYS, ON_GPUS, asked_for
 
 ROOT = Path(__file__).parents[2]
@@ -259,7 +260,8 @@ def test_the_whole_way_by_submitted_jobs(cluster: Cluster, scraped: Scraper) -> 
     cluster.done("jobs/bench.py", config, here, "--seeds", "1", "--out", str(folder / "bench"))
     assert (folder / "bench" / "results.parquet").exists()
     wrong = cluster.submit("jobs/train.py", config, here, "model.hiden_size=3", "--out", str(folder / "other"))
-    assert wrong.returncode != 0  # Ray's own code, whatever the job's
+    assert wrong.returncode != 0  # Ray's own code, whatever the job's; what it says, the CronJob's pod understands
+    assert script().outcome({"status": {"jobStatus": "FAILED", "message": wrong.stdout}})[0] == 2
     assert "hiden_size" in wrong.stdout + wrong.stderr
     assert "Traceback" not in wrong.stdout
     assert not (folder / "other").exists()

@@ -155,6 +155,18 @@ def test_a_morning_without_news_changes_nothing_and_loads_no_torch(
     assert job["imported"]["dates"] == 1
 
 
+def test_a_cluster_that_is_gone_takes_no_metrics_and_no_morning(
+    room: Room, market: pd.DataFrame, days: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    room.deliver(market[market["datetime"] <= days[-2]], "history")
+    line = [sys.executable, "-m", "raybench", "daily", "daily.yaml", "score.start=2015-12-28"]
+    done = subprocess.run(line, cwd=room.folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "no metrics: RAY_ADDRESS is 127.0.0.1:9, which does not answer" in done.stderr
+    assert days_of(room.folder / "scores")[-1] == days[-2]
+
+
 def test_of_two_at_once_one_does_it_and_the_other_says_so(room: Room, market: pd.DataFrame, days: list[str]) -> None:
     room.deliver(market[market["datetime"] <= days[-2]], "history")
     both = [room.start() for _ in range(2)]
