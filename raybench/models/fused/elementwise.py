@@ -13,7 +13,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from raybench.feature_sets.compiled import compiled
+from raybench.feature_sets.compiled import contracted
 from raybench.models.fused.products import Array, Flat
 
 _ONE, _HALF = np.float32(1.0), np.float32(0.5)
@@ -50,84 +50,84 @@ def _tanh_of(x: Any) -> Any:
     return exact if x == types.float64 else rational
 
 
-@compiled
+@contracted
 def tanh(x: Flat) -> None:
     """In place."""
     for i in range(x.size):
         x[i] = _tanh(x[i])
 
 
-@compiled
+@contracted
 def sigmoid(x: Flat) -> None:
     """In place: 1 / (1 + exp(-x)) = 1/2 + tanh(x / 2) / 2."""
     for i in range(x.size):
         x[i] = _HALF + _HALF * _tanh(_HALF * x[i])
 
 
-@compiled
+@contracted
 def add_product(to: Flat, x: Flat, y: Flat) -> None:
     """Add x y."""
     for i in range(to.size):
         to[i] += x[i] * y[i]
 
 
-@compiled
+@contracted
 def multiply(to: Flat, x: Flat) -> None:
     """Multiply with x."""
     for i in range(to.size):
         to[i] *= x[i]
 
 
-@compiled
+@contracted
 def set_product(to: Flat, x: Flat, y: Flat) -> None:
     """Set to x y."""
     for i in range(to.size):
         to[i] = x[i] * y[i]
 
 
-@compiled
+@contracted
 def mix(h: Flat, update: Flat, new: Flat) -> None:
     """The next state of a GRU, (1 - z) n + z h, in place of h."""
     for i in range(h.size):
         h[i] = new[i] + update[i] * (h[i] - new[i])
 
 
-@compiled
+@contracted
 def through_new(to: Flat, grad: Flat, update: Flat, new: Flat) -> None:
     """The gradient before the tanh of a GRU's new state: d (1 - z) (1 - n^2)."""
     for i in range(to.size):
         to[i] = grad[i] * (_ONE - update[i]) * (_ONE - new[i] * new[i])
 
 
-@compiled
+@contracted
 def through_update(to: Flat, grad: Flat, h: Flat, update: Flat, new: Flat) -> None:
     """The gradient before the sigmoid of a GRU's update gate: d (h - n) z (1 - z)."""
     for i in range(to.size):
         to[i] = grad[i] * (h[i] - new[i]) * (_ONE - update[i]) * update[i]
 
 
-@compiled
+@contracted
 def through_gate(to: Flat, grad: Flat, other: Flat, gate: Flat) -> None:
     """The gradient before a sigmoid, whose value was multiplied with another: d x s (1 - s)."""
     for i in range(to.size):
         to[i] = grad[i] * other[i] * (_ONE - gate[i]) * gate[i]
 
 
-@compiled
+@contracted
 def through_tanh(to: Flat, grad: Flat, gate: Flat, value: Flat) -> None:
     """The gradient before a tanh, whose value was multiplied with a gate: d s (1 - t^2)."""
     for i in range(to.size):
         to[i] = grad[i] * gate[i] * (_ONE - value[i] * value[i])
 
 
-@compiled
+@contracted
 def add_through_tanh(to: Flat, grad: Flat, gate: Flat, value: Flat) -> None:
     """``through_tanh``, added."""
     for i in range(to.size):
         to[i] += grad[i] * gate[i] * (_ONE - value[i] * value[i])
 
 
-@compiled
+@contracted
 def take(to: Flat, stride: int, at: int, from_NWK: Array, first: int, rows: int, t: int) -> None:
     """Copy step ``t`` of rows ``first`` and following to ``at`` and every ``stride`` on."""
     for i in range(rows):
@@ -136,7 +136,7 @@ def take(to: Flat, stride: int, at: int, from_NWK: Array, first: int, rows: int,
             place[j] = row[j]
 
 
-@compiled
+@contracted
 def add_taken(to: Flat, stride: int, from_NWK: Array, first: int, rows: int, t: int) -> None:
     """As ``take``, added."""
     for i in range(rows):
@@ -145,7 +145,7 @@ def add_taken(to: Flat, stride: int, from_NWK: Array, first: int, rows: int, t: 
             place[j] += row[j]
 
 
-@compiled
+@contracted
 def give(to_NWK: Array, first: int, rows: int, t: int, values: Flat, stride: int) -> None:
     """Copy the other way round."""
     for i in range(rows):
@@ -154,7 +154,7 @@ def give(to_NWK: Array, first: int, rows: int, t: int, values: Flat, stride: int
             row[j] = place[j]
 
 
-@compiled
+@contracted
 def shift(to: Flat, stride: int, at: int, values: Flat, from_stride: int, rows: int, width: int) -> None:
     """Copy rows of ``width`` that lie ``from_stride`` apart to ``at`` and every ``stride`` on."""
     for i in range(rows):
@@ -163,7 +163,7 @@ def shift(to: Flat, stride: int, at: int, values: Flat, from_stride: int, rows: 
             place[j] = row[j]
 
 
-@compiled
+@contracted
 def add_column_sums(to: Flat, values: Flat, rows: int) -> None:
     """Add the sum over rows of a matrix as wide as ``to``."""
     for i in range(rows):
