@@ -16,6 +16,7 @@ import torch
 
 from benchmarks._epochs import bare_forward
 from benchmarks._measure import bars_of, config_of, measured, parser, qlib_case, run_qlib, use_cores
+from raybench.config.fused import fused_on_cpu
 from raybench.config.panel_spec import PanelSpec
 from raybench.panel import Panel
 from raybench.panel.build import build_panel, scoring_panel
@@ -32,11 +33,13 @@ def main() -> None:
     with measured(f"scoring, GRU on Alpha158, {given.cores} cores") as figures:
         with bars_of(given.provider) as bars:
             config = config_of("gru_alpha158", bars, short=given.short)
-            fitted = build_panel(PanelSpec.of(config), bars, None, segments=("train",)).processors
+            trained = build_panel(PanelSpec.of(config), bars, None, segments=("train",))
+            fitted, fitted_on = trained.processors, trained.counts["train"]
+            del trained
             start, end = config.data.segments.test
             panel = scoring_panel(PanelSpec.of(config), bars, None, fitted, start, end)
         weights = build_model(config, panel.columns).state_dict()
-        predictor = Predictor(config, weights, panel)
+        predictor = Predictor(config, weights, panel, fused=fused_on_cpu(config, fitted_on))
         network = build_model(config, panel.columns)
         network.load_state_dict(weights)
         rows, batches = len(panel.segments["score"].samples), windows_by_date(panel)

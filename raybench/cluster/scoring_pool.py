@@ -70,6 +70,7 @@ class _SharedModel:
     config: Config
     weights: Mapping[str, torch.Tensor]
     memory: StoredMemory | None
+    fused: bool
     panel_spec: dict[str, Any]
     panel_arrays: Mapping[str, ray.ObjectRef[Any]]
 
@@ -77,7 +78,7 @@ class _SharedModel:
         """Put it together; the arrays come out of the object store without a copy."""
         arrays = {name: ray.get(reference) for name, reference in self.panel_arrays.items()}
         panel = unpack(self.panel_spec, arrays)
-        return Predictor(self.config, self.weights, panel, device, memory=self.memory)
+        return Predictor(self.config, self.weights, panel, device, memory=self.memory, fused=self.fused)
 
 
 class _Shared:
@@ -95,7 +96,12 @@ class _Shared:
             self._put.append(known)
         _, spec, references = known
         return _SharedModel(
-            config=run.config, weights=run.weights, memory=run.memory, panel_spec=spec, panel_arrays=references
+            config=run.config,
+            weights=run.weights,
+            memory=run.memory,
+            fused=run.fused,
+            panel_spec=spec,
+            panel_arrays=references,
         )
 
 

@@ -158,7 +158,7 @@ def judge(run: StoredRun, panel: Panel, unseen: Unseen, device: str = "cpu") -> 
     def keep(day: np.datetime64, columns: dict[str, np.ndarray[Any, Any]], facts: Mapping[str, Any]) -> None:
         kept[str(day)] = columns
 
-    predictor = Predictor(run.config, run.weights, panel, device, memory=run.memory)
+    predictor = Predictor(run.config, run.weights, panel, device, memory=run.memory, fused=run.fused)
     results = list(DayScorer([predictor], target, keep).score_days(unseen.days))
     if not kept:
         why = "; ".join(_left_out(results)) or "nobody has rows there"

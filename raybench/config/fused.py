@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from raybench.config.schema import Config
 
+FUSED, TORCH = "fused", "torch"
 LEAST_STEPS = 2_000_000
 """Steps of windows in an epoch from which on ``auto`` means ours: they are compiled once on a machine, for seconds."""
 
@@ -25,7 +26,7 @@ def layers_run(config: Config, windows: int, *, gpu: bool) -> str | None:
     """Name the recurrent layers that a training ran; None where the network has none."""
     if not config.model.recurrent:
         return None
-    return "fused" if fused_on_cpu(config, windows) and not gpu else "torch"
+    return FUSED if fused_on_cpu(config, windows) and not gpu else TORCH
 
 
 def layers_to_run(config: Config) -> str | None:

@@ -30,6 +30,7 @@ from torch import Tensor
 
 import raybench
 from raybench.config import Config, dump_config
+from raybench.config.fused import FUSED
 from raybench.config.networks import CustomNetwork
 from raybench.errors import RunError
 from raybench.feeds.memory import StoredMemory
@@ -74,6 +75,11 @@ class StoredRun:
     def run_id(self) -> str:
         """Hash of manifest and weights: equal for copies of one run, different for any two trainings."""
         return str(self.manifest["run_id"])
+
+    @property
+    def fused(self) -> bool:
+        """Whether fused recurrent layers (``raybench.models.fused``) trained it, and so score it."""
+        return self.manifest.get("recurrent_layers") == FUSED
 
     @property
     def metrics(self) -> dict[str, float | None]:

@@ -39,7 +39,8 @@ class MomentScores:
 class Predictor:
     """A network with its weights in evaluation mode, and the panel of rows that it scores.
 
-    ``memory``: what its run stored, for a network that remembers its losses.
+    ``memory``: what its run stored, for a network that remembers its losses. ``fused``: which recurrent layers it
+    runs on a CPU, those that trained it. The last bits hang on them, so it is never asked of a day or a machine.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Predictor:
         device: str = "cpu",
         *,
         memory: StoredMemory | None = None,
+        fused: bool = False,
     ) -> None:
         model = models.build(
             config.model.model_dump(),
@@ -60,8 +62,7 @@ class Predictor:
         )
         model.load_state_dict({name: value.float() for name, value in weights.items()})
         self._model = model.eval().to(device)
-        # the last bits hang on it: it is the run's, never that of a day or a machine
-        self._fused = config.cluster.fused_layers is True
+        self._fused = fused
         segment = panel.segments["score"]
         samples = segment.samples
         order_S = np.lexsort((samples.instrument_S, samples.date_S))

@@ -45,7 +45,7 @@ def hist(bars: Bars, concepts: Path) -> Config:
     )
 
 
-def gru(bars: Bars, fused: str) -> Config:
+def gru(bars: Bars) -> Config:
     data = {
         "bars": bars.uri,
         "universe": "few",
@@ -53,7 +53,7 @@ def gru(bars: Bars, fused: str) -> Config:
         "step_len": 5,
         "segments": SEGMENTS,
     }
-    return load_config({"data": data, "model": {"type": "gru", "hidden_size": 8}}, [f"cluster.fused_layers={fused}"])
+    return load_config({"data": data, "model": {"type": "gru", "hidden_size": 8}})
 
 
 def write_concepts(path: Path, *, second: str = "even") -> Path:
@@ -64,12 +64,14 @@ def write_concepts(path: Path, *, second: str = "even") -> Path:
     return path
 
 
-def scores(config: Config, bars: Bars, start: str = "2020-11-02", end: str = "2020-12-18") -> list[MomentScores]:
+def scores(
+    config: Config, bars: Bars, start: str = "2020-11-02", end: str = "2020-12-18", *, fused: bool = False
+) -> list[MomentScores]:
     fitted = build_panel(PanelSpec.of(config), bars, None, segments=("train",)).processors
     panel = through_the_store(
         scoring_panel(PanelSpec.of(config), bars, None, fitted, np.datetime64(start), np.datetime64(end))
     )
-    scorer = Predictor(config, build_model(config, panel.columns).state_dict(), panel)
+    scorer = Predictor(config, build_model(config, panel.columns).state_dict(), panel, fused=fused)
     return list(scorer.score_between(np.datetime64(start), np.datetime64(end) + 1))
 
 
@@ -118,18 +120,18 @@ def test_training_and_scoring_see_the_same_concepts(bars: Bars, tmp_path: Path) 
     np.testing.assert_allclose(scored.score_N, expected.numpy(), atol=1e-6)
 
 
-@pytest.mark.parametrize(("fused", "runs"), [("true", True), ("auto", False), ("false", False)])
-def test_fused_layers_score_where_the_run_says_so(
-    bars: Bars, monkeypatch: pytest.MonkeyPatch, fused: str, runs: bool
+@pytest.mark.parametrize("fused", [True, False])
+def test_fused_layers_score_runs_that_were_trained_with_them(
+    bars: Bars, monkeypatch: pytest.MonkeyPatch, fused: bool
 ) -> None:
-    """Whatever the day and the machine: a date has the same bits alone as among others."""
-    found = scores(gru(bars, "false"), bars)
+    """Whatever the day: a date has the same bits alone as among others."""
+    found = scores(gru(bars), bars)
     calls: list[int] = []
     monkeypatch.setattr(layer, "run_layer", lambda *given, **how: (calls.append(1), run_layer(*given, **how))[1])
-    whole = scores(gru(bars, fused), bars)
-    assert bool(calls) is runs
+    whole = scores(gru(bars), bars, fused=fused)
+    assert bool(calls) is fused
     for one, other in zip(whole, found, strict=True):
         np.testing.assert_allclose(one.score_N, other.score_N, rtol=1e-5, atol=1e-6)
     day = str(whole[-1].moment)[:10]
-    (alone,) = scores(gru(bars, fused), bars, start=day, end=day)
+    (alone,) = scores(gru(bars), bars, start=day, end=day, fused=fused)
     np.testing.assert_array_equal(alone.score_N, whole[-1].score_N)

@@ -267,7 +267,7 @@ def _score_here(
     predictors = []
     for run, panel in zip(runs, panels_of(runs, inputs, days, map, progress), strict=True):
         target = target.knowing(empty_days(run, panel, target.min_coverage), panel.hashes)
-        predictors.append(Predictor(run.config, run.weights, panel, device, memory=run.memory))
+        predictors.append(Predictor(run.config, run.weights, panel, device, memory=run.memory, fused=run.fused))
     return DayScorer(predictors, target).score_days(days)
 
 

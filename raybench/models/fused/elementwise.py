@@ -72,6 +72,13 @@ def add_product(to: Flat, x: Flat, y: Flat) -> None:
 
 
 @contracted
+def copy(to: Flat, x: Flat) -> None:
+    """Set to x. numba's assignment of a slice asks for memory first, lest the two overlap."""
+    for i in range(to.size):
+        to[i] = x[i]
+
+
+@contracted
 def multiply(to: Flat, x: Flat) -> None:
     """Multiply with x."""
     for i in range(to.size):

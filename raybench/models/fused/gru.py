@@ -9,9 +9,8 @@ before it was reset. Columns from H to P hold whatever the products left there a
 
 from __future__ import annotations
 
-import numpy as np
-
 from raybench.feature_sets.compiled import compiled
+from raybench.models.fused.blocks import ROWS
 from raybench.models.fused.elementwise import (
     add_product,
     add_taken,
@@ -28,26 +27,25 @@ from raybench.models.fused.elementwise import (
     through_update,
 )
 from raybench.models.fused.gradients import add_to_weights, to_input, to_state
-from raybench.models.fused.products import ROWS, Array, Flat, product
-
-KEPT = 4
-"""Matrices that are kept of one step."""
+from raybench.models.fused.products import Array, Flat, product
 
 
 @compiled
 def gru_forward(
-    x_NWK: Array, start_N1H: Array, weight: Flat, bias: Flat, out_NWH: Array, kept: Flat, first: int, rows: int,
-    backwards: bool,
+    x_NWK: Array, start_N1H: Array, weight: Flat, bias: Flat, out_NWH: Array, kept: Flat, scratch: Flat,
+    first: int, rows: int, backwards: int,
 ) -> None:  # fmt: skip
     """Run rows ``first`` and following -> ``out_NWH``.
 
     ``weight``: [3, K + H, P], input above hidden. ``bias``: [4, P]: of reset, update, new's input, new's hidden state.
     ``kept``: [W, 4, R, P], or of one step, where nothing is to be kept; R is ``rows`` padded to ``ROWS``.
+    ``scratch``: [R, K + H + P], whatever is in it.
     """
     steps, width, hidden = x_NWK.shape[1], x_NWK.shape[2], out_NWH.shape[2]
     padded, depth, up = bias.size // 4, width + hidden, (rows + ROWS - 1) // ROWS * ROWS
     size = up * padded
-    seen, h = np.zeros(up * depth, x_NWK.dtype), np.zeros(size, x_NWK.dtype)
+    scratch[:] = 0
+    seen, h = scratch[: up * depth], scratch[up * depth :]
     take(h, padded, 0, start_N1H, first, rows, 0)
     panel = depth * padded
     for step in range(steps):
@@ -73,19 +71,20 @@ def gru_forward(
 def gru_backward(
     x_NWK: Array, start_N1H: Array, weight_in: Flat, weight_hidden: Flat, out_NWH: Array, kept: Flat, given_NWH: Array,
     given_N1H: Array, grad_x_NWK: Array, grad_start_N1H: Array, grad_in: Flat, grad_hidden: Flat, grad_bias: Flat,
-    first: int, rows: int, backwards: bool,
+    scratch: Flat, first: int, rows: int, backwards: int,
 ) -> None:  # fmt: skip
     """Go back through rows ``first`` and following.
 
     ``weight_in`` [3, H, Q], ``weight_hidden`` [3, H, P]. ``given``: the gradient of every state [N, W, H] and of the
     last one [N, H]. Written are those of the input and of the first state, and added to those of the weights,
     [3, P, Q] and [3, P, P], and of the biases, [4, P] as they are given. What is not there, or not wanted, is empty.
+    ``scratch``: [R, 6 P + Q], whatever is in it.
     """
     steps, hidden, up = x_NWK.shape[1], out_NWH.shape[2], (rows + ROWS - 1) // ROWS * ROWS
     padded, wide = weight_hidden.size // (3 * hidden), weight_in.size // (3 * hidden)
     size = up * padded
-    h, grad, x = np.zeros(size, x_NWK.dtype), np.zeros(size, x_NWK.dtype), np.zeros(up * wide, x_NWK.dtype)
-    grads = np.zeros(4 * size, x_NWK.dtype)
+    scratch[:] = 0
+    h, grad, grads, x = scratch[:size], scratch[size : 2 * size], scratch[2 * size : 6 * size], scratch[6 * size :]
     d_reset, d_update = grads[:size], grads[size : 2 * size]
     d_new, d_old = grads[2 * size : 3 * size], grads[3 * size :]
     if given_N1H.size:

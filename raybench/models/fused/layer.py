@@ -15,12 +15,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from raybench.models.fused import gru, lstm
-from raybench.models.fused.products import LANES, ROWS
+from raybench.models.fused.blocks import LANES, ROWS
+from raybench.models.fused.machine_code import Kernel, Packed, kernel
 
 TILE = 80
 """Rows that go through the window together. A multiple of ``ROWS``."""
@@ -82,22 +81,23 @@ def _forward(
     x_NWK: Tensor, start: tuple[Tensor, ...], weights: Weights, backwards: bool, *, keep: bool
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """Run the tiles -> states, last states, and what each tile keeps for the way back."""
-    samples, steps, _ = x_NWK.shape
+    samples, steps, width = x_NWK.shape
     hidden, is_lstm = weights.hidden_GH.shape[1], len(start) == 2
     padded = _padded(hidden, LANES)
-    cell = lstm if is_lstm else gru
-    bias_4P = _biases(weights, padded, is_lstm=is_lstm)
-    weight_GDP = _columns(weights, padded)
-    out_NWH = x_NWK.new_empty(samples, steps, hidden)
-    tiles = _tiles(samples)
-    kept = [x_NWK.new_empty((steps if keep else 1) * cell.KEPT * _padded(rows, ROWS) * padded) for _, rows in tiles]
-    x, states = _array(x_NWK), [_array(state.unsqueeze(1)) for state in start]
-    weight, bias, out = _array(weight_GDP.view(-1)), _array(bias_4P.view(-1)), _array(out_NWH)
-    last_c = x_NWK.new_empty(samples if is_lstm else 0, 1, hidden)
-    extra = (_array(last_c),) if is_lstm else ()
-    run: Callable[..., None] = lstm.lstm_forward if is_lstm else gru.gru_forward
-    given = (x, *states, weight, bias, out, *extra)
-    _each(lambda tile, first, rows: run(*given, _array(kept[tile]), first, rows, backwards), tiles)
+    weight_GDP, bias_4P = _columns(weights, padded), _biases(weights, padded, is_lstm=is_lstm)
+    out_NWH, last_c = x_NWK.new_empty(samples, steps, hidden), x_NWK.new_empty(samples, 1, hidden)
+    tiles, matrices, states = _tiles(samples), 5 if is_lstm else 4, 2 if is_lstm else 1
+    kept = [x_NWK.new_empty((steps if keep else 1) * matrices * _padded(rows, ROWS) * padded) for _, rows in tiles]
+    run = kernel("lstm_forward" if is_lstm else "gru_forward", x_NWK.dtype)
+    used = [x_NWK, *(state.unsqueeze(1) for state in start), weight_GDP.view(-1), bias_4P.view(-1), out_NWH]
+    held, given = _packed(run, [*used, *([last_c] if is_lstm else [])])
+
+    def go(tile: int, first: int, rows: int) -> None:
+        scratch = x_NWK.new_empty(_padded(rows, ROWS) * (width + hidden + states * padded))
+        run(*given, run.pack(kept[tile]), run.pack(scratch), first, rows, int(backwards))
+
+    _each(go, tiles)
+    del held
     last_NH = out_NWH[:, 0 if backwards else -1].clone()
     return out_NWH, [last_NH, last_c[:, 0]] if is_lstm else [last_NH], kept
 
@@ -117,29 +117,28 @@ def _backward(
     hidden, width, states, gates = out_NWH.shape[2], x_NWK.shape[2], len(start), 4 if is_lstm else 3
     padded, wide = _padded(hidden, LANES), _padded(width, LANES)
     tiles, none = _tiles(len(x_NWK)), x_NWK.new_empty(0, 0, 0)
-    of_states = [none if grad is None else grad.unsqueeze(1) for grad in grads[1:]]
-    of_all = none if grads[0] is None else grads[0]
-    grad_x = torch.empty_like(x_NWK, memory_format=torch.contiguous_format) if wanted[0] else none
-    begun = any(wanted[1 : 1 + states])
-    grad_start = [torch.empty_like(state).unsqueeze(1) if begun else none for state in start]
+    flowing = [none if grads[0] is None else grads[0]]
+    flowing += [none if grad is None else grad.unsqueeze(1) for grad in grads[1:]]
+    begun, learnt = any(wanted[1 : 1 + states]), any(wanted[1 + states :])
+    grad_x = x_NWK.new_empty(x_NWK.shape) if wanted[0] else none
+    grad_start = [x_NWK.new_empty(len(x_NWK), 1, hidden) if begun else none for _ in start]
     sizes = (gates * padded * wide, gates * padded * padded, 4 * padded)
-    learnt = any(wanted[1 + states :])
     sums = [x_NWK.new_zeros(len(tiles), size if learnt else 0) for size in sizes]
     rows_in, rows_hidden = (
-        _array(torch.nn.functional.pad(weight, (0, to - weight.shape[1])).view(-1))
+        torch.nn.functional.pad(weight, (0, to - weight.shape[1])).reshape(-1)
         for weight, to in ((weights.input_GK, wide), (weights.hidden_GH, padded))
     )
-    x, out = _array(x_NWK), _array(out_NWH)
-    fixed = (x, *(_array(state.unsqueeze(1)) for state in start), rows_in, rows_hidden, out)
-    flowing = [_array(value) for value in (of_all, *of_states, grad_x, *grad_start)]
-    run: Callable[..., None] = lstm.lstm_backward if is_lstm else gru.gru_backward
-    added = [_array(value) for value in sums]
-    _each(
-        lambda tile, first, rows: run(
-            *fixed, _array(kept[tile]), *flowing, *(value[tile] for value in added), first, rows, backwards
-        ),
-        tiles,
-    )
+    run = kernel("lstm_backward" if is_lstm else "gru_backward", x_NWK.dtype)
+    held, fixed = _packed(run, [x_NWK, *(state.unsqueeze(1) for state in start), rows_in, rows_hidden, out_NWH])
+    also_held, moving = _packed(run, [*flowing, grad_x, *grad_start])
+
+    def go(tile: int, first: int, rows: int) -> None:
+        scratch = x_NWK.new_empty(_padded(rows, ROWS) * ((9 if is_lstm else 6) * padded + wide))
+        added = (run.pack(value[tile]) for value in sums)
+        run(*fixed, run.pack(kept[tile]), *moving, *added, run.pack(scratch), first, rows, int(backwards))
+
+    _each(go, tiles)
+    del held, also_held
     of_weights = _of_weights(sums, hidden, width, is_lstm=is_lstm) if learnt else [None] * 4
     made = [grad_x if wanted[0] else None, *(grad[:, 0] if begun else None for grad in grad_start), *of_weights]
     return [grad if want else None for grad, want in zip(made, wanted, strict=True)]
@@ -216,9 +215,10 @@ def _tiles(samples: int) -> list[tuple[int, int]]:
     return [(first, min(rows, samples - first)) for first in range(0, samples, rows)]
 
 
-def _array(value: Tensor) -> np.ndarray[Any, Any]:
-    array: np.ndarray[Any, Any] = value.detach().contiguous().numpy()
-    return array
+def _packed(run: Kernel, values: list[Tensor]) -> tuple[list[Tensor], list[Packed]]:
+    """Make tensors ready for a kernel -> what has to be kept while it runs, and what it is given."""
+    held = [value.detach().contiguous() for value in values]
+    return held, [run.pack(value) for value in held]
 
 
 def _each(work: Callable[[int, int, int], None], tiles: list[tuple[int, int]]) -> None:

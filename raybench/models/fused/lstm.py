@@ -6,13 +6,13 @@ gates, and the cell's state c after it.
 
 from __future__ import annotations
 
-import numpy as np
-
 from raybench.feature_sets.compiled import compiled
+from raybench.models.fused.blocks import ROWS
 from raybench.models.fused.elementwise import (
     add_product,
     add_taken,
     add_through_tanh,
+    copy,
     give,
     multiply,
     shift,
@@ -23,27 +23,25 @@ from raybench.models.fused.elementwise import (
     through_tanh,
 )
 from raybench.models.fused.gradients import add_to_weights, to_input, to_state
-from raybench.models.fused.products import ROWS, Array, Flat, product
-
-KEPT = 5
-"""Matrices that are kept of one step."""
+from raybench.models.fused.products import Array, Flat, product
 
 
 @compiled
 def lstm_forward(
     x_NWK: Array, start_N1H: Array, start_c_N1H: Array, weight: Flat, bias: Flat, out_NWH: Array, last_c_N1H: Array,
-    kept: Flat, first: int, rows: int, backwards: bool,
+    kept: Flat, scratch: Flat, first: int, rows: int, backwards: int,
 ) -> None:  # fmt: skip
     """Run rows ``first`` and following -> ``out_NWH`` and the last c.
 
     ``weight``: [4, K + H, P], input above hidden. ``bias``: [4, P], both of torch's added.
     ``kept``: [W, 5, R, P], or of one step, where nothing is to be kept; R is ``rows`` padded to ``ROWS``.
+    ``scratch``: [R, K + H + 2 P], whatever is in it.
     """
     steps, width, hidden = x_NWK.shape[1], x_NWK.shape[2], out_NWH.shape[2]
     padded, depth, up = bias.size // 4, width + hidden, (rows + ROWS - 1) // ROWS * ROWS
     size, panel = up * padded, depth * padded
-    seen, h = np.zeros(up * depth, x_NWK.dtype), np.zeros(size, x_NWK.dtype)
-    c = np.zeros(size, x_NWK.dtype)
+    scratch[:] = 0
+    h, c, seen = scratch[:size], scratch[size : 2 * size], scratch[2 * size :]
     take(h, padded, 0, start_N1H, first, rows, 0)
     take(c, padded, 0, start_c_N1H, first, rows, 0)
     for step in range(steps):
@@ -59,8 +57,8 @@ def lstm_forward(
         sigmoid(made[3 * size : 4 * size])
         multiply(c, made[size : 2 * size])
         add_product(c, made[:size], made[2 * size : 3 * size])
-        made[4 * size :] = c
-        h[:] = c
+        copy(made[4 * size :], c)
+        copy(h, c)
         tanh(h)
         multiply(h, made[3 * size : 4 * size])
         give(out_NWH, first, rows, t, h, padded)
@@ -71,20 +69,23 @@ def lstm_forward(
 def lstm_backward(
     x_NWK: Array, start_N1H: Array, start_c_N1H: Array, weight_in: Flat, weight_hidden: Flat, out_NWH: Array,
     kept: Flat, given_NWH: Array, given_N1H: Array, given_c_N1H: Array, grad_x_NWK: Array, grad_start_N1H: Array,
-    grad_start_c_N1H: Array, grad_in: Flat, grad_hidden: Flat, grad_bias: Flat, first: int, rows: int, backwards: bool,
+    grad_start_c_N1H: Array, grad_in: Flat, grad_hidden: Flat, grad_bias: Flat, scratch: Flat, first: int, rows: int,
+    backwards: int,
 ) -> None:  # fmt: skip
     """Go back through rows ``first`` and following.
 
     ``weight_in`` [4, H, Q], ``weight_hidden`` [4, H, P]. ``given``: the gradient of every state [N, W, H], of the last
     one and of the last c. Written are those of the input and of the first states, and added to those of the weights,
     [4, P, Q] and [4, P, P], and of the biases, [4, P]. What is not there, or not wanted, is empty.
+    ``scratch``: [R, 9 P + Q], whatever is in it.
     """
     steps, hidden, up = x_NWK.shape[1], out_NWH.shape[2], (rows + ROWS - 1) // ROWS * ROWS
     padded, wide = weight_hidden.size // (4 * hidden), weight_in.size // (4 * hidden)
     size = up * padded
-    h, grad, grad_c = np.zeros(size, x_NWK.dtype), np.zeros(size, x_NWK.dtype), np.zeros(size, x_NWK.dtype)
-    seen, old_c, x = np.zeros(size, x_NWK.dtype), np.zeros(size, x_NWK.dtype), np.zeros(up * wide, x_NWK.dtype)
-    grads = np.zeros(4 * size, x_NWK.dtype)
+    scratch[:] = 0
+    h, grad, grad_c = scratch[:size], scratch[size : 2 * size], scratch[2 * size : 3 * size]
+    seen, old_c, grads = scratch[3 * size : 4 * size], scratch[4 * size : 5 * size], scratch[5 * size : 9 * size]
+    x = scratch[9 * size :]
     if given_N1H.size:
         take(grad, padded, 0, given_N1H, first, rows, 0)
     if given_c_N1H.size:
@@ -99,10 +100,10 @@ def lstm_backward(
             take(old_c, padded, 0, start_c_N1H, first, rows, 0)
         else:
             take(h, padded, 0, out_NWH, first, rows, t + 1 if backwards else t - 1)
-            old_c[:] = kept[(step * 5 - 1) * size : step * 5 * size]
+            copy(old_c, kept[(step * 5 - 1) * size : step * 5 * size])
         if given_NWH.size:
             add_taken(grad, padded, given_NWH, first, rows, t)
-        seen[:] = made[4 * size :]
+        copy(seen, made[4 * size :])
         tanh(seen)
         through_gate(grads[3 * size :], grad, seen, leave)
         add_through_tanh(grad_c, grad, leave, seen)

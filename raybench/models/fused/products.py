@@ -14,35 +14,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import binding, ir
-from numba import config, types
+from llvmlite import ir
+from numba import types
 from numba.core import cgutils as _cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from raybench.feature_sets.compiled import compiled
+from raybench.models.fused.blocks import LANES, ROWS, VECTORS
 
 Flat = NDArray[np.float32]
 """A matrix or several in one piece, float32 or float64."""
 Array = NDArray[Any]
 """float32 or float64 in C's order."""
-
-
-def _has_avx512() -> bool:
-    """Whether numba compiles for a processor with AVX-512, this one or the one that NUMBA_CPU_NAME names."""
-    settings: Any = config
-    if settings.CPU_NAME is not None or settings.CPU_FEATURES is not None:
-        return "+avx512f" in (settings.CPU_FEATURES or "")
-    return bool(binding.get_host_cpu_features().get("avx512f", False))
-
-
-_WIDEST = _has_avx512()
-LANES = 16 if _WIDEST else 8
-"""float32 in one vector; what a row of B and C is padded to."""
-ROWS = 8 if _WIDEST else 4
-"""Rows of one block of C; what its rows are padded to. Divides ``LANES``."""
-VECTORS = 2
-"""Vectors of one row of a block."""
 WIDE = LANES * VECTORS
 _INT = ir.IntType(64)
 cgutils: Any = _cgutils

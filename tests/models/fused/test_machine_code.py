@@ -1,0 +1,72 @@
+"""Kernels are compiled once and loaded without numba; what is damaged is made again, what cannot be had is numba's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from raybench.models.fused import machine_code
+from tests.models.fused.test_layer import made
+
+CODE = """
+import sys, torch
+from torch import nn
+from tests.models.fused.test_layer import is_fused, made
+found = made(nn.GRU(3, 6, batch_first=True), torch.randn(9, 5, 3))[0]
+found.sum().backward()
+assert is_fused(found)
+assert not "numba" in sys.modules, "loaded numba"
+"""
+
+
+@pytest.fixture
+def anew() -> Iterator[None]:
+    """Kernels are looked for once more, before and after."""
+    machine_code._loaded.cache_clear()
+    yield
+    machine_code._loaded.cache_clear()
+
+
+def test_later_processes_do_without_numba() -> None:
+    made(nn.GRU(3, 6, batch_first=True), torch.randn(9, 5, 3))[0].sum().backward()  # compiled and kept, if it was not
+    subprocess.run([sys.executable, "-c", CODE], check=True)
+
+
+@pytest.mark.parametrize(
+    "damaged", [lambda data: b"", lambda data: data[:-9], lambda data: data[:99] + b"x" + data[100:]]
+)
+def test_what_is_damaged_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: Callable[[bytes], bytes]
+) -> None:
+    machine_code.kernel("gru_forward", torch.float32)
+    kept = machine_code._kept("gru_forward")
+    whole = next(path for path in machine_code._places("gru_forward") if path.exists()).read_bytes()
+    place = tmp_path / "kernel.bin"
+    monkeypatch.setattr(machine_code, "_places", lambda name: [place])
+    assert machine_code._kept("gru_forward") is None
+    place.write_bytes(whole)
+    assert machine_code._kept("gru_forward") == kept
+    place.write_bytes(damaged(whole))
+    assert machine_code._kept("gru_forward") is None
+
+
+def test_without_machine_code_numba_runs_the_same(anew: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    rnn, x = nn.GRU(3, 6, batch_first=True), torch.randn(9, 5, 3)
+    at = list(rnn.parameters())
+
+    def run() -> list[torch.Tensor]:
+        out = made(rnn, x)[0]
+        return [out, *torch.autograd.grad(out.square().sum(), at)]
+
+    expected = run()
+    machine_code._loaded.cache_clear()
+    monkeypatch.setattr(machine_code, "_kept", lambda name: None)
+    monkeypatch.setattr(machine_code, "_made", lambda name: [][1])  # as if numba had changed
+    assert machine_code._loaded("gru_forward") is None
+    assert all(torch.equal(one, other) for one, other in zip(run(), expected, strict=True))
