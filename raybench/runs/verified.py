@@ -28,6 +28,7 @@ from raybench.processors.fitted import FittedStep, changes_features, make_proces
 from raybench.reports.text import numbered
 from raybench.storage import files as storage
 from raybench.storage import parquet
+from raybench.storage.whole import read_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,10 +76,12 @@ def reading(uri: str, name: str) -> Iterator[None]:
 def read_file(uri: str, name: str, *, most: int = TEXT_BYTES) -> bytes:
     """Read a file of a run; RunError if it has more than ``most`` bytes."""
     path = storage.join(uri, name)
-    with storage.open_input(path) as stream:
-        if (size := stream.size()) > most:
+
+    def fits(size: int) -> None:
+        if size > most:
             raise RunError(f"{path}: has {size:,} bytes, and {most:,} are the most; restore the file or train again")
-        return bytes(stream.read())
+
+    return read_whole(path, fits)
 
 
 def read_json(data: bytes) -> dict[str, Any]:

@@ -27,17 +27,20 @@ def read_each(uris: Sequence[str], take: Callable[[str, bytes], T]) -> Iterator[
         yield from pool.map(lambda uri: take(uri, read_whole(uri)), uris)
 
 
-def read_whole(uri: str) -> bytes:
-    """The content of one file."""
+def read_whole(uri: str, fits: Callable[[int], None] = lambda size: None) -> bytes:
+    """The content of one file; ``fits`` is told its size before it is read, and may raise."""
     place = files.open_location(uri)
     if not isinstance(place.fs, pafs.S3FileSystem):
-        return files.read_bytes(uri)
+        with files.open_input(uri) as stream:
+            fits(stream.size())
+            return bytes(stream.read())
     from botocore.exceptions import BotoCoreError, ClientError
 
     bucket, _, key = place.path.partition("/")
     for pause in (*PAUSES, None):
         try:
             answer = client(os.environ.get("AWS_ENDPOINT_URL")).get_object(Bucket=bucket, Key=key)
+            fits(int(answer["ContentLength"]))
             return bytes(answer["Body"].read())
         except ClientError as error:  # asked again by the client itself where that helps
             if error.response["Error"]["Code"] in _MISSING:

@@ -37,22 +37,25 @@ def scored(words: list[str], server: Mapping[str, str]) -> list[str]:
 def test_the_requests_for_one_new_date_do_not_grow_with_the_table(
     run: str, market_bars: str, server: Mapping[str, str]
 ) -> None:
+    """Run, bars and table are all there: three new dates, then one, then none."""
     upload(market_bars, "bars", server)
+    upload(run, "run", server)
     days = [str(day) for day in open_bars(market_bars).calendar[-8:].astype("datetime64[D]")]
-    line = ["--model", run, "--bars", f"s3://{BUCKET}/bars"]
+    line = ["--model", f"s3://{BUCKET}/run", "--bars", f"s3://{BUCKET}/bars"]
     store = file_system(server["AWS_ENDPOINT_URL"])
     seen = {}
     for there in (300, 3_000):
         to = f"s3://{BUCKET}/scores-{there}"
-        scored([*line, "--to", to, "--start", days[0], "--end", days[3]], server)
+        scored([*line, "--to", to, "--start", days[0], "--end", days[4]], server)
         with store.open_input_stream(f"{BUCKET}/scores-{there}/date={days[0]}/scores.parquet") as stream:
             old = stream.read()
         for day in np.datetime64("2000-01-03") + np.arange(there):
             with store.open_output_stream(f"{BUCKET}/scores-{there}/date={day}/scores.parquet") as stream:
                 stream.write(old)
-        one = scored([*line, "--to", to, "--since-last", "--end", days[4]], server)
-        more = scored([*line, "--to", to, "--since-last", "--end", days[7]], server)
-        none = scored([*line, "--to", to, "--since-last", "--end", days[7]], server)
+        more = scored([*line, "--to", to, "--since-last"], server)
+        store.delete_file(f"{BUCKET}/scores-{there}/date={days[-1]}/scores.parquet")
+        one = scored([*line, "--to", to, "--since-last"], server)
+        none = scored([*line, "--to", to, "--since-last"], server)
         seen[there] = [len(one), len(more), len(none)]
         assert [request for request in one if "list-type" in request] == []
         assert Counter(request.partition(" ")[0] for request in one)["PUT"] == 2, "the date, and the line of the job"
