@@ -4,6 +4,9 @@
 
 It lies beside the table, which holds nothing but scores, and goes when no date is left in it. ``seen`` says what there
 was to score the date from: as long as that is all there is, no run comes back to it.
+
+A job that begins more dates than one notes them here too, until it has come to its end: it writes several at a time,
+and one that is killed may have written a date and not the one before, behind which who goes on would not look.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ from typing import Any
 from raybench.errors import DataError
 from raybench.storage import files
 
+BEGUN = "begun"
+"""The fact by which a date is known that a job began and did not come to."""
+
 
 def refused_uri(scores_uri: str) -> str:
     """Where the dates that a table lacks for their coverage are noted."""
@@ -23,7 +29,7 @@ def refused_uri(scores_uri: str) -> str:
 
 
 def read_refused(scores_uri: str) -> dict[date, dict[str, Any]]:
-    """The dates that were refused and are not there yet, with what is known of each."""
+    """The dates that were refused, or begun, and are not there as far as is known; with what is known of each."""
     file = refused_uri(scores_uri)
     data = files.read_if_there(file)
     if data is None:
@@ -39,6 +45,18 @@ def worth_another_try(facts: Mapping[str, Any], *, run_id: str, min_coverage: fl
     if facts.get("run_id") != run_id or facts.get("seen") != seen:
         return True
     return min_coverage < float(facts.get("min_coverage", 1.0))
+
+
+def is_begun(facts: Mapping[str, Any]) -> bool:
+    """Whether a noted date was begun, and nobody refused it."""
+    return BEGUN in facts
+
+
+def note_begun(scores_uri: str, days: Collection[str], known: Mapping[date, Mapping[str, Any]] | None = None) -> None:
+    """Note dates that a job is about to score; ``known``: what was noted before, where that was read."""
+    before = read_refused(scores_uri) if known is None else known
+    begun = {day: {BEGUN: True, "why": "begun, and not come to its end"} for day in days}
+    _write(scores_uri, {str(day): facts for day, facts in before.items()} | begun)
 
 
 def note_refused(
@@ -62,6 +80,10 @@ def note_refused(
     if not after:
         files.remove(refused_uri(scores_uri))
         return True
-    text = json.dumps(dict(sorted(after.items())), indent=1) + "\n"
-    files.publish_bytes(refused_uri(scores_uri), text.encode(), staging=files.sibling(scores_uri, ".staging"))
+    _write(scores_uri, after)
     return True
+
+
+def _write(scores_uri: str, noted: Mapping[str, Mapping[str, Any]]) -> None:
+    text = json.dumps(dict(sorted(noted.items())), indent=1) + "\n"
+    files.publish_bytes(refused_uri(scores_uri), text.encode(), staging=files.sibling(scores_uri, ".staging"))

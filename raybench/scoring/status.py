@@ -20,7 +20,7 @@ from raybench.market.concepts import open_concepts
 from raybench.market.sessions import last_closed
 from raybench.progress import SILENT, Progress
 from raybench.reports.cards import ResultCard
-from raybench.scoring.refused import read_refused
+from raybench.scoring.refused import is_begun, read_refused
 from raybench.scoring.stale import Sources, Stale, find_stale
 from raybench.scoring.table import DateFacts, dates, scored_dates
 from raybench.storage import files
@@ -90,9 +90,9 @@ def status(
     session that has closed by ``now`` should be there, whether the data have it or not. DataError if there is no table.
     """
     uri = files.open_location(scores).uri
-    refused = read_refused(uri)
-    every = dates(uri)
-    if not every and not refused:
+    noted, every = read_refused(uri), dates(uri)
+    refused = {day: facts for day, facts in noted.items() if not is_begun(facts)}
+    if not every and not noted:
         raise DataError(_nothing(uri))
     sources = Sources(
         bars=None if bars is None else open_bars(bars),
@@ -116,7 +116,7 @@ def status(
         newest=newest,
         age_days=None if newest is None else (now.astimezone().date() - newest).days,
         expected=None if calendar is None else calendar[-1],
-        missing=_missing(calendar, every, refused, start, end),
+        missing=_missing(calendar, every, refused, min([*every, *noted]), start, end),
         refused={day: facts for day, facts in sorted(refused.items()) if day not in set(every)},
         run_id=run_id,
         others=Counter(fact.run_id for fact in facts.values() if fact.run_id != run_id),
@@ -147,13 +147,14 @@ def _missing(
     calendar: Sequence[date] | None,
     every: Sequence[date],
     refused: Mapping[date, Any],
+    first: date,
     start: date | None,
     end: date | None,
 ) -> tuple[date, ...]:
     if calendar is None:
         return ()
     there = {*every, *refused}
-    first = max(start or date.min, min(there))
+    first = max(start or date.min, first)
     return tuple(day for day in calendar if first <= day <= (end or date.max) and day not in there)
 
 

@@ -11,7 +11,7 @@ import pytest
 from raybench.errors import DataError
 from raybench.scoring.coverage import told, usual_before
 from raybench.scoring.planning import plan_dates
-from raybench.scoring.refused import note_refused, read_refused, refused_uri
+from raybench.scoring.refused import is_begun, note_begun, note_refused, read_refused, refused_uri
 
 FACTS = {"scored": 1, "usual": 6, "run_id": "r"}
 
@@ -25,6 +25,19 @@ def test_what_was_refused_is_noted_until_it_is_done(tmp_path: Path) -> None:
     assert list(read_refused(to)) == [date(2020, 1, 3)]
     note_refused(to, {}, ["2020-01-03"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_begun_is_noted_beside_it(tmp_path: Path) -> None:
+    to = str(tmp_path / "scores")
+    note_refused(to, {"2020-01-02": FACTS}, [])
+    note_begun(to, ["2020-01-03", "2020-01-06"])
+    assert {str(day): is_begun(facts) for day, facts in read_refused(to).items()} == {
+        "2020-01-02": False,
+        "2020-01-03": True,
+        "2020-01-06": True,
+    }
+    note_refused(to, {"2020-01-06": FACTS}, ["2020-01-03"])
+    assert read_refused(to) == {date(2020, 1, 2): FACTS, date(2020, 1, 6): FACTS}
 
 
 def test_nothing_is_written_where_nothing_changes(tmp_path: Path) -> None:

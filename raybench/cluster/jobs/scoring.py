@@ -34,9 +34,9 @@ from raybench.scoring.inputs import ScoringSource, checked_universe, device_of, 
 from raybench.scoring.job import DayResult, DayScorer, Target
 from raybench.scoring.planning import Dates, apart, parse_day
 from raybench.scoring.predictor import Predictor
-from raybench.scoring.refused import note_refused
+from raybench.scoring.refused import note_begun, note_refused
 from raybench.scoring.result import ScoringResult, refused_of, result_of
-from raybench.scoring.table import date_uri, scored_dates
+from raybench.scoring.table import date_uri, dates, scored_dates
 from raybench.scoring.work import Asked, Work, plan_work
 from raybench.storage import files
 from raybench.training.needs import Needs, most_rows
@@ -109,14 +109,26 @@ def score(
     if not len(work.plan.missing):
         return _nothing_new(work, target, warnings, began)
     results = list[DayResult]()
+    begun = [] if asked.stale or asked.overwrite else list(map(str, work.plan.missing))
+    if len(begun) > 1:
+        note_begun(to, begun, work.noted)
+        work = replace(work, noted=None)  # there is more now
     try:
         _score(runs, inputs, work, asked, target, local, progress, results)
     except BaseException as error:  # an interrupt too: the dates that are written stay
         with contextlib.suppress(DataError):
             _note(target, runs, inputs, work, results, began, ended=type(error).__name__)
+            _forget_begun(to, begun)
         raise
     _note(target, runs, inputs, work, results, began)
     return result_of(work.plan, target, results, work.refused, (*warnings, *forgetful(runs, inputs)), _seconds(began))
+
+
+def _forget_begun(to: str, begun: Sequence[str]) -> None:
+    """After a job that did not come to its end: to go on behind its last date, nothing else has to be come back to."""
+    if len(begun) > 1:
+        there = set(map(str, dates(to))).intersection(begun)
+        note_refused(to, {}, [day for day in begun if day in there or not there or day > max(there)])
 
 
 def _seconds(began: datetime) -> float:
@@ -138,7 +150,8 @@ def _note(
     noted = {day: {**facts, "seen": seen(runs, inputs, np.datetime64(day, "D"))} for day, facts in refused.items()}
     if not results:
         return
-    changed = note_refused(target.to, noted, written, work.noted)
+    done = [result.day for result in results if not result.low]  # those without anybody to score, too
+    changed = note_refused(target.to, noted, done, work.noted)
     if not written and not changed:
         return
     note_job(

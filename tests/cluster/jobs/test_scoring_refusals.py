@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from raybench.cluster.jobs.scoring import score
 from raybench.config import Config
 from raybench.errors import DataError
 from raybench.market.bars import open_bars
+from raybench.scoring import job
 from raybench.scoring.refused import read_refused, refused_uri
+from raybench.scoring.status import status
 from raybench.scoring.table import scored_dates, write_date
-from tests.cluster.scored import days_of, import_frame
+from tests.cluster.scored import bytes_of, days_of, import_frame
 
 MakeConfig = Callable[..., Config]
 MakeRun = Callable[[Config], str]
@@ -44,6 +47,51 @@ def test_min_coverage_leaves_dates_out_and_says_so(
     assert not Path(refused_uri(to)).exists()
     coverage = [scored_dates(to, day, day).popitem()[1].coverage for day in late]
     assert coverage == [1.0, 1.0]  # whoever has no bar counts as suspended, and has a score
+
+
+@pytest.mark.parametrize("since_last", [False, True])
+def test_a_date_that_a_job_left_out_among_others_is_come_back_to(
+    run: str, market_bars: str, whole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, since_last: bool
+) -> None:
+    """Files are written several at a time: a job that ends early may have written a date and not the one before."""
+    to, days, write = str(tmp_path / "scores"), days_of(whole)[-6:], write_date
+    options: dict[str, Any] = {"bars": market_bars, "to": to, "local": True}
+    if since_last:
+        score(run, start=days[0], end=days[0], **options)
+
+    def fail(uri: str, day: Any, *rest: Any) -> None:
+        if str(day) != days[2]:
+            write(uri, day, *rest)
+            return
+        deadline = time.monotonic() + 60
+        while days[3] not in days_of(to) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(job, "write_date", fail)
+    with pytest.raises(ZeroDivisionError):
+        score(run, start=days[0], since_last=since_last, **options)
+    assert days[2] not in days_of(to)
+    assert days[3] in days_of(to)
+    found = status(to, bars=market_bars)
+    assert days[2] in map(str, found.missing)
+    assert found.refused == {}
+    monkeypatch.setattr(job, "write_date", write)
+    score(run, since_last=True, **options)
+    assert bytes_of(to) == {day: bytes_of(whole)[day] for day in days}
+    assert [path.name for path in tmp_path.iterdir() if "refused" in path.name] == []
+
+
+def test_a_job_that_wrote_nothing_leaves_nothing_to_come_back_to(
+    run: str, market_bars: str, whole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(job, "write_date", fail)
+    with pytest.raises(ZeroDivisionError):
+        score(run, start=days_of(whole)[-6:][0], bars=market_bars, to=str(tmp_path / "scores"), local=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_dates_on_which_nobody_is_a_member_are_named(
