@@ -94,7 +94,7 @@ def _forward(
 
     def go(tile: int, first: int, rows: int) -> None:
         scratch = x_NWK.new_empty(_padded(rows, ROWS) * (width + hidden + states * padded))
-        run(*given, run.pack(kept[tile]), run.pack(scratch), first, rows, int(backwards))
+        run([*given, run.pack(kept[tile]), run.pack(scratch)], first, rows, int(backwards))
 
     _each(go, tiles)
     del held
@@ -134,8 +134,8 @@ def _backward(
 
     def go(tile: int, first: int, rows: int) -> None:
         scratch = x_NWK.new_empty(_padded(rows, ROWS) * ((9 if is_lstm else 6) * padded + wide))
-        added = (run.pack(value[tile]) for value in sums)
-        run(*fixed, run.pack(kept[tile]), *moving, *added, run.pack(scratch), first, rows, int(backwards))
+        added = map(run.pack, (*(value[tile] for value in sums), scratch))
+        run([*fixed, run.pack(kept[tile]), *moving, *added], first, rows, int(backwards))
 
     _each(go, tiles)
     del held, also_held

@@ -17,7 +17,7 @@ import hashlib
 import importlib.metadata
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -44,13 +44,11 @@ class Kernel:
     Arrays are given as ``pack`` makes them of contiguous tensors, which have to be kept for so long.
     """
 
-    def __init__(
-        self, call: Callable[..., Any], pack: Callable[[Tensor], Packed], whole: Callable[[int], Any] = int
-    ) -> None:
-        self._call, self.pack, self._whole = call, pack, whole
+    def __init__(self, call: Callable[..., Any], pack: Callable[[Tensor], Packed]) -> None:
+        self._call, self.pack = call, pack
 
-    def __call__(self, *given: Packed | int) -> None:
-        self._call(*chain.from_iterable((self._whole(one),) if isinstance(one, int) else one for one in given))
+    def __call__(self, arrays: Iterable[Packed], *numbers: int) -> None:
+        self._call(*chain.from_iterable(arrays), *numbers)
 
 
 def kernel(name: str, dtype: torch.dtype) -> Kernel:
@@ -87,21 +85,21 @@ def _callable(engine: Any, entry: str) -> Kernel:
     address = engine.get_function_address(entry)
     if not address:
         raise RuntimeError(f"{entry} is not there")
-    function = ctypes.CFUNCTYPE(ctypes.c_int32)(address)
-    function.engine = engine  # type: ignore[attr-defined] # the code goes with it
-    # where numba would put a result, and an error; both are pointers to pointers
-    room = [ctypes.c_void_p(), ctypes.c_void_p()]
+    function: Any = ctypes.CFUNCTYPE(ctypes.c_int32)(address)
+    function.engine = engine  # the code goes with it
+    result, error = ctypes.c_void_p(), ctypes.c_void_p()  # where numba would put them, by pointers to pointers
 
-    def call(*flat: Any) -> None:
-        function(*map(ctypes.byref, room), *flat)
+    def call(*flat: int) -> None:
+        if not function.argtypes:
+            function.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_int64] * len(flat)
+        function(ctypes.byref(result), ctypes.byref(error), *flat)
 
-    return Kernel(call, _packed, ctypes.c_int64)
+    return Kernel(call, _packed)
 
 
 def _packed(value: Tensor) -> Packed:
     size = value.element_size()
-    numbers = (0, 0, value.numel(), size, value.data_ptr(), *value.shape, *(step * size for step in value.stride()))
-    return tuple(map(ctypes.c_int64, numbers))
+    return (0, 0, value.numel(), size, value.data_ptr(), *value.shape, *[step * size for step in value.stride()])
 
 
 def _made(name: str) -> tuple[str, bytes]:
