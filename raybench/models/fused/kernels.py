@@ -8,6 +8,7 @@ from typing import Any
 
 import numba
 from numba import types
+from numba.core.datamodel import default_manager
 
 from raybench.models.fused.gru import gru_backward, gru_forward
 from raybench.models.fused.lstm import lstm_backward, lstm_forward
@@ -19,6 +20,7 @@ KERNELS: Mapping[str, Any] = {
     "lstm_backward": lstm_backward,
 }
 _KINDS = {"Array": types.Array(types.float32, 3, "C"), "Flat": types.float32[::1], "int": types.intp}
+_FIELDS = ("meminfo", "parent", "nitems", "itemsize", "data", "shape", "strides")  # as in ``machine_code._packed``
 _KNOWN = {"memset", "memcpy", "memmove", "NRT_MemInfo_call_dtor"}
 _DECLARED = re.compile(r'^declare [^@]*@"?([^"(]+)"?\(', re.MULTILINE)
 
@@ -26,8 +28,12 @@ _DECLARED = re.compile(r'^declare [^@]*@"?([^"(]+)"?\(', re.MULTILINE)
 def machine_code(name: str) -> tuple[str, bytes]:
     """Compile a kernel for float32 -> the name of its entry, and an object file.
 
-    RuntimeError where the code would need more of numba at run time than a process without it can give.
+    RuntimeError where the code would need more of numba at run time than a process without it can give, or is called
+    in another way than is known.
     """
+    model: Any = default_manager.lookup(_KINDS["Array"])
+    if [model.get_field_position(field) for field in _FIELDS] != list(range(model.field_count)):
+        raise RuntimeError("numba passes arrays in another way than machine_code does")
     function = KERNELS[name].py_func
     signature = tuple(_KINDS[kind] for argument, kind in function.__annotations__.items() if argument != "return")
     options: Any = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from raybench.models.fused import machine_code
+from raybench.models.fused import kernels, machine_code
 from tests.models.fused.test_layer import made
 
 CODE = """
@@ -54,6 +54,14 @@ def test_what_is_damaged_is_not_run(
     assert machine_code._kept("gru_forward") == kept
     place.write_bytes(damaged(whole))
     assert machine_code._kept("gru_forward") is None
+
+
+@pytest.mark.parametrize(("name", "value"), [("_FIELDS", ("data", "shape")), ("_KNOWN", set())])
+def test_another_numba_makes_no_machine_code(monkeypatch: pytest.MonkeyPatch, name: str, value: object) -> None:
+    """One that passes arrays in another way, or whose code asks for more at run time."""
+    monkeypatch.setattr(kernels, name, value)
+    with pytest.raises(RuntimeError):
+        kernels.machine_code("gru_forward")
 
 
 def test_without_machine_code_numba_runs_the_same(anew: None, monkeypatch: pytest.MonkeyPatch) -> None:
