@@ -8,7 +8,7 @@ from typing import Any
 
 import numba
 from numba import types
-from numba.core.datamodel import default_manager
+from numba.core import datamodel
 
 from raybench.models.fused.gru import gru_backward, gru_forward
 from raybench.models.fused.lstm import lstm_backward, lstm_forward
@@ -31,7 +31,8 @@ def machine_code(name: str) -> tuple[str, bytes]:
     RuntimeError where the code would need more of numba at run time than a process without it can give, or is called
     in another way than is known.
     """
-    model: Any = default_manager.lookup(_KINDS["Array"])
+    models: Any = datamodel.default_manager
+    model = models.lookup(_KINDS["Array"])
     if [model.get_field_position(field) for field in _FIELDS] != list(range(model.field_count)):
         raise RuntimeError("numba passes arrays in another way than machine_code does")
     function = KERNELS[name].py_func
