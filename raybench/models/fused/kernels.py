@@ -8,11 +8,12 @@ from typing import Any
 
 import numba
 from numba import types
-from numba.core import datamodel
+from numba.core import datamodel as _datamodel
 
 from raybench.models.fused.gru import gru_backward, gru_forward
 from raybench.models.fused.lstm import lstm_backward, lstm_forward
 
+datamodel: Any = _datamodel
 KERNELS: Mapping[str, Any] = {
     "gru_forward": gru_forward,
     "gru_backward": gru_backward,
@@ -31,8 +32,7 @@ def machine_code(name: str) -> tuple[str, bytes]:
     RuntimeError where the code would need more of numba at run time than a process without it can give, or is called
     in another way than is known.
     """
-    models: Any = datamodel.default_manager
-    model = models.lookup(_KINDS["Array"])
+    model = datamodel.default_manager.lookup(_KINDS["Array"])
     if [model.get_field_position(field) for field in _FIELDS] != list(range(model.field_count)):
         raise RuntimeError("numba passes arrays in another way than machine_code does")
     function = KERNELS[name].py_func
