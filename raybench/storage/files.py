@@ -271,7 +271,7 @@ def publish_file(uri: Uri, write: Callable[[BinaryIO], None], *, staging: str | 
 def refuse_missing_bucket(uri: Uri) -> None:
     """DataError where ``uri`` lies in a bucket that is not there; asked where nothing was found."""
     place = open_location(uri)
-    if not place.local:
+    if isinstance(place.fs, pafs.S3FileSystem):
         refusals.require_bucket(place.fs, place.uri)
 
 
