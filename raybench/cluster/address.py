@@ -119,6 +119,11 @@ def ask(address: str) -> Answer:
     return Answer(problem=problem) if problem else _health(address)
 
 
+def reaches(host: str, port: int) -> bool:
+    """Whether somebody listens there; a machine that is gone is told from one that is busy in some seconds."""
+    return not _connect(host, port)
+
+
 def _connect(host: str, port: int) -> str:
     """Open a connection and close it; say what went wrong. In a thread: names may take long to be looked up."""
     found: list[str] = []

@@ -52,6 +52,8 @@ def cause_of(error: BaseException) -> str:
             return "its process was killed"
         if isinstance(one, NodeDiedError):
             return "its node is gone"
+        if type(one).__name__ == "WorkerHealthCheckTimeoutError":
+            return "it did not say that it lives for too long: it hangs, or its machine is gone"
     return in_one_line(list(_causes(error))[-1])
 
 

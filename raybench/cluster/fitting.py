@@ -11,9 +11,10 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig,
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from raybench.cluster.epochs import epoch_bars
-from raybench.cluster.failures import EndsOnUserErrors, as_told
+from raybench.cluster.failures import as_told
 from raybench.cluster.journal import Journal
 from raybench.cluster.preparation import TrainingData
+from raybench.cluster.regroup import Regroups
 from raybench.cluster.residency import WholeBlocks
 from raybench.cluster.resources import Workers
 from raybench.cluster.session import in_a_thread
@@ -111,6 +112,6 @@ def _trainer(
                 max_failures=config.cluster.max_failures,
                 controller_failure_limit=3,  # type: ignore[call-arg]  # the stubs show the older class
             ),
-            callbacks=[EndsOnUserErrors(), *callbacks],  # type: ignore[list-item]  # the stubs show the older class
+            callbacks=[Regroups(task.journal, workers), *callbacks],  # type: ignore[list-item]  # the stubs show the older class
         ),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,6 +127,16 @@ def could_be(config: Any, there: tuple[Node, ...]) -> tuple[Node, ...]:
     )
     larger = grown[0] > now[0] or grown[1] > now[1]
     return tuple(node for node in nodes if node.count and (node.cpus or node.gpus)) if larger else ()
+
+
+def capacity_of(nodes: Sequence[Mapping[str, Any]], autoscaler: Any) -> Capacity:
+    """The capacity of a cluster from what Ray says of its ``nodes`` and of its autoscaler, None without one."""
+    there = tuple(
+        Node(cpus=node["Resources"].get("CPU", 0.0), gpus=node["Resources"].get("GPU", 0.0))
+        for node in nodes
+        if node["Alive"]
+    )
+    return Capacity(nodes=there, cores=os.cpu_count() or 1, could_be=could_be(autoscaler, there))
 
 
 def this_machine(*, gpus: int) -> Capacity:

@@ -9,13 +9,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import ray
 
 from raybench.cluster.address import LOCAL, cluster_address
 from raybench.cluster.disks import note_local
-from raybench.cluster.resources import Capacity, Node, could_be
+from raybench.cluster.resources import Capacity, capacity_of
 from raybench.cluster.starting import LOOPBACK, give_token, on_loopback, socket_folder
 from raybench.errors import ResourceError
 from raybench.progress import SILENT, Progress
@@ -28,6 +29,8 @@ _QUIET = {
     # report() waits for one poll of the train controller (2 s by default), and each poll interrupts the workers.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    # Seconds in which a training worker has to say that it lives (600 by default); one that hangs holds up the others.
+    "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "120",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     # A process that ran data tasks keeps a few hundred MB. By default Ray keeps as many as there are CPUs for as long
     # as a training runs; a minute is enough for the next task to find one.
@@ -205,23 +208,16 @@ def cluster_gpus() -> float:
 
 def capacity() -> Capacity:
     """Ask Ray what is there, and what an autoscaler could add to it."""
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpu_bytes = 0
     if cluster_gpus():
         import torch
 
         if torch.cuda.is_available():
             gpu_bytes = torch.cuda.get_device_properties(0).total_memory
-    nodes = tuple(Node(cpus=each.get("CPU", 0.0), gpus=each.get("GPU", 0.0)) for each in alive)
-    return Capacity(
-        nodes=nodes,
-        cores=os.cpu_count() or 1,
-        could_be=could_be(_autoscaler(), nodes),
-        gpu_bytes=gpu_bytes,
-    )
+    return replace(capacity_of(ray.nodes(), autoscaler()), gpu_bytes=gpu_bytes)
 
 
-def _autoscaler() -> Any:
+def autoscaler() -> Any:
     """What the autoscaler of the cluster may make of it, None without one; no public call of Ray 2.60 says it."""
     from ray._private.state import state
 

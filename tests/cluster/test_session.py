@@ -42,7 +42,7 @@ def test_a_cluster_without_cpus_is_refused_at_once(no_ray: Any, monkeypatch: pyt
     dead = {"Alive": False, "Resources": {"CPU": 8.0}}
     monkeypatch.setattr(ray, "nodes", lambda: [node(GPU=2.0), node(memory=1.0), dead])
     monkeypatch.setattr(ray, "cluster_resources", dict)
-    monkeypatch.setattr(module, "_autoscaler", lambda: None)
+    monkeypatch.setattr(module, "autoscaler", lambda: None)
     told = r"10\.0\.0\.1:6379 has no CPU \(1 node of 0 CPUs and 2 GPUs, 1 node of 0 CPUs\), and .* wants 1 at least"
     with pytest.raises(ResourceError, match=told), session():
         pass
@@ -57,7 +57,7 @@ def test_a_cluster_that_grows_from_nothing_is_joined_and_waited_for(
     grown.node_group_configs.add(resources={"CPU": 8, "GPU": 2}, max_count=3)
     monkeypatch.setattr(ray, "nodes", lambda: [node(memory=1.0)])
     monkeypatch.setattr(ray, "cluster_resources", dict)
-    monkeypatch.setattr(module, "_autoscaler", lambda: grown)
+    monkeypatch.setattr(module, "autoscaler", lambda: grown)
     monkeypatch.setenv(module._WAIT_FOR_NODES, "")
     monkeypatch.delenv(module._WAIT_FOR_NODES)
     with session():
@@ -94,7 +94,7 @@ def test_local_paths_are_named_where_machines_have_to_share_them(
     nodes = [{**node(CPU=2.0), "NodeManagerAddress": host} for host in hosts]
     monkeypatch.setattr(ray, "nodes", lambda: [*nodes, {**node(CPU=0.0), "NodeManagerAddress": "head"}])
     monkeypatch.setattr(ray, "cluster_resources", dict)
-    monkeypatch.setattr(module, "_autoscaler", lambda: None)
+    monkeypatch.setattr(module, "autoscaler", lambda: None)
     with session(places=PLACES, progress=notes):
         pass
     told = [line for line in lines if "local paths" in line]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -78,6 +79,29 @@ def test_a_killed_worker_changes_nothing(unbroken: StoredRun, fragile: Config, t
     watch = Watch(2, kill_one_worker)
     broken = training.train(fragile, out=str(tmp_path / "broken"), progress=watch)
     assert watch.called
+    assert_same_training(broken, unbroken)
+
+
+def test_a_worker_that_hangs_is_named_and_its_group_started_again(
+    unbroken: StoredRun, fragile: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is stopped (SIGSTOP) leaves the other one waiting in an exchange of gradients."""
+    monkeypatch.setenv("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", "5")
+    stopped: list[int] = []
+
+    def stop_one_worker() -> None:
+        stopped.append(ours("ray::RayTrainWorker")[0])
+        os.kill(stopped[0], signal.SIGSTOP)
+
+    watch, began = Watch(2, stop_one_worker), time.monotonic()
+    try:
+        broken = training.train(fragile, out=str(tmp_path / "broken"), progress=watch)
+    finally:
+        for pid in stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    assert time.monotonic() - began < 300  # torch waits 600 s for a lost peer
+    assert [note for note in watch.notes if "is lost: it did not say that it lives" in note]
     assert_same_training(broken, unbroken)
 
 

@@ -1,0 +1,79 @@
+"""A cluster of two nodes, one of which goes while it works."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.scored import bytes_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
+
+CLUSTER = """
+import os, sys, threading, time
+from pathlib import Path
+import ray
+from ray.cluster_utils import Cluster
+quick = {"health_check_initial_delay_ms": 5000, "health_check_period_ms": 3000, "health_check_failure_threshold": 5}
+head = {"num_cpus": 1, "include_dashboard": False, "_system_config": quick}
+cluster = Cluster(initialize_head=True, head_node_args=head)
+ray.init(address=cluster.address, log_to_driver=False)
+other = cluster.add_node(num_cpus=1)
+
+def lose(when):
+    def wait():
+        while not when():
+            time.sleep(0.02)
+        cluster.remove_node(other, allow_graceful=False)
+        print("lost", flush=True)
+    threading.Thread(target=wait, daemon=True).start()
+
+class Notes:
+    def note(self, text): print("note:", text, flush=True)
+    def track(self, *args, **options):
+        from raybench.progress import SILENT
+        return SILENT.track(*args, **options)
+
+def end():
+    cluster.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
+    sys.stdout.flush()
+    os._exit(0)  # a shutdown in good order waits for the node that is gone
+"""
+"""The health checks are Ray's own: for some 20 s it does not know that the node is gone."""
+
+SCORES = """
+from raybench.cluster.jobs.scoring import score
+run, bars, to = sys.argv[1:]
+lose(lambda: len(list(Path(to).glob("date=*"))) > 10)
+done = score([run], bars=bars, to=to, local=False, progress=Notes())
+print("scored", len(done.written), flush=True)
+end()
+"""
+
+
+def on_two_nodes(program: str, *words: str) -> tuple[str, float]:
+    """Run a program on such a cluster of its own; what it printed, and how long it took."""
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="rb", ignore_cleanup_errors=True) as short:  # not where others look for Ray
+        environment["RAY_TMPDIR"] = short
+        line = [sys.executable, "-c", CLUSTER + program, *words]
+        done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout, time.monotonic() - began
+
+
+def test_dates_of_a_node_that_went_are_scored_by_what_is_left(
+    run: str, market_bars: str, whole: str, tmp_path: Path
+) -> None:
+    said, _ = on_two_nodes(SCORES, run, market_bars, str(tmp_path / "scores"))
+    assert "lost" in said.splitlines()
+    assert "is done again by another process" in said
+    assert f"scored {len(bytes_of(whole))}" in said
+    assert bytes_of(tmp_path / "scores") == bytes_of(whole)
