@@ -1,7 +1,7 @@
 """Checkpoints of a training, each of which knows whose it is and whether it is whole.
 
     RUN/checkpoints/checkpoint_<time>/state.pt     where the training stands (``training.state``)
-                                      facts.json   hash of the state, its epoch; configuration and data it is of
+                                      facts.json   hash of the state, epoch, configuration and data it is of; their hash
 
 The folders are put there by Ray Train, or by a training without it. Ray Train keeps an index of them, which nothing
 here relies on: a full disk leaves it empty. A checkpoint counts if its state has the hash that its facts name, and the
@@ -28,6 +28,7 @@ from raybench.training.state import TrainState, from_bytes, to_bytes
 
 FOLDER = "checkpoints"  # Ray Train's own inside the run directory
 STATE, FACTS = "state.pt", "facts.json"
+OWN = "facts_sha256"  # of the facts, all else that is in their file
 INDEX = "checkpoint_manager_snapshot.json"  # Ray Train's
 KEPT = 2  # checkpoints of a training: the newest, and the one before in case that is damaged
 DATES = "dates_per_batch"  # of a layout: whole dates in a batch where they follow the number of workers
@@ -121,6 +122,7 @@ def _contents(state: TrainState, identity: Identity) -> dict[str, bytes]:
         "data_fingerprint": identity.data,
         "layout": identity.layout,
     }
+    facts[OWN] = config_hash(facts)
     return {STATE: data, FACTS: (json.dumps(facts, indent=1) + "\n").encode()}
 
 
@@ -224,6 +226,9 @@ def _facts(uri: files.Uri) -> _Facts:
     where = files.join(uri, FACTS)
     try:
         found = json.loads(files.read_bytes(where))
+        written = found.pop(OWN, None)  # older ones have none
+        if written is not None and written != config_hash(found):
+            raise ValueError("it is not as it was written")
         config, data, layout = found["config"], found["data_fingerprint"], found["layout"]
         if config_hash(config) != found["config_sha256"]:
             raise ValueError("its configuration has another hash than it names")

@@ -104,6 +104,22 @@ def test_a_damaged_one_is_passed_over_and_told_of(tmp_path: Path, damage: str) -
     assert found.notes[0].endswith("going on from epoch 1, the last that is whole")
 
 
+@pytest.mark.parametrize(("name", "step"), [("facts.json", 3), ("state.pt", 97)])
+def test_a_bit_that_flipped_in_the_newest_is_told_or_changes_nothing(tmp_path: Path, name: str, step: int) -> None:
+    put(tmp_path, 1)
+    file = put(tmp_path, 2) / name
+    want, content = checkpoints.newest(str(tmp_path), identity()), file.read_bytes()
+    told = 0
+    for at in range(0, len(content), step):
+        flipped = bytearray(content)
+        flipped[at] ^= 1 << at % 8
+        file.write_bytes(flipped)
+        found = checkpoints.newest(str(tmp_path), identity())
+        told += found.epoch == 1 and len(found.notes) == 1
+        assert found == want or (found.epoch == 1 and found.notes), (at, content[at - 20 : at + 20])
+    assert told > 10
+
+
 def test_one_that_is_gone_is_not_missed(tmp_path: Path) -> None:
     put(tmp_path, 1)
     shutil.rmtree(put(tmp_path, 2))
