@@ -81,6 +81,21 @@ def test_what_ray_refuses_is_one_line(no_ray: Any, error: Exception, address: st
     assert left == ["shutdown"]
 
 
+@pytest.mark.parametrize(
+    ("address", "said"), [("local", "starting Ray"), ("10.0.0.1:6379", "joining the Ray cluster at 10.0.0.1:6379")]
+)
+def test_which_ray_is_used_is_said(no_ray: Any, monkeypatch: pytest.MonkeyPatch, address: str, said: str) -> None:
+    lines: list[str] = []
+    no_ray(lambda **options: None, address)
+    monkeypatch.setattr(ray, "nodes", lambda: [{**node(CPU=2.0), "NodeManagerAddress": "10.0.0.1"}])
+    monkeypatch.setattr(ray, "cluster_resources", dict)
+    monkeypatch.setattr(module, "autoscaler", lambda: None)
+    notes: Any = SimpleNamespace(note=lines.append)
+    with session(progress=notes):
+        pass
+    assert said in lines
+
+
 PLACES = {"--to": "/data/scores", "--bars": "s3://bucket/bars", "data.features": None}
 
 

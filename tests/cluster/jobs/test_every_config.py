@@ -29,7 +29,7 @@ SHORT = [
     "train.batch_size=500",
     "cluster.cpus_per_worker=1",
 ]
-ON_TWO_WORKERS = {"alstm_alpha158": [], "gats_alpha158": ["train.dates_per_batch=2"]}
+ON_TWO_WORKERS = {"alstm_alpha158": [], "gats_alpha158": []}  # gats: one date for each worker, as shipped
 """One network that is given random windows, and one that is given whole dates."""
 PRETRAINED = {"tabnet": 1, "tra": 2}
 """Epochs of a first phase: TRA's has as many as the training."""

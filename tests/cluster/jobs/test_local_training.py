@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 import torch
 import yaml
 
+from raybench.cli.app import run as command
 from raybench.cluster import choice
 from raybench.cluster.jobs import training
 from raybench.config import Config, dump_config, load_config
@@ -122,6 +124,18 @@ def test_a_killed_process_goes_on_with_resume(config: Config, here: StoredRun, t
     assert_same_training(again, here)
     assert len(os.listdir(tmp_path / "run" / "checkpoints")) == 2
     assert not list(tmp_path.glob("**/*.staging"))
+
+
+def test_dates_in_a_step_that_follow_the_workers_are_said(
+    make_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = {"model": "{type: gats, hidden_size: 8}", "train__dates_per_batch": "null", "train__max_epochs": 1}
+    (tmp_path / "gats.yaml").write_text(dump_config(make_config(**model, cluster__num_workers=1)))
+    line = ["train", str(tmp_path / "gats.yaml"), "--out", str(tmp_path / "run"), "--local", "-q"]
+    assert command(line) == 0
+    assert "1 whole date in a step, one for each worker" in capsys.readouterr().out
+    assert command([*line, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["dates_per_batch"] == 1
 
 
 @pytest.mark.parametrize(("name", "at"), [("state.pt", 3), ("facts.json", 2), ("model.safetensors", 1)])
