@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from raybench.models.fused.choice import fused_layers
 from raybench.training.loop import fit
 from raybench.training.reporter import FunctionReporter
 from raybench.training.state import TrainState
@@ -19,6 +20,12 @@ def member(rank: int, size: int, rendezvous: str, precision: str, out: str) -> N
     train = type(train)(source=train.source, samples=train.samples.take(slice(0, 131)))
     world = joined(rank, size, rendezvous)
     save(fit(network(precision), feeds(train, valid, wanted, world), wanted, world=world), f"{out}/{rank}.npy")
+
+
+def fused_member(rank: int, size: int, rendezvous: str, precision: str, out: str) -> None:
+    """As ``member``, with fused recurrent layers."""
+    with fused_layers():
+        member(rank, size, rendezvous, precision, out)
 
 
 def date_member(rank: int, size: int, rendezvous: str, precision: str, out: str) -> None:
