@@ -3,8 +3,9 @@
     python benchmarks/fused_layers.py [--repeats K] [--short]
 
 Batch 800, hidden 64, two layers, no dropout; 20 features over 20 rows as on Alpha158, 6 over 60 as on Alpha360. Times
-are wall-clock medians of ``--repeats`` turns of several steps. Peak memory is that of a process of its own on one
-thread, above what it held before its first step, numba and compiled kernels included. Needs no data.
+are medians of ``--repeats`` turns of several steps; of one thread its processor's time, so that a busy machine matters
+little. Peak memory is that of a process of its own on one thread, above what it held before its first step. Needs no
+data.
 """
 
 from __future__ import annotations
@@ -81,10 +82,11 @@ def times(kind: str, features: int, rows: int, *, threads: int, repeats: int) ->
 def timed(work: Callable[[nn.RNNBase, Tensor], None], rnn: nn.RNNBase, x_NWF: Tensor, *, fused: bool) -> float:
     """Seconds of one step."""
     with fused_layers(fused):
-        began = time.perf_counter()
+        clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+        began = clock()
         for _ in range(STEPS):
             work(rnn, x_NWF)
-        return (time.perf_counter() - began) / STEPS
+        return (clock() - began) / STEPS
 
 
 def layers(kind: str, features: int) -> nn.RNNBase:
