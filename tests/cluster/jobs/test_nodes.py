@@ -7,14 +7,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from raybench.config import Config, dump_config
 from tests.cluster.scored import bytes_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
+MakeConfig = Callable[..., Config]
 CLUSTER = """
 import os, sys, threading, time
 from pathlib import Path
@@ -57,6 +60,21 @@ end()
 """
 
 
+TRAINING = """
+from raybench.cluster.jobs.training import train
+from raybench.errors import ResourceError
+config, out = sys.argv[1:]
+lost = []
+lose(lambda: lost.append(time.monotonic()) or list(Path(out).glob("checkpoints/*/state.pt")))
+try:
+    train(config, out=out, progress=Notes())
+except ResourceError as error:
+    print("refused", error, flush=True)
+    print("seconds", time.monotonic() - lost[-1], flush=True)
+end()
+"""
+
+
 def on_two_nodes(program: str, *words: str) -> tuple[str, float]:
     """Run a program on such a cluster of its own; what it printed, and how long it took."""
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
@@ -77,3 +95,18 @@ def test_dates_of_a_node_that_went_are_scored_by_what_is_left(
     assert "is done again by another process" in said
     assert f"scored {len(bytes_of(whole))}" in said
     assert bytes_of(tmp_path / "scores") == bytes_of(whole)
+
+
+def test_a_training_whose_node_does_not_come_back_ends_with_that_cause(make_config: MakeConfig, tmp_path: Path) -> None:
+    config = make_config(
+        cluster__num_workers=2, cluster__cpus_per_worker=1, train__max_epochs=2000, train__early_stop__patience=2000
+    )
+    (tmp_path / "gru.yaml").write_text(dump_config(config))
+    said, _ = on_two_nodes(TRAINING, str(tmp_path / "gru.yaml"), str(tmp_path / "run"))
+    assert "lost" in said.splitlines()
+    assert "a node is gone: 2 workers of 1 CPU have no room on 1 node of 1 CPU; waiting for it" in said
+    refused = next(line for line in said.splitlines() if line.startswith("refused"))
+    assert "a node is gone, and did not come back in 60 s" in refused
+    assert "--resume" in refused
+    seconds = float(next(line for line in said.splitlines() if line.startswith("seconds")).split()[1])
+    assert seconds < 150  # of which Ray takes 30 to notice
