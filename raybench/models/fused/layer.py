@@ -83,12 +83,14 @@ def _forward(
     """Run the tiles -> states, last states, and what each tile keeps for the way back."""
     samples, steps, width = x_NWK.shape
     hidden, is_lstm = weights.hidden_GH.shape[1], len(start) == 2
+    run = kernel("lstm_forward" if is_lstm else "gru_forward", x_NWK.dtype)
+    if keep:  # what stays for good is loaded before what goes, lest it lie between pieces of that
+        kernel("lstm_backward" if is_lstm else "gru_backward", x_NWK.dtype)
     padded = _padded(hidden, LANES)
     weight_GDP, bias_4P = _columns(weights, padded), _biases(weights, padded, is_lstm=is_lstm)
     out_NWH, last_c = x_NWK.new_empty(samples, steps, hidden), x_NWK.new_empty(samples, 1, hidden)
     tiles, matrices, states = _tiles(samples), 5 if is_lstm else 4, 2 if is_lstm else 1
     kept = [x_NWK.new_empty((steps if keep else 1) * matrices * _padded(rows, ROWS) * padded) for _, rows in tiles]
-    run = kernel("lstm_forward" if is_lstm else "gru_forward", x_NWK.dtype)
     used = [x_NWK, *(state.unsqueeze(1) for state in start), weight_GDP.view(-1), bias_4P.view(-1), out_NWH]
     held, given = _packed(run, [*used, *([last_c] if is_lstm else [])])
 
