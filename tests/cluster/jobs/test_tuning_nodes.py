@@ -26,8 +26,8 @@ def config(make_config: MakeConfig) -> Callable[[], Config]:
     return lambda: make_config(
         cluster__num_workers=1,
         cluster__cpus_per_worker=1,
-        train__max_epochs=20,
-        train__early_stop__patience=50,
+        train__max_epochs=60,
+        train__early_stop__patience=100,
         tune__num_samples=2,
         tune__scheduler="{type: fifo}",
         tune__space="{train.lr: {loguniform: [1e-4, 1e-2]}}",
