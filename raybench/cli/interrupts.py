@@ -59,6 +59,12 @@ def received() -> bool:
     return _Received.any
 
 
+def again() -> None:
+    """Raise the interrupt that came and that somebody swallowed, such as a hook that runs while a process forks."""
+    if _Received.any and threading.current_thread() is threading.main_thread():
+        raise Terminated if _Received.sigterm else KeyboardInterrupt
+
+
 def _terminate(number: int, frame: FrameType | None) -> None:
     _Received.sigterm = _Received.any = True
     at_once_from_now_on()

@@ -26,7 +26,7 @@ import typer
 
 from raybench.cli import interrupts
 from raybench.cli.json_log import JsonLog
-from raybench.cli.progress_bars import BarProgress, LineProgress, LoggedProgress
+from raybench.cli.progress_bars import BarProgress, LineProgress, LoggedProgress, StoppableProgress
 from raybench.cli.tables import print_summary
 from raybench.cli.visible import visible, visible_json
 from raybench.errors import UserError, in_one_line
@@ -100,16 +100,18 @@ class Output:
         self.as_json = as_json
         self.verbose = verbose
         self.kept = ""
-        self.progress: Progress = SILENT
+        shown: Progress = SILENT
         self._stdout = stdout
         self._stderr = stderr
         self._warnings: list[str] = []
         if not quiet and progress is not ProgressMode.NONE:
             bars = progress is ProgressMode.AUTO and stderr.isatty()
             if isinstance(stderr, JsonLog):
-                self.progress = LoggedProgress(stderr)
+                shown = LoggedProgress(stderr)
             else:
-                self.progress = BarProgress(stderr) if bars else LineProgress(stderr)
+                shown = BarProgress(stderr) if bars else LineProgress(stderr)
+        self._shown = shown
+        self.progress: Progress = StoppableProgress(shown)
 
     def summary(
         self, values: Mapping[str, Any], title: str = "", *, told: Sequence[str] = (), then: Sequence[str] = ()
@@ -185,8 +187,8 @@ class Output:
             self._stderr.put(level, text, **facts)
             return
         for line in (text if level == "info" else f"{level}: {text}").split("\n"):
-            if isinstance(self.progress, BarProgress):
-                self.progress.note(line)
+            if isinstance(self._shown, BarProgress):
+                self._shown.note(line)
             else:
                 print(visible(line), file=self._stderr, flush=True)
 

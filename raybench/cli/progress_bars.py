@@ -14,10 +14,11 @@ from rich.progress import Progress as RichProgress
 from rich.table import Column
 from rich.text import Text
 
+from raybench.cli.interrupts import again
 from raybench.cli.json_log import JsonLog
 from raybench.cli.pace import Clock, Pace
 from raybench.cli.visible import visible
-from raybench.progress import Advance
+from raybench.progress import Advance, Progress
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 BAR_WIDTH = 10  # so that name, figures and text of a stage stand beside it in 80 columns
@@ -98,6 +99,30 @@ class LoggedProgress(LineProgress):
     def _tell(self, line: str, name: str, total: int | None, done: int, last: str) -> None:
         date = {"date": last} if _DATE.fullmatch(last) else {}
         self._log.put("info", line, stage=name, done=done, total=total, **date)
+
+
+class StoppableProgress:
+    """Another progress, of a command that goes on no further than to its next word once it was interrupted."""
+
+    def __init__(self, shown: Progress) -> None:
+        self._shown = shown
+
+    @contextmanager
+    def track(self, name: str, total: int | None, *, at_most: bool = False) -> Iterator[Advance]:
+        """See ``raybench.progress``."""
+        again()
+        with self._shown.track(name, total, at_most=at_most) as advance:
+
+            def checked(n: int = 1, text: str = "") -> None:
+                again()
+                advance(n, text)
+
+            yield checked
+
+    def note(self, text: str) -> None:
+        """Say one line."""
+        again()
+        self._shown.note(text)
 
 
 def ended(name: str, done: int, seconds: float, last: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from raybench.cli.app import run
+from raybench.cli.interrupts import ended_by_signals
+from raybench.cli.progress_bars import LineProgress, StoppableProgress
 
 ROOT = Path(__file__).parents[2]
 
@@ -163,3 +168,19 @@ sys.argv = ["raybench", "models"]
 app.main()
 """
     assert start(hook).returncode == 1
+
+
+def test_an_interrupt_that_somebody_swallowed_comes_again_with_the_next_word() -> None:
+    """A hook that runs while a process forks has its exceptions printed and forgotten."""
+    said: list[str] = []
+    shown = LineProgress(io.StringIO())
+    with ended_by_signals():
+        progress = StoppableProgress(shown)
+        progress.note("before")
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            progress.note("after")
+        with pytest.raises(KeyboardInterrupt), progress.track("dates", 3):
+            said.append("went on")
+    assert said == []
