@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from raybench.cli.json_log import JsonLog
 from raybench.cli.visible import visible
@@ -36,9 +37,17 @@ def ended_by_signals() -> Iterator[None]:
     if takes_ctrl_c:
         signal.signal(signal.SIGINT, _interrupt)
     _Received.sigterm = _Received.any = False
+    told_before = sys.unraisablehook
+
+    def told(what: Any) -> None:
+        if what.exc_type is None or not issubclass(what.exc_type, KeyboardInterrupt):  # it comes again, see ``again``
+            told_before(what)
+
+    sys.unraisablehook = told
     try:
         yield
     finally:
+        sys.unraisablehook = told_before
         if takes_ctrl_c and signal.getsignal(signal.SIGINT) is _interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, before)
