@@ -44,9 +44,11 @@ def ended_by_signals() -> Iterator[None]:
             told_before(what)
 
     sys.unraisablehook = told
+    _Received.heeded = True
     try:
         yield
     finally:
+        _Received.heeded = False
         sys.unraisablehook = told_before
         if takes_ctrl_c and signal.getsignal(signal.SIGINT) is _interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -61,6 +63,7 @@ class _Received:
 
     sigterm = False
     any = False
+    heeded = False  # while a command runs
 
 
 def received() -> bool:
@@ -70,7 +73,7 @@ def received() -> bool:
 
 def again() -> None:
     """Raise the interrupt that came and that somebody swallowed, such as a hook that runs while a process forks."""
-    if _Received.any and threading.current_thread() is threading.main_thread():
+    if _Received.heeded and _Received.any and threading.current_thread() is threading.main_thread():
         raise Terminated if _Received.sigterm else KeyboardInterrupt
 
 

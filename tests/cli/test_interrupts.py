@@ -183,4 +183,5 @@ def test_an_interrupt_that_somebody_swallowed_comes_again_with_the_next_word() -
             progress.note("after")
         with pytest.raises(KeyboardInterrupt), progress.track("dates", 3):
             said.append("went on")
+    progress.note("the next command in this process")
     assert said == []
