@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from raybench.cli import interrupts
 from raybench.cli.app import run
 from raybench.cli.interrupts import ended_by_signals
 from raybench.cli.progress_bars import LineProgress, StoppableProgress
@@ -170,8 +171,9 @@ app.main()
     assert start(hook).returncode == 1
 
 
-def test_an_interrupt_that_somebody_swallowed_comes_again_with_the_next_word() -> None:
+def test_an_interrupt_that_somebody_swallowed_comes_again_with_the_next_word(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hook that runs while a process forks has its exceptions printed and forgotten."""
+    monkeypatch.setattr(interrupts._Received, "any", False)  # and so it is afterwards
     said: list[str] = []
     shown = LineProgress(io.StringIO())
     with ended_by_signals():
