@@ -110,8 +110,12 @@ def test_what_is_not_known_is_not_told(shown: list[Any]) -> None:
 
 
 def test_a_cluster_that_does_not_take_it_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
     def gone() -> Any:
+        asked.append("for the board")
         raise ray.exceptions.RayError("gone")
 
     monkeypatch.setattr(exported, "_board", gone)
     show_scores("scores", last="2026-01-30", refused=0)
+    assert asked == ["for the board"], "and the scores were not told"

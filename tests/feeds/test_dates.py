@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 
 from raybench.feeds.dates import DateEvaluation, DateFeed, Groups, groups_of
 from raybench.feeds.world import SOLO, World
@@ -17,7 +14,7 @@ from raybench.panel import Segment
 from raybench.training.loop import fit
 from raybench.training.validation import mean_of_means, validate
 from tests.training.learnable import CPU, Centred, date_feeds, options, segment
-from tests.training.member import date_member
+from tests.training.member import date_member, trajectory
 
 TRAIN, VALID = segment(seed=0), segment(seed=1)
 
@@ -139,19 +136,10 @@ def test_validation_is_over_whole_dates() -> None:
     assert by_count.rank_ic == by_date.rank_ic
 
 
-def trajectory(size: int, precision: str) -> np.ndarray:
-    with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(date_member, (size, f"{folder}/rendezvous", precision, folder), nprocs=size)
-        ranks = [np.load(Path(folder) / f"{rank}.npy") for rank in range(size)]
-    for other in ranks[1:]:
-        np.testing.assert_array_equal(ranks[0], other)
-    return ranks[0]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("fp64", 1e-10)])
 def test_one_two_and_four_workers_agree(precision: str, tolerance: float) -> None:
     """23 dates in batches of four: the last batch has three."""
-    one, two, four = (trajectory(size, precision) for size in (1, 2, 4))
+    one, two, four = (trajectory(size, precision, date_member) for size in (1, 2, 4))
     np.testing.assert_allclose(two, one, atol=tolerance, rtol=tolerance)
     np.testing.assert_allclose(four, one, atol=tolerance, rtol=tolerance)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
+import torch.multiprocessing as mp
 
 from raybench.models.fused.choice import fused_layers
 from raybench.training.loop import fit
@@ -51,3 +56,13 @@ def save(state: TrainState, path: str) -> None:
     rows = [(r.train_loss, r.valid_loss, r.valid_ic, r.valid_rank_ic, r.grad_norm) for r in state.history]
     np.save(path, np.array(rows))
     leave()
+
+
+def trajectory(size: int, precision: str, one: Callable[..., None] = member) -> np.ndarray:
+    """Train with ``size`` processes; all of them must report the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(one, (size, f"{folder}/rendezvous", precision, folder), nprocs=size)
+        ranks = [np.load(Path(folder) / f"{rank}.npy") for rank in range(size)]
+    for other in ranks[1:]:
+        np.testing.assert_array_equal(ranks[0], other)
+    return ranks[0]

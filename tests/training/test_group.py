@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import pytest
-import torch.multiprocessing as mp
 
-from tests.training.member import fused_member, member
-
-
-def trajectory(size: int, precision: str, one: Callable[..., None] = member) -> np.ndarray:
-    """Train with ``size`` processes; all of them must report the same."""
-    with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(one, (size, f"{folder}/rendezvous", precision, folder), nprocs=size)
-        ranks = [np.load(Path(folder) / f"{rank}.npy") for rank in range(size)]
-    for other in ranks[1:]:
-        np.testing.assert_array_equal(ranks[0], other)
-    return ranks[0]
+from tests.training.member import fused_member, trajectory
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ ways inside the window, never beyond it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import torch
@@ -16,7 +17,7 @@ from raybench.models.layers.layout import as_flat_rows, as_windows
 from raybench.models.layers.recurrence import all_hidden, last_hidden, make_rnn
 
 
-class ConvolvedNetwork(nn.Module):
+class ConvolvedNetwork(nn.Module, ABC):
     """Score windows [N, W, F] (or Alpha360's flat rows [N, F*W]) -> [N], by ``out_fc`` of their last encoded step.
 
     Recipe "qlib" reads them as Qlib does, see ``cut_without_turning``.
@@ -28,9 +29,9 @@ class ConvolvedNetwork(nn.Module):
         super().__init__()
         self.num_features, self.turns_back = num_features, recipe != "qlib"
 
+    @abstractmethod
     def last(self, x_NWF: Tensor) -> Tensor:
         """Encode the last step -> [N, H]."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         x_NWF = as_windows(x, self.num_features)

@@ -8,6 +8,7 @@ Shapes: N samples, one date after the other; D dates of at most M instruments; W
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -20,7 +21,7 @@ from raybench.models.layers.layout import as_windows
 from raybench.models.layers.recurrence import last_hidden, make_rnn
 
 
-class CrossSectionNetwork(nn.Module):
+class CrossSectionNetwork(nn.Module, ABC):
     """What ``gats`` and ``hist`` begin with: recurrent layers that turn each window into a hidden state.
 
     What a network makes of the states of a date it adds in ``add_layers``. ``checkpoint_chunks`` > 1 trades memory
@@ -42,9 +43,9 @@ class CrossSectionNetwork(nn.Module):
         self.checkpoint_chunks = 1
         self.add_layers(hidden_size)
 
+    @abstractmethod
     def add_layers(self, hidden_size: int) -> None:
         """Make the layers that are given states of H = ``hidden_size``."""
-        raise NotImplementedError
 
     def states(self, x: Tensor) -> Tensor:
         """Turn windows [N, W, F] (or Alpha360's flat rows [N, F*W]) into hidden states [N, H]."""

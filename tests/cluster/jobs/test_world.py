@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -47,6 +48,7 @@ class Stage:
 
     def __init__(self, run: str, base: pd.DataFrame) -> None:
         self.run = run
+        self.done = Counter[str]()
         self.base = base
         self.frame = functools.cache(self._frame)
         self.scored = functools.cache(self._scored)
@@ -104,8 +106,10 @@ class World(RuleBasedStateMachine):
             if less and not replace:
                 with pytest.raises(DataError, match="less than is there"):
                     self.stage.put(market, self.bars)
+                self.stage.done["import refused"] += 1
                 return
             self.stage.put(market, self.bars, replace=replace)
+        self.stage.done[f"import{' killed' * fate.killed}"] += 1
         if not fate.killed or not self.holds(self.there):
             self.there = market
 
@@ -131,6 +135,7 @@ class World(RuleBasedStateMachine):
             done = score(
                 self.stage.run, bars=self.bars, to=self.to, start=first, end=last, local=True, min_coverage=0.0, **how
             )
+        self.stage.done[f"score{' killed' * fate.killed}"] += 1
         if fate.killed:
             found = bytes_of(self.to) if Path(self.to).exists() else {}
             due = [day for day in due if found.get(day) == new[day]]
@@ -166,5 +171,7 @@ def test_the_world_is_what_a_dictionary_says(
 ) -> None:
     base = open_bars(market_bars).block().to_frame()
     base = base[(base["datetime"] >= "2015-04-01") & (base["instrument"] <= f"SYN{NAMES:04d}")]
-    world = type("World", (World,), {"stage": Stage(make_run(make_config()), base)})
+    stage = Stage(make_run(make_config()), base)
+    world = type("World", (World,), {"stage": stage})
     run_state_machine_as_test(world, settings=settings(stateful_step_count=15))
+    assert min(stage.done[name] for name in ("import", "import refused", "import killed", "score", "score killed")) > 3

@@ -58,7 +58,7 @@ def gradients(of: list[Tensor], at: list[Tensor]) -> list[Tensor]:
     return list(torch.autograd.grad(total / len(of[0]), at))
 
 
-def close(ours: list[Tensor], theirs: list[Tensor]) -> None:
+def assert_close(ours: list[Tensor], theirs: list[Tensor]) -> None:
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6, equal_nan=True)
 
@@ -89,8 +89,8 @@ def test_outputs_and_gradients_are_torchs(kind: str, size: str) -> None:
     ours, theirs = made(rnn, x, state), made(rnn, x, state, fused=False)
     assert is_fused(ours[0])
     assert not is_fused(theirs[0])
-    close(ours, theirs)
-    close(gradients(ours, at), gradients(theirs, at))
+    assert_close(ours, theirs)
+    assert_close(gradients(ours, at), gradients(theirs, at))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -98,7 +98,7 @@ def test_outputs_and_gradients_are_torchs(kind: str, size: str) -> None:
 def test_only_the_states_or_only_the_last_ones_may_have_a_gradient(kind: str, part: slice) -> None:
     rnn, x = KINDS[kind](3, 6, batch_first=True), torch.randn(9, 5, 3)
     at = list(rnn.parameters())
-    close(gradients(made(rnn, x)[part], at), gradients(made(rnn, x, fused=False)[part], at))
+    assert_close(gradients(made(rnn, x)[part], at), gradients(made(rnn, x, fused=False)[part], at))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -127,7 +127,7 @@ def test_a_gradient_has_a_gradient(kind: str) -> None:
         (first,) = torch.autograd.grad(made(rnn, x, fused=fused)[0].square().sum(), x, create_graph=True)
         return list(torch.autograd.grad(first.square().sum(), [x, *rnn.parameters()]))
 
-    close(twice(fused=True), twice(fused=False))
+    assert_close(twice(fused=True), twice(fused=False))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -137,7 +137,7 @@ def test_what_is_not_finite_goes_where_it_goes_in_torch(kind: str, bad: float) -
     rnn, x = KINDS[kind](3, 5, 2, batch_first=True), torch.randn(11, 6, 3)
     x[4, 2, 1] = bad
     ours, theirs = made(rnn, x), made(rnn, x, fused=False)
-    close(ours, theirs)
+    assert_close(ours, theirs)
     at = list(rnn.parameters())
     for one, other in zip(gradients(ours, at), gradients(theirs, at), strict=True):
         assert torch.equal(one.isfinite(), other.isfinite())
@@ -175,7 +175,7 @@ def test_only_what_is_wanted_has_a_gradient(frozen: str) -> None:
     rnn, x = nn.LSTM(3, 6, batch_first=True), torch.randn(9, 5, 3, requires_grad=frozen == "weights")
     rnn.requires_grad_(frozen == "input")
     at = [x] if frozen == "weights" else list(rnn.parameters())
-    close(gradients(made(rnn, x), at), gradients(made(rnn, x, fused=False), at))
+    assert_close(gradients(made(rnn, x), at), gradients(made(rnn, x, fused=False), at))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -184,27 +184,27 @@ def test_dropout_between_layers_draws_what_torch_draws(kind: str) -> None:
     torch.manual_seed(7)
     ours = made(rnn, x)
     torch.manual_seed(7)
-    close(ours, made(rnn, x, fused=False))
+    assert_close(ours, made(rnn, x, fused=False))
     rnn.eval()
-    close(made(rnn, x), made(rnn, x, fused=False))
+    assert_close(made(rnn, x), made(rnn, x, fused=False))
 
 
 def test_time_may_come_first() -> None:
     rnn, x = nn.GRU(3, 6, 2), torch.randn(5, 9, 3)
     assert is_fused(made(rnn, x)[0])
-    close(made(rnn, x), made(rnn, x, fused=False))
+    assert_close(made(rnn, x), made(rnn, x, fused=False))
 
 
 CODE = """
 import torch
-from tests.models.fused.test_layer import close, gradients, made
+from tests.models.fused.test_layer import assert_close, gradients, made
 torch.manual_seed(0)
 for kind in (torch.nn.GRU, torch.nn.LSTM):
     rnn, x = kind(5, 20, batch_first=True), torch.randn(9, 4, 5, requires_grad=True)
     at = [x, *rnn.parameters()]
     ours, theirs = made(rnn, x), made(rnn, x, fused=False)
-    close(ours, theirs)
-    close(gradients(ours, at), gradients(theirs, at))
+    assert_close(ours, theirs)
+    assert_close(gradients(ours, at), gradients(theirs, at))
 """
 
 
