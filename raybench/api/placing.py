@@ -23,6 +23,7 @@ from raybench.market.importing.frames import frame_source
 from raybench.market.importing.job import import_bars
 from raybench.market.universe import ALL, universe_of_bars
 from raybench.storage import files
+from raybench.storage.encoding import encode_table
 from raybench.storage.places import METADATA
 
 Place = str | os.PathLike[str]
@@ -102,7 +103,7 @@ class Placement:
         when = pa.array(moments.datetimes(table["datetime"], where=what), moments.STAMP)
         rest = table.drop(columns=["instrument", "datetime"]).rename(columns=str)
         columns = {"instrument": named, "datetime": when, **{c: moments.arrow(rest[c]) for c in rest.columns}}
-        data, to = files.encode_table(pa.table(columns), metadata={}), self.folder(name)
+        data, to = encode_table(pa.table(columns), metadata={}), self.folder(name)
         if self._kept(to):
             self._refuse_others(what, to, same=files.read_bytes(to) == data)
         else:

@@ -36,6 +36,7 @@ from raybench.market.universe import Universe
 from raybench.progress import SILENT, Progress, warn
 from raybench.reports.text import numbered
 from raybench.storage import files, parquet
+from raybench.storage.encoding import encode_table
 from raybench.storage.places import Kind, refuse_others
 
 SETS = ("alpha158", "alpha360")
@@ -223,7 +224,7 @@ def build_part(job: FeatureJob, piece: FeaturePiece) -> TablePart | None:
         table = parquet.read_table(uri, ["instrument", "datetime"])
     else:
         table = part_table(job, block, piece)
-        data = files.encode_table(
+        data = encode_table(
             table,
             row_groups=_row_groups(table),
             use_dictionary=["instrument"],

@@ -38,6 +38,7 @@ from raybench.processors import FittedProcessors
 from raybench.reports.plain import plain
 from raybench.runs import verified
 from raybench.storage import files
+from raybench.storage.encoding import encode_table
 from raybench.training.state import EpochRecord
 
 if TYPE_CHECKING:  # half a second that reading a run does without
@@ -153,7 +154,7 @@ def write_run(
         CONFIG: dump_config(config).encode(),
         WEIGHTS: safetensors.torch.save({name: value.contiguous() for name, value in weights.items()}),
         PROCESSORS: processors.to_json().encode(),
-        HISTORY: files.encode_table(pa.Table.from_pandas(rows)),
+        HISTORY: encode_table(pa.Table.from_pandas(rows)),
         METRICS: _json(_metrics(history, best_epoch)),
     }
     if second_processors is not None:

@@ -24,12 +24,11 @@ from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
 from raybench.errors import DataError
 from raybench.storage import aside, guards, refusals
+from raybench.storage.encoding import encode_table
 from raybench.storage.losses import telling_losses
-from raybench.storage.seal import sealed
 
 Uri = str | os.PathLike[str]
 _PACKED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
@@ -211,34 +210,6 @@ def publish_table(
     """Put an Arrow table in place as Parquet. ``metadata`` goes into its footer; see ``encode_table``."""
     data = encode_table(table, metadata=metadata, row_groups=row_groups, **options)
     publish_bytes(uri, data, staging=staging)
-
-
-def encode_table(
-    table: Any,
-    *,
-    metadata: Mapping[str, str] | None = None,
-    row_groups: Sequence[int] | None = None,
-    **options: Any,
-) -> bytes:
-    """An Arrow table as the bytes of a Parquet file: equal tables give equal bytes.
-
-    ``row_groups`` lists how many rows each row group takes; ``metadata`` replaces the table's own.
-    ``options`` are those of ``pyarrow.parquet.ParquetWriter``. Every page carries a checksum, and the file hashes of
-    itself (``storage.seal``), which readers verify.
-    """
-    if metadata is not None:
-        table = table.replace_schema_metadata(dict(metadata))
-    lengths = [table.num_rows] if row_groups is None else list(row_groups)
-    assert sum(lengths) == table.num_rows
-    sink = io.BytesIO()
-    with pq.ParquetWriter(
-        sink, table.schema, **{"compression": "zstd", "write_page_checksum": True, **options}
-    ) as writer:
-        start = 0
-        for length in lengths:
-            writer.write_table(table.slice(start, length), row_group_size=max(length, 1))
-            start += length
-    return sealed(sink.getvalue())
 
 
 def publish_file(uri: Uri, write: Callable[[BinaryIO], None], *, staging: str | None = None) -> None:

@@ -20,6 +20,7 @@ from raybench.feature_sets.table import manifest_uri, open_features
 from raybench.market.bars import open_bars
 from raybench.scoring.table import scored_dates, write_date
 from raybench.storage import files
+from raybench.storage.encoding import encode_table
 from raybench.storage.parquet import read_metadata
 from tests.panel.panel_market import market_frame, write_bars
 
@@ -104,12 +105,12 @@ def test_the_footer_of_scores(tmp_path: Path, footer: bytes) -> None:
     (file,) = tmp_path.rglob("*.parquet")
     table = pq.read_table(file)
     key = next(k for k in table.schema.metadata if b"raybench" in k)
-    files.publish_bytes(str(file), files.encode_table(table.replace_schema_metadata({key: footer})))
+    files.publish_bytes(str(file), encode_table(table.replace_schema_metadata({key: footer})))
     with pytest.raises(DataError, match=r"scores\.parquet: .*footer"):
         scored_dates(str(tmp_path))
 
 
 def test_the_footer_of_a_table_may_be_in_any_encoding(tmp_path: Path) -> None:
     table = pa.table({"a": [1]}).replace_schema_metadata({b"k\xff": b"v\xe4"})
-    files.publish_bytes(str(tmp_path / "t.parquet"), files.encode_table(table))
+    files.publish_bytes(str(tmp_path / "t.parquet"), encode_table(table))
     assert len(read_metadata(str(tmp_path / "t.parquet"))) == 1

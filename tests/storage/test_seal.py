@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from raybench.errors import DataError
-from raybench.storage import files, seal
+from raybench.storage import seal
+from raybench.storage.encoding import encode_table
 from raybench.storage.parquet import count_rows, read_table
 
 LONG = pa.table({f"column{number}": np.arange(3) for number in range(1500)})  # its footer is longer than one read
@@ -21,7 +22,7 @@ SHORT = pa.table({"a": np.arange(5)})
 
 @pytest.mark.parametrize("table", [SHORT, LONG])
 def test_others_read_what_is_sealed(tmp_path: Path, table: pa.Table) -> None:
-    data = files.encode_table(table)
+    data = encode_table(table)
     assert seal.MARK in data
     assert pq.read_table(pa.BufferReader(data)).equals(table)
     assert pl.read_parquet(io.BytesIO(data)).shape == table.shape
@@ -32,7 +33,7 @@ def test_others_read_what_is_sealed(tmp_path: Path, table: pa.Table) -> None:
 @pytest.mark.parametrize("table", [SHORT, LONG])
 @pytest.mark.parametrize("place", [-20, -9])
 def test_a_footer_is_compared_before_anybody_follows_it(tmp_path: Path, table: pa.Table, place: int) -> None:
-    data = bytearray(files.encode_table(table))
+    data = bytearray(encode_table(table))
     data[place] ^= 1
     (tmp_path / "t.parquet").write_bytes(data)
     with pytest.raises(DataError, match="is damaged"):
@@ -40,7 +41,7 @@ def test_a_footer_is_compared_before_anybody_follows_it(tmp_path: Path, table: p
 
 
 def test_a_header_of_a_page_is_compared_where_all_pages_are_read(tmp_path: Path) -> None:
-    data = bytearray(files.encode_table(SHORT))
+    data = bytearray(encode_table(SHORT))
     data[6] ^= 1
     (tmp_path / "t.parquet").write_bytes(data)
     with pytest.raises(DataError, match="is damaged"):

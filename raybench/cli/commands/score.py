@@ -23,6 +23,38 @@ from raybench.reports.text import numbered
 if TYPE_CHECKING:
     from raybench.scoring.result import ScoringResult
 
+ModelOption = Annotated[
+    list[str], typer.Option("--model", metavar="RUN", help="Run, folder of seeds, or bench; several are combined.")
+]
+ToOption = Annotated[str, typer.Option("--to", metavar="SCORES", help="Score table to write or complete.")]
+StartOption = Annotated[
+    str | None, typer.Option("--start", metavar="DATE", help="First date (default: of the test segment).")
+]
+EndOption = Annotated[str | None, typer.Option("--end", metavar="DATE", help="Last date (default: the last bar).")]
+SinceLastOption = Annotated[
+    bool, typer.Option("--since-last", help="Start after the last date scored, and at refused ones.")
+]
+CoverageOption = Annotated[
+    float,
+    typer.Option(
+        "--min-coverage",
+        metavar="X",
+        min=0.0,
+        max=1.0,
+        help="Leave out dates on which a smaller share of the universe can be scored (the newest: exit code 3).",
+    ),
+]
+CombineOption = Annotated[
+    str, typer.Option("--combine", metavar="HOW", help="Several runs: mean of standardised scores, or of ranks.")
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Score dates again that are there.")]
+StaleOption = Annotated[
+    bool, typer.Option("--stale", help="Score those dates again whose rows are others now, and no more.")
+]
+WhereOption = Annotated[
+    bool | None, typer.Option("--local/--ray", help="This process alone, or Ray (default: Ray for many dates).")
+]
+
 REFUSED = 3  # exit code: the newest date is not written, for too few instruments can be scored on it
 
 
@@ -33,42 +65,20 @@ def register(app: typer.Typer) -> None:
 
 def score(
     out: Output,
-    model: Annotated[
-        list[str], typer.Option("--model", metavar="RUN", help="Run, folder of seeds, or bench; several are combined.")
-    ],
-    to: Annotated[str, typer.Option("--to", metavar="SCORES", help="Score table to write or complete.")],
+    model: ModelOption,
+    to: ToOption,
     bars: BarsOption = None,
     features: FeaturesOption = None,
     concepts: ConceptsOption = None,
     second: SecondOption = None,
-    start: Annotated[
-        str | None, typer.Option("--start", metavar="DATE", help="First date (default: of the test segment).")
-    ] = None,
-    end: Annotated[str | None, typer.Option("--end", metavar="DATE", help="Last date (default: the last bar).")] = None,
-    since_last: Annotated[
-        bool, typer.Option("--since-last", help="Start after the last date scored, and at refused ones.")
-    ] = False,
-    min_coverage: Annotated[
-        float,
-        typer.Option(
-            "--min-coverage",
-            metavar="X",
-            min=0.0,
-            max=1.0,
-            help="Leave out dates on which a smaller share of the universe can be scored (the newest: exit code 3).",
-        ),
-    ] = 0.5,
-    combine: Annotated[
-        str, typer.Option("--combine", metavar="HOW", help="Several runs: mean of standardised scores, or of ranks.")
-    ] = "scores",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Score dates again that are there.")] = False,
-    stale: Annotated[
-        bool, typer.Option("--stale", help="Score those dates again whose rows are others now, and no more.")
-    ] = False,
-    local: Annotated[
-        bool | None,
-        typer.Option("--local/--ray", help="This process alone, or Ray (default: Ray for many dates)."),
-    ] = None,
+    start: StartOption = None,
+    end: EndOption = None,
+    since_last: SinceLastOption = False,
+    min_coverage: CoverageOption = 0.5,
+    combine: CombineOption = "scores",
+    overwrite: OverwriteOption = False,
+    stale: StaleOption = False,
+    local: WhereOption = None,
     trust: TrustOption = False,
 ) -> None:
     """Score every instrument of the universe, one table for each date."""

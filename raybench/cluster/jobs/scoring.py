@@ -28,7 +28,7 @@ from raybench.runs.folders import failed_fits
 from raybench.scoring.audit import note_job
 from raybench.scoring.checks import check_inputs
 from raybench.scoring.coverage import expected, told
-from raybench.scoring.ensemble import ensemble_id, parse_way
+from raybench.scoring.ensemble import Way, ensemble_id, parse_way
 from raybench.scoring.gaps import begun_days, empty_days
 from raybench.scoring.inputs import ScoringSource, checked_universe, device_of, forgetful, open_runs, panels_of, seen
 from raybench.scoring.job import DayResult, DayScorer, Target
@@ -95,8 +95,26 @@ def score(
     run_id = ensemble_id([run.run_id for run in runs], way)
     work = plan_work(to, runs, inputs, run_id, asked, progress)
     warnings = (*_failed(models, runs), *work.warnings, *check_inputs(runs, inputs, work.plan.missing))
+    target = _target(to, run_id, runs, inputs, universe, work, way, min_coverage)
+    if not len(work.plan.missing):
+        return _nothing_new(work, target, warnings, began)
+    results = _scored(runs, inputs, work, asked, target, local, progress, began)
+    return result_of(work.plan, target, results, work.refused, (*warnings, *forgetful(runs, inputs)), _seconds(began))
+
+
+def _target(
+    to: str,
+    run_id: str,
+    runs: Sequence[StoredRun],
+    inputs: ScoringSource,
+    universe: str,
+    work: Work,
+    way: Way,
+    min_coverage: float,
+) -> Target:
+    """Where scores go, and who should be among them."""
     who = expected(inputs, universe, work.plan, _trained_on(runs))
-    target = Target(
+    return Target(
         to=to,
         run_id=run_id,
         members=who.members,
@@ -106,22 +124,33 @@ def score(
         combine=way,
         run_ids=tuple(run.run_id for run in runs),
     )
-    if not len(work.plan.missing):
-        return _nothing_new(work, target, warnings, began)
+
+
+def _scored(
+    runs: Sequence[StoredRun],
+    inputs: ScoringSource,
+    work: Work,
+    asked: Asked,
+    target: Target,
+    local: bool | None,
+    progress: Progress,
+    began: datetime,
+) -> list[DayResult]:
+    """Score what is missing, and note beside the table what was begun, refused and done, however it ends."""
     results = list[DayResult]()
     begun = [] if asked.stale or asked.overwrite else list(map(str, work.plan.missing))
     if len(begun) > 1:
-        note_begun(to, begun, work.noted)
+        note_begun(target.to, begun, work.noted)
         work = replace(work, noted=None)  # there is more now
     try:
         _score(runs, inputs, work, asked, target, local, progress, results)
     except BaseException as error:  # an interrupt too: the dates that are written stay
         with contextlib.suppress(DataError):
             _note(target, runs, inputs, work, results, began, ended=type(error).__name__)
-            _forget_begun(to, begun)
+            _forget_begun(target.to, begun)
         raise
     _note(target, runs, inputs, work, results, began)
-    return result_of(work.plan, target, results, work.refused, (*warnings, *forgetful(runs, inputs)), _seconds(began))
+    return results
 
 
 def _forget_begun(to: str, begun: Sequence[str]) -> None:

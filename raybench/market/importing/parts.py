@@ -21,8 +21,8 @@ from raybench.market.bars import BarBlock, cut
 from raybench.market.bars_metadata import BarsFile
 from raybench.market.calendar import positions
 from raybench.market.quality import clock
-from raybench.storage import files as storage
 from raybench.storage import parquet
+from raybench.storage.encoding import encode_table
 
 FILE_BYTES = 48 << 20  # of values; compressed a file is about two thirds of that
 ROW_GROUP_ROWS = 16_384
@@ -86,7 +86,7 @@ class PartsWriter:
                 **{name: pa.array(value_R[order_R], pa.float32()) for name, value_R in block.fields.items()},
             }
         )
-        data = storage.encode_table(
+        data = encode_table(
             table,
             row_groups=groups,
             compression_level=1,

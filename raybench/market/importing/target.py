@@ -11,6 +11,7 @@ from typing import Any
 from raybench.errors import DataError
 from raybench.market.bars_metadata import BarsMetadata
 from raybench.storage import files as storage
+from raybench.storage.encoding import encode_table
 from raybench.storage.places import METADATA, STAGING
 
 MARKER = "importing"
@@ -40,7 +41,7 @@ class Target:
 
     def publish_table(self, stem: str, table: Any) -> str:
         """Put a small table in place under a name that tells its content; returns the name."""
-        data = storage.encode_table(table)
+        data = encode_table(table)
         name = f"{stem}-{hashlib.sha256(data).hexdigest()[:16]}.parquet"
         self.publish(name, data)
         return name
