@@ -4,7 +4,8 @@ Ray Train's own reports reach its controller only, which lives in another proces
 small actor carries them to the driver, which looks every ``POLL_SECONDS``. It runs in a process of its own, so
 neither this module nor an event may need torch, which alone would be most of that process.
 
-Events are for people to see: one that is lost, or the actor itself, costs a training nothing but that.
+Events are for people to see: one that is lost, or the actor itself, costs a training nothing but that. The actor is
+on the driver's node: were it elsewhere, it would go with a node that goes, and what is said of that with it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import ray
 from ray.exceptions import ActorDiedError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raybench.progress import SILENT, Progress
 
@@ -42,7 +44,8 @@ class Journal:
     """Handle on the actor; it pickles, so workers get it in their configuration."""
 
     def __init__(self) -> None:
-        self._actor = _Journal.remote()  # type: ignore[attr-defined]
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._actor = _Journal.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
 
     def add(self, kind: str, value: Any) -> None:
         """Send one event without waiting for it, or for news of its arrival."""

@@ -26,10 +26,12 @@ from ray.cluster_utils import Cluster
 quick = {"health_check_initial_delay_ms": 5000, "health_check_period_ms": 3000, "health_check_failure_threshold": 5}
 head = {"num_cpus": 1, "include_dashboard": False, "_system_config": quick}
 cluster = Cluster(initialize_head=True, head_node_args=head)
-ray.init(address=cluster.address, log_to_driver=False)
-other = cluster.add_node(num_cpus=1)
 
-def lose(when):
+def begin(**options):
+    ray.init(address=cluster.address, log_to_driver=False, **options)
+    return cluster.add_node(num_cpus=1)
+
+def lose(other, when):
     def wait():
         while not when():
             time.sleep(0.02)
@@ -53,19 +55,41 @@ def end():
 SCORES = """
 from raybench.cluster.jobs.scoring import score
 run, bars, to = sys.argv[1:]
-lose(lambda: len(list(Path(to).glob("date=*"))) > 10)
+
+def slowly():
+    # In each worker, before its work: a date takes a while, so that no process is done before the node goes.
+    from raybench.scoring.job import DayScorer
+    score_days = DayScorer.score_days
+    def slowed(self, days):
+        for result in score_days(self, days):
+            time.sleep(0.3)
+            yield result
+    DayScorer.score_days = slowed
+
+other = begin(runtime_env={"worker_process_setup_hook": slowly})
+lose(other, lambda: len(list(Path(to).glob("date=*"))) > 10)
 done = score([run], bars=bars, to=to, local=False, progress=Notes())
 print("scored", len(done.written), flush=True)
 end()
 """
 
+JOURNALS = """
+from raybench.cluster.journal import Journal
+begin()
+here = ray.get_runtime_context().get_node_id()
+journals = [Journal() for _ in range(6)]
+asked = [each._actor.__ray_call__.remote(lambda self: ray.get_runtime_context().get_node_id()) for each in journals]
+there = ray.get(asked)
+print("with the driver", there.count(here), flush=True)
+end()
+"""
 
 TRAINING = """
 from raybench.cluster.jobs.training import train
 from raybench.errors import ResourceError
 config, out = sys.argv[1:]
 lost = []
-lose(lambda: lost.append(time.monotonic()) or list(Path(out).glob("checkpoints/*/state.pt")))
+lose(begin(), lambda: lost.append(time.monotonic()) or list(Path(out).glob("checkpoints/*/state.pt")))
 try:
     train(config, out=out, progress=Notes())
 except ResourceError as error:
@@ -95,6 +119,11 @@ def test_dates_of_a_node_that_went_are_scored_by_what_is_left(
     assert "is done again by another process" in said
     assert f"scored {len(bytes_of(whole))}" in said
     assert bytes_of(tmp_path / "scores") == bytes_of(whole)
+
+
+def test_what_workers_tell_does_not_go_with_another_node() -> None:
+    said, _ = on_two_nodes(JOURNALS)
+    assert "with the driver 6" in said.splitlines()
 
 
 def test_a_training_whose_node_does_not_come_back_ends_with_that_cause(make_config: MakeConfig, tmp_path: Path) -> None:
