@@ -132,6 +132,7 @@ def qlib_case(config: Config, provider: str, **more: Any) -> dict[str, Any]:
         "end": segments["test"][1],
         "batch_size": config.train.batch_size,
         "lr": config.train.lr,
+        "network": config.model.type,
         **config.model.kwargs,
         **more,
     }

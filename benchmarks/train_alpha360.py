@@ -8,4 +8,4 @@ In-process, one worker with all ``--cores`` as threads; fastest of ``--repeats``
 from benchmarks._epochs import compare_epochs
 
 if __name__ == "__main__":
-    compare_epochs(__doc__, "gru_alpha360", wanted_qlib=0.8, wanted_bare=None)
+    compare_epochs(__doc__, "alpha360", wanted={"gru": 0.45})

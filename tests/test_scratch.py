@@ -15,10 +15,10 @@ from tests.nobody import UID, own_folder, run_as_nobody
 
 KERNEL = """
 import numpy as np
-from raybench.feature_sets import rolling
-print(rolling._valid.stats.cache_path)
-rolling._valid(np.ones(3, np.float32), 0)
-print(sum(rolling._valid.stats.cache_hits.values()))
+from raybench.feature_sets import rolling_sums
+print(rolling_sums.total.stats.cache_path)
+rolling_sums.total(np.ones((1, 3), np.float32), np.array([2]))
+print(sum(rolling_sums.total.stats.cache_hits.values()))
 """
 
 

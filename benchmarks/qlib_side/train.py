@@ -47,12 +47,12 @@ def make_dataset(case: dict[str, Any]) -> DatasetH:
 
 
 def make_model(case: dict[str, Any], dataset: DatasetH, jobs: int) -> Any:
-    """Build Qlib's GRU for this dataset, with the clock of its epochs in ``model.seconds``."""
-    windows = isinstance(dataset, TSDatasetH)
-    module = importlib.import_module(f"qlib.contrib.model.pytorch_gru{'_ts' if windows else ''}")
+    """Build Qlib's network of the case for this dataset, with the clock of its epochs in ``model.seconds``."""
+    windows, name = isinstance(dataset, TSDatasetH), case["network"]
+    module = importlib.import_module(f"qlib.contrib.model.pytorch_{name}{'_ts' if windows else ''}")
     # fit ends by writing its metrics to an experiment; the benchmark has none
     module.R = SimpleNamespace(get_recorder=lambda: SimpleNamespace(log_metrics=lambda **metrics: None))
-    model = module.GRU(
+    model = getattr(module, "GATs" if name == "gats" else name.upper())(
         d_feat=6 if case["feature_set"] == "alpha360" else len(case["columns"] or range(158)),
         hidden_size=case["hidden_size"],
         num_layers=case["num_layers"],
@@ -64,6 +64,7 @@ def make_model(case: dict[str, Any], dataset: DatasetH, jobs: int) -> Any:
         loss="mse",
         GPU=case.get("device", -1),
         **({"n_jobs": jobs} if windows else {}),
+        **{key: case[key] for key in ("base_model", "rnn_type") if key in case},
     )
     clock(model)
     return model

@@ -31,7 +31,9 @@ _EPS = 1e-12
 _STILL = 2e-5  # a side that deviates less than this has no correlation and no r-square (absolute, as in Qlib)
 _QUANTILES = np.array([0.8, 0.2])
 
-FEW_ROWS, FEW_LENGTHS = 50_000, 12  # of a block that is left to NumPy
+FEW_ROWS, FEW_LENGTHS = 50_000, 12  # that are left to NumPy, in all of a process, and of a block
+_left_to_numpy = 0  # rows so far
+BATCH_ROWS = 16_384  # at once, so that what is computed of them stays in the second-level cache
 
 Array = NDArray[Any]
 
@@ -43,40 +45,69 @@ def compute(block: BarBlock, columns: Sequence[str] | None = None, threads: int 
     The result is the same for any number of ``threads``, and for many rows, which compiled kernels do, as for few.
     """
     names = select(columns)
-    place = {name: i for i, name in enumerate(names)}
-    missing = [field for field in FIELDS if field not in block.fields]
-    if missing:
-        raise DataError(f"Alpha158 needs the fields {', '.join(FIELDS)}; the bars lack {', '.join(missing)}")
-    out_RF = np.empty((len(block.datetime_R), len(names)), np.float32)
-    if _is_few(block):
-        _fill_together(block, place, out_RF)
-        return out_RF
-    from raybench.feature_sets import rolling  # to load the compiler takes longer than few rows do
-
-    def fill(i: int) -> None:
-        rows = slice(int(block.start_N1[i]), int(block.start_N1[i + 1]))
-        out_RF[rows] = _features(_fields(block, rows, rolling), place).T
-
-    if threads <= 1:
-        for i in range(len(block.instruments)):
-            fill(i)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(fill, range(len(block.instruments))))
+    out_RF = np.empty((block.rows, len(names)), np.float32)
+    _fill(block, names, out_RF.T, threads)
     return out_RF
 
 
-def _is_few(block: BarBlock) -> bool:
-    """Say whether NumPy does the rows in less time than numba takes to load: few, of few different lengths."""
-    return block.rows <= FEW_ROWS and len(np.unique(np.diff(block.start_N1))) <= FEW_LENGTHS
+def compute_columns(block: BarBlock, columns: Sequence[str] | None = None) -> NDArray[np.float32]:
+    """As ``compute``, each feature's rows side by side: [F, R]."""
+    names = select(columns)
+    out_FR = np.empty((len(names), block.rows), np.float32)
+    _fill(block, names, out_FR, threads=1)
+    return out_FR
 
 
-def _fill_together(block: BarBlock, place: Mapping[str, int], out_RF: NDArray[np.float32]) -> None:
-    """Fill in the rows of all instruments that have equally many at once."""
+def _fill(block: BarBlock, names: Sequence[str], out_FR: NDArray[np.float32], threads: int) -> None:
+    missing = [field for field in FIELDS if field not in block.fields]
+    if missing:
+        raise DataError(f"Alpha158 needs the fields {', '.join(FIELDS)}; the bars lack {', '.join(missing)}")
+    place = {name: i for i, name in enumerate(names)}
+    few = _is_few(block)
+    roll = rolling_few if few else _compiled_operators()
+
+    def fill(batch_N: NDArray[np.int64]) -> None:
+        start_N = block.start_N1[batch_N]
+        length = int(block.start_N1[batch_N[0] + 1] - start_N[0])
+        found_FNL = _features(_fields(block, start_N[:, None] + np.arange(length), roll), place)
+        for n, start in enumerate(start_N):
+            out_FR[:, start : start + length] = found_FNL[:, n]
+
+    batches = _batches(block, FEW_ROWS if few else BATCH_ROWS)
+    if threads <= 1:
+        for batch_N in batches:
+            fill(batch_N)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(fill, batches))
+
+
+def _batches(block: BarBlock, most: int) -> list[NDArray[np.int64]]:
+    """Instruments of equal length, together of about ``most`` rows."""
     length_N = np.diff(block.start_N1)
+    batches: list[NDArray[np.int64]] = []
     for length in np.unique(length_N[length_N > 0]):
-        row_NL = block.start_N1[:-1][length_N == length, None] + np.arange(length)
-        out_RF[row_NL] = np.moveaxis(_features(_fields(block, row_NL, rolling_few), place), 0, -1)
+        of_length_N = np.flatnonzero(length_N == length)
+        batches += np.array_split(of_length_N, min(-(-len(of_length_N) * int(length) // most), len(of_length_N)))
+    return batches
+
+
+def _compiled_operators() -> Any:
+    from raybench.feature_sets import rolling  # to load the compiler takes longer than few rows do
+
+    return rolling
+
+
+def _is_few(block: BarBlock) -> bool:
+    """Say whether NumPy does the rows in less time than numba takes to load: few, of few different lengths.
+
+    Blocks that come one after the other add up: who computes a table of many small ones loads it all the same.
+    """
+    global _left_to_numpy
+    if _left_to_numpy + block.rows > FEW_ROWS or len(np.unique(np.diff(block.start_N1))) > FEW_LENGTHS:
+        return False
+    _left_to_numpy += block.rows
+    return True
 
 
 def _fields(block: BarBlock, rows: Any, roll: Any) -> FieldArrays:
@@ -104,7 +135,7 @@ def select(columns: Sequence[str] | None) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldArrays:
-    """One instrument's fields, float32 [L] each; or several instruments' of equal length, [N, L].
+    """The fields of instruments of equal length, float32 [N, L] each.
 
     ``roll``: the operators for them, ``rolling`` or ``rolling_few``.
     """
@@ -119,7 +150,7 @@ class FieldArrays:
 
 
 def _features(bars: FieldArrays, place: Mapping[str, int]) -> Array:
-    """Compute the columns in ``place`` (name -> row) -> [F, L], of several instruments [F, N, L]."""
+    """Compute the columns in ``place`` (name -> row) -> [F, N, L]."""
     out_FL = np.empty((len(place), *bars.close.shape), np.float32)
     with np.errstate(all="ignore"):  # 0/0 on a suspended or idle row is NaN, and meant
         for names, formula in _ROW_FORMULAS:

@@ -65,7 +65,7 @@ def compute_features(
 
 def features_of(block: BarBlock, sets: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
     """As ``compute_features``, of bars whose calendar is settled."""
-    frame = pd.DataFrame(_compute(block, sets, names), columns=list(names), copy=False)
+    frame = pd.DataFrame(_compute_columns(block, sets, names).T, columns=list(names), copy=False)
     frame.insert(0, "instrument", np.array(block.instruments, dtype=object)[block.code_R])
     frame.insert(1, "datetime", block.datetime_R)
     return frame.assign(**{LABEL_COLUMN: labels.compute(block, parse_label(DEFAULT_LABEL))})
@@ -240,7 +240,7 @@ def part_table(job: FeatureJob, block: BarBlock, piece: FeaturePiece) -> Any:
     label = parse_label(DEFAULT_LABEL)
     block, keep_R = _within_reach(block, _kept(job, block, piece), LOOKBACK, label.horizon)
     rows = np.flatnonzero(keep_R)
-    features_FR = np.ascontiguousarray(_compute(block, job.sets, job.columns)[rows].T)
+    features_FR = _compute_columns(block, job.sets, job.columns)[:, rows]
     label_R = labels.compute(block, label)[rows]
     instrument = pa.DictionaryArray.from_arrays(block.code_R[rows], pa.array(block.instruments, pa.string()))
     return pa.table(
@@ -284,15 +284,15 @@ def _within_reach(
     return near, keep_R[rows]
 
 
-def _compute(block: BarBlock, sets: Sequence[str], names: Sequence[str]) -> NDArray[np.float32]:
-    """Compute columns [R, F] of one set or both; ``names`` as ``column_names`` orders them."""
+def _compute_columns(block: BarBlock, sets: Sequence[str], names: Sequence[str]) -> NDArray[np.float32]:
+    """Compute columns [F, R] of one set or both; ``names`` as ``column_names`` orders them."""
     narrow = [name for name in names if "alpha158" in sets and name in _NARROW]
     wide = names[len(narrow) :]
-    parts = [alpha158.compute(block, narrow)] if narrow else []
+    parts = [alpha158.compute_columns(block, narrow)] if narrow else []
     if wide:
-        table = alpha360.compute(block)
-        parts.append(table if len(wide) == len(_WIDE) else table[:, [_WIDE[name] for name in wide]])
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        table_FR = alpha360.compute(block).T
+        parts.append(table_FR if len(wide) == len(_WIDE) else table_FR[[_WIDE[name] for name in wide]])
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 _NARROW = frozenset(alpha158.NAMES)

@@ -77,6 +77,7 @@ def test_alpha158_is_the_same_either_way(monkeypatch: pytest.MonkeyPatch, vwap: 
         datetime_R=np.concatenate([np.arange(n).astype("datetime64[D]").astype("datetime64[us]") for n in lengths]),
         fields=fields if vwap else {name: fields[name] for name in alpha158.FIELDS},
     )
+    monkeypatch.setattr(alpha158, "_left_to_numpy", 0)
     few = alpha158.compute(block)
     monkeypatch.setattr(alpha158, "FEW_ROWS", 0)
     many = alpha158.compute(block)

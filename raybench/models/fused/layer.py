@@ -10,9 +10,7 @@ Shapes: N samples, W rows of lookback, K width of the input, H hidden, G = H x g
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import torch
@@ -20,6 +18,7 @@ from torch import Tensor
 
 from raybench.models.fused.blocks import LANES, ROWS
 from raybench.models.fused.machine_code import Kernel, Packed, kernel
+from raybench.models.fused.team import together
 
 TILE = 80
 """Rows that go through the window together. A multiple of ``ROWS``."""
@@ -232,22 +231,4 @@ def _each(work: Callable[[int, int, int], None], tiles: list[tuple[int, int]]) -
         for tile, first, rows in left:
             work(tile, first, rows)
 
-    if threads == 1:
-        go()
-        return
-    others = [_pool().submit(go) for _ in range(threads - 1)]
-    go()
-    for other in others:
-        other.result()
-
-
-_pools: dict[int, ThreadPoolExecutor] = {}
-
-
-def _pool() -> ThreadPoolExecutor:
-    """The threads of this process; those of the process that it was forked from are not here."""
-    own = os.getpid()
-    if own not in _pools:
-        _pools.clear()
-        _pools[own] = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="recurrent")
-    return _pools[own]
+    together(go, threads)

@@ -15,7 +15,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import torch
 import yaml
 
 from raybench.cli.app import run as command
@@ -28,10 +27,10 @@ from raybench.panel import Panel
 from raybench.panel.build import build_panel
 from raybench.runs.artifact import StoredRun
 from raybench.storage import files
+from tests.cluster.trained import assert_same_training
 from tests.cluster.watch import Watch
 
 MakeConfig = Callable[..., Config]
-TIMES = ["seconds", "samples_per_second"]
 pytestmark = pytest.mark.slow
 
 
@@ -45,16 +44,6 @@ def config(make_config: MakeConfig) -> Config:
 @pytest.fixture(scope="module")
 def here(config: Config, tmp_path_factory: pytest.TempPathFactory) -> StoredRun:
     return training.train(config, out=str(tmp_path_factory.mktemp("here") / "run"), local=True)
-
-
-def assert_same_training(run: StoredRun, expected: StoredRun) -> None:
-    pd.testing.assert_frame_equal(
-        run.history.drop(columns=TIMES), expected.history.drop(columns=TIMES), check_exact=True
-    )
-    assert all(torch.equal(value, expected.weights[name]) for name, value in run.weights.items())
-    assert run.processors.to_json() == expected.processors.to_json()
-    facts = ("samples", "data", "data_fingerprint", "workers", "parameters")
-    assert [run.manifest[name] for name in facts] == [expected.manifest[name] for name in facts]
 
 
 @pytest.mark.ray

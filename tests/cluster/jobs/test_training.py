@@ -28,12 +28,12 @@ from raybench.training.loop import fit
 from raybench.training.network import build_model
 from raybench.training.sources import open_data
 from tests.cluster.processes import ours
+from tests.cluster.trained import TIMES, assert_same_training
 from tests.cluster.watch import Watch
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 MakeConfig = Callable[..., Config]
-TIMES = ["seconds", "samples_per_second"]
 
 
 def kill_one_worker() -> None:
@@ -66,13 +66,6 @@ def fragile(make_config: MakeConfig) -> Config:
 def unbroken(local_ray: None, fragile: Config, tmp_path_factory: pytest.TempPathFactory) -> StoredRun:
     """Train ``fragile`` without interruption."""
     return training.train(fragile, out=str(tmp_path_factory.mktemp("unbroken") / "run"))
-
-
-def assert_same_training(run: StoredRun, expected: StoredRun) -> None:
-    pd.testing.assert_frame_equal(
-        run.history.drop(columns=TIMES), expected.history.drop(columns=TIMES), check_exact=True
-    )
-    assert all(torch.equal(value, expected.weights[name]) for name, value in run.weights.items())
 
 
 def test_a_killed_worker_changes_nothing(unbroken: StoredRun, fragile: Config, tmp_path: Path) -> None:
