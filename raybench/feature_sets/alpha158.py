@@ -50,11 +50,11 @@ def compute(block: BarBlock, columns: Sequence[str] | None = None, threads: int 
     return out_RF
 
 
-def compute_columns(block: BarBlock, columns: Sequence[str] | None = None) -> NDArray[np.float32]:
+def compute_columns(block: BarBlock, columns: Sequence[str] | None = None, threads: int = 1) -> NDArray[np.float32]:
     """As ``compute``, each feature's rows side by side: [F, R]."""
     names = select(columns)
     out_FR = np.empty((len(names), block.rows), np.float32)
-    _fill(block, names, out_FR, threads=1)
+    _fill(block, names, out_FR, threads)
     return out_FR
 
 
