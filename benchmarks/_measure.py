@@ -85,6 +85,12 @@ def idle_share(seconds: float = 3.0) -> float:
     return round((later_idle - idle) / max(later_total - total, 1), 3)
 
 
+def held_mib(what: str) -> float:
+    """Memory of this process as Linux tells it: VmRSS is what it holds now, VmHWM the most it ever held."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(what)).split()[1]) / 1024
+
+
 def median_of(runs: Sequence[Mapping[str, float]], name: str) -> float:
     """Median over runs of one of their figures."""
     return statistics.median(run[name] for run in runs)

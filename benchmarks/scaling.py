@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -33,13 +34,17 @@ from torch import nn
 from benchmarks._measure import measured, use_cores
 from benchmarks.preparation import config_of, write_market
 from benchmarks.scoring import seconds as seconds_to_score
+from raybench.allocator import keep_memory
 from raybench.cluster.own_memory import OwnMemory, own_mib
 from raybench.config import Config
+from raybench.config.fused import fused_on_cpu
 from raybench.config.panel_spec import PanelSpec
 from raybench.feeds.batches import Batch
 from raybench.feeds.feeds import resident_feeds
 from raybench.feeds.world import SOLO
 from raybench.market.bars import open_bars
+from raybench.models.fused.choice import fused_layers
+from raybench.models.layers.recurrence import run
 from raybench.panel.build import build_panel, scoring_panel
 from raybench.panel.size import panel_bytes
 from raybench.scoring.predictor import Predictor
@@ -96,7 +101,8 @@ def main() -> None:
             )
             figures[case.name] = json.loads(done.stdout.splitlines()[-1])
             print(case.name, figures[case.name], file=sys.stderr)
-        figures |= steps_by_share(given.device)
+        with fused_layers() if given.device == "cpu" else nullcontext():
+            figures |= steps_by_share(given.device)
 
 
 def market_of(folder: str, case: Case) -> Config:
@@ -123,13 +129,15 @@ def measure(case: Case) -> dict[str, float]:
         with OwnMemory() as preparing:
             panel = build_panel(spec, bars, None)
         prepared = time.perf_counter() - began
-        with OwnMemory() as training:
+        fused = fused_on_cpu(config, panel.counts["train"])
+        keep_memory()  # as a training does
+        with OwnMemory() as training, fused_layers(fused):
             trained = seconds_to_train(config, panel)
         start, end = config.data.segments.test
         scored = scoring_panel(spec, bars, None, panel.processors, start, end)
     network = build_model(config, panel.columns)
     with OwnMemory() as scoring:
-        predictor = Predictor(config, network.state_dict(), scored)
+        predictor = Predictor(config, network.state_dict(), scored, fused=fused)
         rates = [seconds_to_score(predictor, scored) for _ in range(2)]
     windows = len(scored.segments["score"].samples)
     return {
@@ -210,7 +218,7 @@ def seconds_of_step(
     taken: Sequence[float] = []
     for _ in range(repeats):
         began = time.perf_counter()
-        output, _ = network(x_BWF)
+        output, _ = run(network, x_BWF)
         loss = nn.functional.mse_loss(head(output[:, -1])[:, 0], label_B)
         optimizer.zero_grad()
         loss.backward()
