@@ -16,6 +16,7 @@ import raybench
 from raybench.cluster.health.outcome import Outcome, well, wrong
 from raybench.cluster.starting import socket_folder
 from raybench.errors import ResourceError
+from raybench.fanout import cores_of_this_process
 
 GB = 1e9
 LEAST_MEMORY = 2 * GB  # a training of a small universe and Ray beside it
@@ -49,7 +50,7 @@ def versions() -> Outcome:
 
 def memory() -> Outcome:
     """Count cores, and the memory that this process may take."""
-    cores, whole = _cores(), _memory()
+    cores, whole = cores_of_this_process(), _memory()
     said = f"{cores} cores, {whole / GB:.1f} GB"
     if whole < LEAST_MEMORY:
         advice = f"give this machine, or its container, {LEAST_MEMORY / GB:.0f} GB or more"
@@ -112,12 +113,6 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory() -> float:

@@ -1,4 +1,7 @@
-"""The feature job: one Ray Data task per piece of instruments and dates, each publishing its own part of the table."""
+"""The feature job: one Ray Data task per piece of instruments and dates, each publishing its own part of the table.
+
+Where there is little to do, the threads of this process do it.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,15 @@ from typing import Any
 
 from raybench.cluster import choice
 from raybench.errors import DataError, UserError
+from raybench.fanout import on_threads
 from raybench.feature_sets.build import build_features, is_built, parse_sets, plan_features
 from raybench.feature_sets.pieces import FeaturePiece
 from raybench.feature_sets.table import FeatureTable, TablePart
 from raybench.market.bars import open_bars
 from raybench.progress import SILENT, Progress
 from raybench.storage import files
-from raybench.training.sources import IN_PROCESS_BYTES
+
+LITTLE = 2 * 2**30  # bytes of features that the threads of one process make in less time than Ray takes to begin
 
 
 def write_features(
@@ -31,12 +36,12 @@ def write_features(
 
     ``set`` is alpha158, alpha360 or both with a comma between them. ``universe``, ``start`` and ``end`` choose
     rows; every feature looks back over an instrument's whole history. ``local``: this process
-    alone (True) or Ray (False), to the same files; by default little stays here, unless a cluster is named or runs
-    here.
+    alone, on all of its cores (True), or Ray (False), to the same files; by default little stays here, unless a cluster
+    is named or runs here.
     """
     job = plan_features(open_bars(bars), parse_sets(set), to, universe=universe, start=start, end=end)
-    if is_built(job) or choice.here(local, little=job.bars.metadata.rows * 4 * len(job.columns) <= IN_PROCESS_BYTES):
-        return build_features(job, progress=progress)
+    if is_built(job) or choice.here(local, little=job.bars.metadata.rows * 4 * len(job.columns) <= LITTLE):
+        return build_features(job, run=on_threads, progress=progress)
     from raybench.cluster.session import session
 
     with session(places={"--bars": job.bars.uri, "--to": job.to}, progress=progress):

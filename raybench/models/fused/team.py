@@ -51,13 +51,19 @@ def _team_of_torch() -> Any:
     """``GOMP_parallel`` of the library whose threads torch uses; None where that is another one."""
     if "OpenMP" not in torch.__config__.parallel_info():
         return None
-    beside = {Path(torch.__file__).parent / "lib", Path(torch.__file__).parent.with_suffix(".libs")}
+    torchs = libraries_of(Path(torch.__file__).parent, "libgomp")
     for path in _loaded("libgomp"):
-        if path.parent in beside:
+        if path in torchs:
             parallel = ctypes.CDLL(str(path), mode=os.RTLD_NOLOAD).GOMP_parallel
             parallel.argtypes, parallel.restype = [_REGION, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
             return parallel
     return None
+
+
+def libraries_of(package: Path, name: str) -> set[Path]:
+    """The libraries of that name that came with a package, where its files really lie: environments are often links."""
+    folders = package / "lib", package.with_suffix(".libs")
+    return {path.resolve() for folder in folders for path in folder.glob(f"{name}*")}
 
 
 def _loaded(name: str) -> list[Path]:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -87,6 +88,21 @@ def test_no_thread_is_added_to_those_of_torch() -> None:
         pytest.skip("torch runs its operations on other threads than libgomp's here")
     done = subprocess.run([sys.executable, "-c", THREADS_AFTER_EACH], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "0"]
+
+
+@pytest.mark.parametrize("linked", ["package", "file"])
+def test_an_environment_of_links_has_the_library_where_it_really_lies(tmp_path: Path, linked: str) -> None:
+    real = tmp_path / "cache" / "lib"
+    real.mkdir(parents=True)
+    (real / "libgomp-1a2b.so.1").touch()
+    (real / "libtorch.so").touch()
+    package = tmp_path / "torch"
+    if linked == "package":
+        package.symlink_to(tmp_path / "cache")
+    else:
+        (package / "lib").mkdir(parents=True)
+        (package / "lib" / "libgomp-1a2b.so.1").symlink_to(real / "libgomp-1a2b.so.1")
+    assert team.libraries_of(package, "libgomp") == {real / "libgomp-1a2b.so.1"}
 
 
 def test_torch_still_has_its_threads_afterwards() -> None:
