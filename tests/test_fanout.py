@@ -37,9 +37,9 @@ def test_one_more_is_drawn_than_there_are_threads() -> None:
     results = on_threads(str, items())
     assert drawn == []
     assert [next(results) for _ in range(2)] == ["0", "1"]
-    assert len(drawn) == 4 + 1
+    assert len(drawn) == 4 + 2
     results.close()
-    assert len(drawn) == 5
+    assert len(drawn) == 6
 
 
 def test_an_error_comes_out_as_itself_and_little_more_begins() -> None:
