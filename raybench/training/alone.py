@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -20,12 +20,20 @@ from raybench.feeds.world import SOLO, World
 from raybench.panel import Panel
 from raybench.training import checkpoints
 from raybench.training.checkpoints import Beginning, Identity
-from raybench.training.rank import fit_rank
+from raybench.training.rank import MakesFeeds, fit_rank
 from raybench.training.reporter import FunctionReporter
-from raybench.training.state import TrainState, epoch_event
+from raybench.training.state import EpochRecord, TrainState, epoch_event
 from raybench.training.steps import StepEvents
 
 STEP_SECONDS = 0.1  # between two steps that are told
+
+
+class Gauges(Protocol):
+    """What shows a training to the outside: it watches the loop wait for batches, and is told of every epoch."""
+
+    def watching(self, make: MakesFeeds, /) -> MakesFeeds: ...
+
+    def show(self, record: EpochRecord, /) -> None: ...
 
 
 def fit_alone(
@@ -38,6 +46,7 @@ def fit_alone(
     identity: Identity,
     begun: Beginning,
     hear: Callable[[str, Any], None],
+    gauges: Gauges | None = None,
 ) -> TrainState:
     """Train into ``out`` from where it had ``begun``, and return the finished state; ``hear`` takes the events."""
     state = None if begun.uri is None else checkpoints.read(begun.uri)
@@ -52,12 +61,14 @@ def fit_alone(
     def report(reached: TrainState) -> None:
         checkpoints.publish(out, reached, identity)
         hear("epoch", epoch_event(reached))
+        if gauges is not None:
+            gauges.show(reached.history[-1])
 
     with _threads(threads):
         state = fit_rank(
             config,
             panel.columns,
-            feeds,
+            feeds if gauges is None else gauges.watching(feeds),
             world=SOLO,
             device=device,
             state=state,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,14 @@ import torch
 
 from raybench.cluster import exported
 from raybench.cluster.exported import GAUGES, SHOWN_DATES, TrainingGauges, show_scores
+from raybench.config.panel_spec import PanelSpec
 from raybench.feeds.feeds import Feeds
+from raybench.panel.build import build_panel
+from raybench.training import checkpoints
+from raybench.training.alone import fit_alone
+from raybench.training.checkpoints import Identity
+from raybench.training.sources import open_data
+from tests.cluster.conftest import MakeConfig
 
 Told = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -119,3 +127,31 @@ def test_a_cluster_that_does_not_take_it_is_no_error(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(exported, "_board", gone)
     show_scores("scores", last="2026-01-30", refused=0)
     assert asked == ["for the board"], "and the scores were not told"
+
+
+def test_a_fit_in_one_process_tells_of_every_epoch(told: Told, make_config: MakeConfig, tmp_path: Path) -> None:
+    config, out = make_config(cluster__num_workers=1), str(tmp_path / "run")
+    spec = PanelSpec.of(config)
+    panel = build_panel(spec, *open_data(spec))
+    identity = Identity.of(config, panel.fingerprint, workers=1, rows="resident")
+    epochs: list[float] = []
+
+    def hear(kind: str, value: Any) -> None:
+        if kind == "epoch":  # what the gauge says then is of the epoch before
+            epochs.append(told.get(("raybench_training_epoch", (("run", out),)), 0.0))
+
+    fit_alone(
+        config,
+        panel,
+        out,
+        threads=1,
+        device=torch.device("cpu"),
+        identity=identity,
+        begun=checkpoints.newest(out, identity),
+        hear=hear,
+        gauges=TrainingGauges(out),
+    )
+    assert epochs == [0.0, 1.0]
+    assert told["raybench_training_epoch", (("run", out),)] == 2
+    assert told["raybench_training_rows_per_second", (("run", out),)] > 0
+    assert 0 < told["raybench_training_wait_share", (("rank", "0"), ("run", out))] < 1

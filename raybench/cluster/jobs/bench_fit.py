@@ -19,6 +19,7 @@ import ray
 import torch
 
 from raybench.allocator import keep_memory
+from raybench.cluster.exported import TrainingGauges
 from raybench.cluster.jobs.training import write_result
 from raybench.cluster.own_memory import OwnMemory
 from raybench.cluster.residency import ResidentRows
@@ -112,6 +113,7 @@ def _fitted(task: FitTask, device: str) -> artifact.StoredRun:
         identity=identity,
         begun=begun,
         hear=lambda kind, value: None,
+        gauges=TrainingGauges(out),
     )
     return write_result(out, config, facts, task.workers, state, began=began)
 
