@@ -10,6 +10,7 @@ dates, as many as come to some 400,000 rows. Rows per second, and the most memor
 from __future__ import annotations
 
 import json
+import multiprocessing
 import subprocess
 import sys
 import tempfile
@@ -60,7 +61,13 @@ def main() -> None:
 def measure(instruments: int, dates: int, threads: int) -> dict[str, Any]:
     """Make the market, build all features, score the newest dates."""
     with tempfile.TemporaryDirectory() as folder:
-        write_market(f"{folder}/bars", instruments=instruments, dates=dates)
+        market = {"instruments": instruments, "dates": dates}
+        maker = multiprocessing.get_context("spawn").Process(  # whose memory is not ours
+            target=write_market, args=(f"{folder}/bars",), kwargs=market
+        )
+        maker.start()
+        maker.join()
+        assert maker.exitcode == 0, "the market could not be made"
         bars = open_bars(f"{folder}/bars")
         job = plan_features(bars, ("alpha158",), "unused")
         pieces = job.pieces()
