@@ -31,6 +31,7 @@ from raybench.panel.build import build_panel
 
 ROOT = Path(__file__).parents[1]
 IDLE_WANTED = 0.95
+CORES = sorted(os.sched_getaffinity(0))  # before any of them is given away
 SHORT_SEGMENTS = {  # the same work in a minute or so
     "train": ["2014-07-01", "2014-12-31"],
     "valid": ["2015-01-01", "2015-03-31"],
@@ -53,7 +54,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 def use_cores(cores: int) -> None:
     """Keep this process, and every one it starts, to that many cores, and torch to as many threads."""
-    os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:cores]))
+    os.sched_setaffinity(0, set(CORES[:cores]))
     os.environ["OMP_NUM_THREADS"] = str(cores)
     torch.set_num_threads(cores)
 
