@@ -16,6 +16,7 @@ import torch
 
 from benchmarks._epochs import bare_forward
 from benchmarks._measure import bars_of, config_of, measured, parser, qlib_case, run_qlib, use_cores
+from raybench.allocator import keep_memory
 from raybench.config.fused import fused_on_cpu
 from raybench.config.panel_spec import PanelSpec
 from raybench.panel import Panel
@@ -43,6 +44,7 @@ def main() -> None:
         network = build_model(config, panel.columns)
         network.load_state_dict(weights)
         rows, batches = len(panel.segments["score"].samples), windows_by_date(panel)
+        keep_memory()  # as a scoring job does
         ours, bare = [], []
         for _ in range(given.repeats):
             ours.append(seconds(predictor, panel))

@@ -21,6 +21,7 @@ from typing import Any
 from benchmarks._measure import ROOT, measured, parser, use_cores
 from benchmarks.preparation import config_of, write_market
 from benchmarks.scoring import seconds as seconds_to_score
+from raybench.allocator import keep_memory
 from raybench.cluster.own_memory import OwnMemory, own_mib
 from raybench.config import Config
 from raybench.config.panel_spec import PanelSpec
@@ -89,6 +90,7 @@ def measure(instruments: int, dates: int, threads: int) -> dict[str, Any]:
             panel = scoring_panel(spec, bars, None, trained.processors, first, days[-1])
             network = build_model(config, panel.columns)
             predictor = Predictor(config, network.state_dict(), panel, fused=True)
+            keep_memory()  # as a scoring job does
             taken = min(seconds_to_score(predictor, panel) for _ in range(2))
         scored = len(panel.segments["score"].samples)
     return {

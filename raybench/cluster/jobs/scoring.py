@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 import raybench
+from raybench.allocator import keep_memory
 from raybench.cluster import choice
 from raybench.config.panel_spec import PanelSpec
 from raybench.errors import DataError
@@ -310,6 +311,7 @@ def _score_here(
     for run, panel in zip(runs, panels_of(runs, inputs, days, map, progress), strict=True):
         target = target.knowing(empty_days(run, panel, target.min_coverage), panel.hashes)
         predictors.append(Predictor(run.config, run.weights, panel, device, memory=run.memory, fused=run.fused))
+    keep_memory()  # dates come one after the other, each with batches of the same size
     return DayScorer(predictors, target).score_days(days)
 
 
