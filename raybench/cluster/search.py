@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import (
     AsyncHyperBandScheduler,
     FIFOScheduler,
@@ -63,7 +64,8 @@ def make_scheduler(wanted: AnyScheduler, space: Space, *, max_epochs: int) -> Tr
         case HyperBand():
             return HyperBandScheduler(time_attr=EPOCH, max_t=max_epochs, reduction_factor=wanted.reduction_factor)
         case Pbt():
-            return PopulationBasedTraining(
+            return _Population(
+                max_epochs,
                 time_attr="training_iteration",
                 perturbation_interval=wanted.interval,
                 quantile_fraction=wanted.quantile,
@@ -72,6 +74,18 @@ def make_scheduler(wanted: AnyScheduler, space: Space, *, max_epochs: int) -> Tr
                 custom_explore_fn=_Within(space),
             )
     return FIFOScheduler()
+
+
+class _Population(PopulationBasedTraining):
+    """Gives no trial the state of one that reported its last epoch: nothing would be trained with the new values."""
+
+    def __init__(self, max_epochs: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._max_epochs = max_epochs
+
+    def _exploit(self, tune_controller: Any, trial: Trial, trial_to_clone: Trial) -> None:
+        if trial_to_clone.last_result.get(EPOCH, 0) < self._max_epochs:
+            super()._exploit(tune_controller, trial, trial_to_clone)
 
 
 class _Within:

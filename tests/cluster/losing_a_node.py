@@ -26,11 +26,11 @@ def lose():
     while not all(list(Path(out).glob(pattern)) for pattern in begun):
         time.sleep(0.05)
     cluster.remove_node(other, allow_graceful=False)
-    print("lost", flush=True)
+    os.write(1, b"\\nlost\\n")  # at once: Ray prints what it hears of the node between two words
 
 threading.Thread(target=lose, daemon=True).start()
 exec(work)
-print("done", flush=True)
+os.write(1, b"\\ndone\\n")
 cluster.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
 os._exit(0)  # a shutdown in good order waits for the node that is gone
 """
