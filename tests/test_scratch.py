@@ -17,7 +17,7 @@ KERNEL = """
 import numpy as np
 from raybench.feature_sets import rolling_sums
 print(rolling_sums.total.stats.cache_path)
-rolling_sums.total(np.ones((1, 3), np.float32), np.array([2]))
+rolling_sums.total(np.ones(3, np.float32), np.array([2]), np.empty((1, 3)))
 print(sum(rolling_sums.total.stats.cache_hits.values()))
 """
 

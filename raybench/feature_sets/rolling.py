@@ -12,6 +12,7 @@ The work is compiled, in ``rolling_sums`` and ``rolling_order``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,13 +28,12 @@ Array = NDArray[Any]
 
 def total(x_NL: Array, windows_K: Array) -> Array:
     """Sum."""
-    return _shaped(rolling_sums.total(_rows(x_NL), windows_K), x_NL)
+    return _each(rolling_sums.total, (x_NL,), windows_K)
 
 
-def moments(x_NL: Array, windows_K: Array) -> tuple[Array, Array]:
+def moments(x_NL: Array, windows_K: Array) -> tuple[Array, ...]:
     """Mean and standard deviation (ddof 1: NaN for a single value)."""
-    mean, std = np.moveaxis(rolling_sums.moments(_rows(x_NL), windows_K), 1, 0)
-    return _shaped(mean, x_NL), _shaped(std, x_NL)
+    return tuple(_each(rolling_sums.moments, (x_NL,), windows_K, kinds=2))
 
 
 def trend(x_NL: Array, windows_K: Array) -> tuple[Array, ...]:
@@ -41,41 +41,41 @@ def trend(x_NL: Array, windows_K: Array) -> tuple[Array, ...]:
 
     The line needs two values, and the residual a newest one; r-square of a constant is NaN.
     """
-    found = np.moveaxis(rolling_sums.trend(_rows(x_NL), windows_K), 1, 0)
-    return tuple(_shaped(each, x_NL) for each in found)
+    return tuple(_each(rolling_sums.trend, (x_NL,), windows_K, kinds=5))
 
 
 def correlation(x_NL: Array, y_NL: Array, windows_K: Array) -> Array:
     """Pearson correlation over the rows where both are valid; NaN where either does not vary."""
-    return _shaped(rolling_sums.correlation(_rows(x_NL), _rows(y_NL), windows_K), x_NL)
+    return _each(rolling_sums.correlation, (x_NL, y_NL), windows_K)
 
 
 def maximum(x_NL: Array, windows_K: Array) -> Array:
     """Largest value."""
-    return _shaped(rolling_order.maximum(_rows(x_NL), windows_K), x_NL)
+    return _each(rolling_order.maximum, (x_NL,), windows_K)
 
 
 def argmax(x_NL: Array, windows_K: Array) -> Array:
     """Position of the first largest value, counted from 1 at the oldest row; a hole is larger than any."""
-    return _shaped(rolling_order.argmax(_rows(x_NL), windows_K), x_NL)
+    return _each(rolling_order.argmax, (x_NL,), windows_K)
 
 
 def rank(x_NL: Array, windows_K: Array) -> Array:
     """Rank of the newest value as a share of the valid ones, ties averaged; NaN if the newest is a hole."""
-    return _shaped(rolling_order.rank(_rows(x_NL), windows_K), x_NL)
+    return _each(rolling_order.rank, (x_NL,), windows_K)
 
 
 def quantiles(x_NL: Array, windows_K: Array, share_Q: Array) -> Array:
     """Quantiles [Q, K, N, L], linear between neighbours."""
-    found = np.moveaxis(rolling_order.quantiles(_rows(x_NL), windows_K, share_Q), 1, 0)
-    return np.stack([_shaped(each, x_NL) for each in found]) if x_NL.ndim == 1 else np.swapaxes(found, 1, 2)
+    return _each(rolling_order.quantiles, (x_NL,), windows_K, share_Q, kinds=len(share_Q))
 
 
-def _rows(x: Array) -> Array:
-    """As the kernels take it: float32 [N, L], one after the other in memory."""
-    return np.ascontiguousarray(np.atleast_2d(x), np.float32)
-
-
-def _shaped(found_NKL: Array, x: Array) -> Array:
-    """What a kernel gave, windows first, as ``x`` has its instruments."""
-    return found_NKL[0] if x.ndim == 1 else np.swapaxes(found_NKL, 0, 1)
+def _each(
+    kernel: Callable[..., None], series: tuple[Array, ...], windows_K: Array, *more: Array, kinds: int | None = None
+) -> Array:
+    """Run a kernel on each instrument -> [K, N, L] or [K, L], as the series are; of several kinds, they come first."""
+    given = [np.ascontiguousarray(np.atleast_2d(each), np.float32) for each in series]
+    several = () if kinds is None else (kinds,)
+    out = np.empty((len(given[0]), *several, len(windows_K), given[0].shape[1]))
+    for n, out_KL in enumerate(out):
+        kernel(*(each_NL[n] for each_NL in given), windows_K, *more, out_KL)
+    return out[0] if series[0].ndim == 1 else np.moveaxis(out, 0, -2)

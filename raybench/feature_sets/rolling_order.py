@@ -1,6 +1,6 @@
 """Rolling operators that compare: largest value, its place, rank, quantiles.
 
-Compiled: for instruments of equal length, [N, L] -> [N, K, L].
+Compiled, for one instrument: a series [L] into ``out``, [K, L].
 
 Rows are taken in chunks that stay in the first-level cache, and five rows of each window at a time. What is compared is
 float32 throughout: the place in a window and the counts of a rank are small integers.
@@ -21,16 +21,8 @@ _CHUNK = 256
 
 
 @compiled
-def maximum(x_NL: Series, windows_K: Windows) -> Values:
+def maximum(x_L: Series, windows_K: Windows, out_KL: Values) -> None:
     """Largest value."""
-    out_NKL = np.empty((len(x_NL), windows_K.size, x_NL.shape[1]))
-    for n in range(len(x_NL)):
-        _maximum(x_NL[n], windows_K, out_NKL[n])
-    return out_NKL
-
-
-@compiled
-def _maximum(x_L: Series, windows_K: Windows, out_KL: Values) -> None:
     length, widest = x_L.size, windows_K[-1]
     value = np.full(widest - 1 + length, -np.inf, np.float32)
     for t in range(length):
@@ -64,16 +56,8 @@ def _maximum(x_L: Series, windows_K: Windows, out_KL: Values) -> None:
 
 
 @compiled
-def argmax(x_NL: Series, windows_K: Windows) -> Values:
+def argmax(x_L: Series, windows_K: Windows, out_KL: Values) -> None:
     """Position of the first largest value, counted from 1 at the oldest row; a hole is larger than any."""
-    out_NKL = np.empty((len(x_NL), windows_K.size, x_NL.shape[1]))
-    for n in range(len(x_NL)):
-        _argmax(x_NL[n], windows_K, out_NKL[n])
-    return out_NKL
-
-
-@compiled
-def _argmax(x_L: Series, windows_K: Windows, out_KL: Values) -> None:
     length, widest = x_L.size, windows_K[-1]
     before = widest - 1
     value = np.full(before + length, -np.inf, np.float32)
@@ -134,16 +118,8 @@ def _five_older(v: Series, lag: np.float32, best: Series, where: Series) -> None
 
 
 @compiled
-def rank(x_NL: Series, windows_K: Windows) -> Values:
+def rank(x_L: Series, windows_K: Windows, out_KL: Values) -> None:
     """Rank of the newest value as a share of the valid ones, ties averaged; NaN if the newest is a hole."""
-    out_NKL = np.empty((len(x_NL), windows_K.size, x_NL.shape[1]))
-    for n in range(len(x_NL)):
-        _rank(x_NL[n], windows_K, out_NKL[n])
-    return out_NKL
-
-
-@compiled
-def _rank(x_L: Series, windows_K: Windows, out_KL: Values) -> None:
     length, widest = x_L.size, windows_K[-1]
     value = np.full(widest - 1 + length, np.nan, np.float32)
     valid_L1 = np.zeros(length + 1, np.int64)  # how many values there are before each row
@@ -197,16 +173,9 @@ def _compare_five(v: Series, now: Series, less: Series, equal: Series) -> None:
 
 
 @compiled
-def quantiles(x_NL: Series, windows_K: Windows, share_Q: Values) -> Values:
-    """Quantiles [N, Q, K, L], linear between neighbours, from a window that is kept sorted."""
-    out_NQKL = np.full((len(x_NL), share_Q.size, windows_K.size, x_NL.shape[1]), np.nan)
-    for n in range(len(x_NL)):
-        _quantiles(x_NL[n], windows_K, share_Q, out_NQKL[n])
-    return out_NQKL
-
-
-@compiled
-def _quantiles(x_L: Series, windows_K: Windows, share_Q: Values, out_QKL: Values) -> None:
+def quantiles(x_L: Series, windows_K: Windows, share_Q: Values, out_QKL: Values) -> None:
+    """Quantiles, ``out`` [Q, K, L], linear between neighbours, from a window that is kept sorted."""
+    out_QKL[:] = np.nan  # where a window holds nothing
     length = x_L.size
     for j in range(windows_K.size):
         width = windows_K[j]

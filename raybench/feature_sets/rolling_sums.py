@@ -1,4 +1,4 @@
-"""Rolling sums and what is made of them, compiled: for instruments of equal length, [N, L] -> [N, K, L].
+"""Rolling sums and what is made of them, compiled, for one instrument: a series [L] into ``out``, [K, L].
 
 No sum is carried from row to row. A window is added up from its newest row backwards, so that a value depends
 on the rows in its own window only: an inf or a huge number leaves no trace once it has left, nothing later
@@ -60,16 +60,8 @@ def _is_whole(present: Values, start: int, stop: int) -> bool:
 
 
 @compiled
-def total(x_NL: Series, windows_K: Windows) -> Values:
+def total(x_L: Series, windows_K: Windows, out_KL: Values) -> None:
     """Sum."""
-    out_NKL = np.empty((len(x_NL), windows_K.size, x_NL.shape[1]))
-    for n in range(len(x_NL)):
-        _total(x_NL[n], windows_K, out_NKL[n])
-    return out_NKL
-
-
-@compiled
-def _total(x_L: Series, windows_K: Windows, out_KL: Values) -> None:
     length, widest = x_L.size, windows_K[-1]
     value, present, _ = _valid(x_L, widest - 1)
     count, s1 = np.empty(_CHUNK), np.empty(_CHUNK)
@@ -118,16 +110,9 @@ def _total_whole(value: Values, start: int, rows: int, windows_K: Windows, s1: V
 
 
 @compiled
-def moments(x_NL: Series, windows_K: Windows) -> Values:
-    """Mean and standard deviation (ddof 1: NaN for a single value) [N, 2, K, L]."""
-    out_N2KL = np.empty((len(x_NL), 2, windows_K.size, x_NL.shape[1]))
-    for n in range(len(x_NL)):
-        _moments(x_NL[n], windows_K, out_N2KL[n, 0], out_N2KL[n, 1])
-    return out_N2KL
-
-
-@compiled
-def _moments(x_L: Series, windows_K: Windows, mean_KL: Values, std_KL: Values) -> None:
+def moments(x_L: Series, windows_K: Windows, out_2KL: Values) -> None:
+    """Mean and standard deviation (ddof 1: NaN for a single value), ``out`` [2, K, L]."""
+    mean_KL, std_KL = out_2KL[0], out_2KL[1]
     length, widest = x_L.size, windows_K[-1]
     value, present, newest_L = _valid(x_L, widest - 1)
     count, s1, s2 = np.empty(_CHUNK), np.empty(_CHUNK), np.empty(_CHUNK)
@@ -194,19 +179,11 @@ def _moments_whole(
 
 
 @compiled
-def trend(x_NL: Series, windows_K: Windows) -> Values:
+def trend(x_L: Series, windows_K: Windows, out_5KL: Values) -> None:
     """Mean, standard deviation, and of the least-squares line over the rows slope, r-square, newest residual.
 
-    [N, 5, K, L]. The line needs two values, and the residual a newest one; r-square of a constant is NaN.
+    ``out`` [5, K, L]. The line needs two values, and the residual a newest one; r-square of a constant is NaN.
     """
-    out_N5KL = np.empty((len(x_NL), 5, windows_K.size, x_NL.shape[1]))
-    for n in range(len(x_NL)):
-        _trend(x_NL[n], windows_K, out_N5KL[n])
-    return out_N5KL
-
-
-@compiled
-def _trend(x_L: Series, windows_K: Windows, out_5KL: Values) -> None:
     length, widest = x_L.size, windows_K[-1]
     value, present, newest_L = _valid(x_L, widest - 1)
     sums = np.empty((6, _CHUNK))
@@ -311,16 +288,8 @@ def _lines(n: float, s1: Values, s2: Values, sku: Values, ref: Values, out_5R: V
 
 
 @compiled
-def correlation(x_NL: Series, y_NL: Series, windows_K: Windows) -> Values:
+def correlation(x_L: Series, y_L: Series, windows_K: Windows, out_KL: Values) -> None:
     """Pearson correlation over the rows where both are valid; NaN where either does not vary."""
-    out_NKL = np.empty((len(x_NL), windows_K.size, x_NL.shape[1]))
-    for n in range(len(x_NL)):
-        _correlation(x_NL[n], y_NL[n], windows_K, out_NKL[n])
-    return out_NKL
-
-
-@compiled
-def _correlation(x_L: Series, y_L: Series, windows_K: Windows, out_KL: Values) -> None:
     length, widest = x_L.size, windows_K[-1]
     a_L, b_L = x_L.copy(), y_L.copy()
     for t in range(length):

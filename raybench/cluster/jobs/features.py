@@ -18,7 +18,7 @@ from raybench.market.bars import open_bars
 from raybench.progress import SILENT, Progress
 from raybench.storage import files
 
-LITTLE = 2 * 2**30  # bytes of features that the threads of one process make in less time than Ray takes to begin
+LITTLE = 2 * 2**30  # bytes of features up to which the threads of one process are done before Ray, its start included
 
 
 def write_features(
