@@ -60,9 +60,9 @@ def main() -> None:
             "qlib_rows_per_s": theirs["rows"] / fastest,
         }
         figures["over_qlib"] = figures["raybench_rows_per_s"] / figures["qlib_rows_per_s"]
-        figures["over_qlib_wanted_at_least"] = 2.0
+        figures["over_qlib_wanted_at_least"] = 4.0
         figures["over_bare_torch"] = statistics.median(bare) / statistics.median(ours)
-        figures["over_bare_torch_wanted_at_least"] = 0.9
+        figures["over_bare_torch_wanted_at_least"] = 1.2
 
 
 def seconds(predictor: Predictor, panel: Panel) -> float:
