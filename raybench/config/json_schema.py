@@ -13,14 +13,15 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from raybench.config.common.strict import ConfigPart
+from raybench.config.daily import DailyConfig
 from raybench.config.data.processors import PROCESSORS, Arguments
-from raybench.config.key_meanings import MEANINGS, OF_PROCESSORS
+from raybench.config.key_meanings import MEANINGS, OF_DAILY, OF_PROCESSORS
 from raybench.config.networks import CUSTOM_TYPE, NETWORKS
 from raybench.config.networks.meanings import MEANINGS as NETWORK_MEANINGS
 from raybench.config.schema import Config
 
-FILE = "raybench.schema.json"
-"""How the file is called where it lies beside configurations."""
+FILE, DAILY_FILE = "raybench.schema.json", "daily.schema.json"
+"""How the files are called where they lie beside configurations."""
 
 Schema = dict[str, Any]
 
@@ -48,6 +49,18 @@ def config_schema() -> Schema:
     root["description"] = "A configuration of raybench: what it is trained on, the network, how it is trained."
     needed = sorted(_referred(root, found))
     return {"$schema": _DRAFT, "title": "raybench configuration", **root, "definitions": {n: found[n] for n in needed}}
+
+
+def daily_schema() -> Schema:
+    """Make the schema of what ``raybench daily`` is given."""
+    _, whole = models_json_schema([(DailyConfig, "validation")], ref_template=f"{_PREFIX}{{model}}")
+    found: dict[str, Schema] = {name: _plain(each) for name, each in whole["$defs"].items()}
+    root, models = found.pop("DailyConfig"), found["DailyScore"]["properties"]["model"]
+    models["minItems"] = models.pop("minLength", 1)  # pydantic takes a list that was a name before for a text
+    found["DailyScore"]["properties"]["model"] = {"anyOf": [dict(models["items"]), models]}  # one alone, too
+    _explain(root, found, lambda path: OF_DAILY.get(path, ""))
+    root["description"] = "A morning of raybench daily: which bars come, which runs score them, into which table."
+    return {"$schema": _DRAFT, "title": "raybench daily", **root, "definitions": dict(sorted(found.items()))}
 
 
 def _plain(schema: Any) -> Any:

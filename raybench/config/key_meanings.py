@@ -121,3 +121,28 @@ OF_PROCESSORS: Mapping[str, str] = {
     "col_list": "names of columns",
 }
 """As ``MEANINGS``, of the arguments of processors, alike for all that have them."""
+
+OF_DAILY: Mapping[str, str] = {
+    "version": "version of this form of configuration",
+    "import": "bars that come, as raybench import --append takes them; null: something else keeps the bars up to date",
+    "import.source": "files or a folder with the newest bars, older ones among them or not; local or s3://",
+    "import.format": "qlib, csv or parquet; null: found out",
+    "import.columns": "columns that have other names, theirs: ours; an empty name leaves one out",
+    "import.universe": "file of the spans of each universe, by its name",
+    "import.adjust": "field of factors by which raw prices become adjusted ones; null: they are",
+    "import.calendar": "file of the dates on which bars may lie, one a line; null: the dates that occur",
+    "import.min_date_coverage": "share of the members that have to have a bar on a new date; null: 0.1",
+    "bars": "bars dataset that grows; made by the first run",
+    "market": "exchange (XSHG, XNYS, 24/7) whose newest session that has closed should have scores; null: the bars say",
+    "score": "which runs score which table, as raybench score --since-last takes it",
+    "score.model": "a run, a folder of seeds or a bench; or a list of them, which are combined",
+    "score.to": "the score table; local or s3://",
+    "score.start": "date with which an empty table begins; null: where the first run's test segment does",
+    "score.min_coverage": "share of those who should have a score that a date needs to be published",
+    "score.combine": "how several runs become one: the mean of their scores, or of their ranks",
+    "score.concepts": "concept table in place of the one that a run was trained with",
+    "score.second": "bars in place of those of a run's second window",
+    "score.redo_stale": "whether dates whose rows are others now are scored again, and not only told of",
+    "score.local": "true: this process alone, false: Ray; null: few dates here",
+    "score.trust": "whether runs may import networks of their own",
+}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from raybench.contents.size import megabytes
 from raybench.contents.years import by_year, far_apart
 from raybench.market.bars import Bars, open_bars
+from raybench.market.bars_metadata import SCHEMA_VERSION
 from raybench.market.quality import serious
 from raybench.panel.presence import count_spans, days_of, present
 from raybench.progress import Progress
@@ -42,6 +43,7 @@ def bars_contents(uri: str, progress: Progress) -> dict[str, Any]:
         "files": len(bars.files),
         "megabytes": megabytes(bars.uri),
         "fingerprint": bars.fingerprint,
+        "versions": {"schema": 1 if metadata.histories is None else SCHEMA_VERSION},
         "source": dict(metadata.source),
         "findings": list(serious(metadata.warnings)),
         "fields": read.fields(),

@@ -44,6 +44,7 @@ def features_contents(uri: str, progress: Progress) -> dict[str, Any]:
         "files": len(table.files),
         "megabytes": round(sum(map(megabytes, table.files)), 3),
         "fingerprint": table.fingerprint,
+        "versions": None if manifest is None else {"schema": manifest["schema_version"]},
         "universe": request.get("universe"),
         "bars": None if manifest is None else manifest.get("bars", {}).get("uri"),
         "bars_fingerprint": request.get("bars"),

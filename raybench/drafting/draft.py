@@ -57,7 +57,8 @@ def draft(
 ) -> Draft:
     """Draft a configuration that trains ``network`` on ``bars``, to be written to ``file``.
 
-    ``universe``: by default that of the shipped configuration, if the bars have it, else their first beside ``all``.
+    ``universe``: by default that of the shipped configuration, if the bars have it, else their first beside ``all``
+    that has members with bars.
     ``concepts``: a table, which hist needs. DataError, ConfigError where the bars or the arguments do not do.
     """
     for given, known, option in ((network, NETWORKS, "--model"), (feature_set, FEATURE_SETS, "--set")):
@@ -95,18 +96,33 @@ def draft(
 
 
 def _universe(bars: Bars, asked: str | None, shipped: str) -> str:
+    """The one that is asked for; else the shipped one or the first that has members with bars, ``all`` last."""
     if asked is not None:
         if asked not in bars.universes:
             raise DataError(f"--universe {asked}: {bars.uri} has {', '.join(bars.universes)}; want one of them")
         return asked
     own = [name for name in bars.universes if name != ALL]
-    return shipped if shipped in own else own[0] if own else ALL
+    first = [shipped] if shipped in own else []
+    ordered = dict.fromkeys([*first, *own, ALL])
+    return next((name for name in ordered if _counts(bars, name).any()), ALL)
+
+
+def _counts(bars: Bars, universe: str) -> Counts:
+    """How many members have bars on each day of the calendar."""
+    days = days_of(bars.calendar)
+    if set(bars.listed(universe).instruments).isdisjoint(bars.instruments):
+        return np.zeros(len(days), np.int64)
+    return count_spans(present(bars, universe), days)
 
 
 def _days(bars: Bars, universe: str) -> tuple[Days, Counts]:
     """The days from the first to the last on which the universe has as many members with bars as is usual."""
-    days = days_of(bars.calendar)
-    count_D = count_spans(present(bars, universe), days)
+    days, count_D = days_of(bars.calendar), _counts(bars, universe)
+    if not count_D.any():
+        raise DataError(
+            f"--universe {universe}: no member has bars on a date of its spans; {bars.uri} has "
+            f"{', '.join(bars.universes)}, and bars from {days[0]} to {days[-1]}; want another --universe"
+        )
     enough = np.flatnonzero(count_D >= max(1.0, USUAL * float(np.median(count_D[count_D > 0]))))
     kept = slice(int(enough[0]), int(enough[-1]) + 1)
     return days[kept], count_D[kept]

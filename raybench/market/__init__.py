@@ -10,6 +10,7 @@ __all__ = [
     "digests",
     "membership",
     "quality",
+    "seen",
     "sessions",
     "synthetic",
     "universe",

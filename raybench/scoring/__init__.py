@@ -9,6 +9,7 @@ __all__ = [
     "gaps",
     "inputs",
     "job",
+    "looked",
     "made_from",
     "members",
     "onnx",

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,6 +35,18 @@ class Sources:
     features: FeatureTable | None = None
     second: Bars | None = None
     concepts: Concepts | None = None
+
+    @property
+    def days(self) -> list[date] | None:
+        """The dates that could be scored, ascending; None without bars or features."""
+        if self.bars is not None:
+            calendar = self.bars.calendar
+        elif self.features is not None:
+            calendar = self.features.dates()
+        else:
+            return None
+        days: list[date] = np.unique(calendar.astype("datetime64[D]")).tolist()
+        return days
 
     def can_tell(self, reads: Reads) -> bool:
         """Whether there is a source to compare with."""
@@ -61,21 +74,26 @@ class Stale:
 def find_stale(
     scores_uri: str, facts: Mapping[date, DateFacts], sources: Sources, progress: Progress = SILENT
 ) -> Stale:
-    """Compare the rows of today with those that the footers tell of."""
+    """Compare the rows of today with those that the footers tell of.
+
+    A date that the data do not have any more is none of these: nothing can be scored on it again.
+    """
+    known = None if sources.days is None else set(sources.days)
+    facts = {day: fact for day, fact in facts.items() if known is None or day in known}
     made = {day: read_made_from(fact.extra, where=date_uri(scores_uri, day)) for day, fact in facts.items()}
-    by_reads = _by_reads(made)
+    by_way = _by_way(made)
     unknown = [day for day, parts in made.items() if not parts or not all(sources.can_tell(p.reads) for p in parts)]
-    now = _rehashed(by_reads, sources, progress)
-    named = [reads for reads in by_reads if needs_names(reads) and sources.can_tell(reads)]
-    names = _instruments(scores_uri, {day for reads in named for day in by_reads[reads]})
-    stale: dict[date, list[MadeFrom]] = defaultdict(list)
-    for reads, parts in by_reads.items():
-        if not sources.can_tell(reads):
+    now = _rehashed(by_way, sources, progress)
+    named = [way for way in by_way if needs_names(way.reads) and _can_tell(sources, way)]
+    names = _instruments(scores_uri, {day for way in named for day in by_way[way]})
+    stale: dict[date, list[tuple[_Way, MadeFrom]]] = defaultdict(list)
+    for way, parts in by_way.items():
+        if not _can_tell(sources, way):
             continue
-        hashes = now.get(reads)
+        hashes = now.get(way)
         for day, part in parts.items():
             if hashes is None or date_hash(hashes, np.datetime64(day, "D"), names.get(day, ())) != part.hash:
-                stale[day].append(part)
+                stale[day].append((way, part))
     return Stale(
         dates=tuple(sorted(stale)),
         changed=_changed(scores_uri, stale, now),
@@ -83,44 +101,59 @@ def find_stale(
     )
 
 
-def _by_reads(made: Mapping[date, Sequence[MadeFrom]]) -> dict[Reads, dict[date, MadeFrom]]:
-    by_reads: dict[Reads, dict[date, MadeFrom]] = defaultdict(dict)
+class _Way(NamedTuple):
+    """A way of reading; ``beside``: of concepts, how the rows are read that say whose concepts count."""
+
+    reads: Reads
+    beside: Reads | None = None
+
+
+def _can_tell(sources: Sources, way: _Way) -> bool:
+    """Whether there is a source to compare with, and of concepts the rows that say whose count."""
+    if way.reads.source == CONCEPTS and (way.beside is None or not sources.can_tell(way.beside)):
+        return False
+    return sources.can_tell(way.reads)
+
+
+def _by_way(made: Mapping[date, Sequence[MadeFrom]]) -> dict[_Way, dict[date, MadeFrom]]:
+    by_way: dict[_Way, dict[date, MadeFrom]] = defaultdict(dict)
     for day, parts in made.items():
+        rows = next((part.reads for part in parts if not needs_names(part.reads)), None)
         for part in parts:
-            by_reads[part.reads][day] = part
-    return by_reads
+            by_way[_Way(part.reads, rows if part.reads.source == CONCEPTS else None)][day] = part
+    return by_way
 
 
 def _rehashed(
-    by_reads: Mapping[Reads, Mapping[date, MadeFrom]], sources: Sources, progress: Progress
-) -> dict[Reads, RowHashes]:
+    by_way: Mapping[_Way, Mapping[date, MadeFrom]], sources: Sources, progress: Progress
+) -> dict[_Way, RowHashes]:
     """Hash the rows of today, of each way of reading those of its days."""
-    now: dict[Reads, RowHashes] = {}
-    for reads, parts in sorted(by_reads.items(), key=lambda item: item[0].source == CONCEPTS):
-        days = np.array(sorted(parts), dtype="datetime64[D]")
+    now: dict[_Way, RowHashes] = {}
+    for way, parts in sorted(by_way.items(), key=lambda item: item[0].reads.source == CONCEPTS):
+        reads, days = way.reads, np.array(sorted(parts), dtype="datetime64[D]")
         found = None
         if reads.source == FEATURES and sources.features is not None:
             found = hash_table(sources.features, sources.bars, reads, days, progress)
         elif reads.source == CONCEPTS and sources.concepts is not None:
-            scored = next((one for one in now.values() if set(days) <= set(one.days)), None)
+            scored = None if way.beside is None else now.get(_Way(way.beside))
             found = None if scored is None else concept_hashes(sources.concepts, scored)
         else:
             bars = sources.second if reads.source == SECOND else sources.bars
             found = None if bars is None else hash_bars(bars, reads, days, progress)
         if found is not None:
-            now[reads] = found
+            now[way] = found
     return now
 
 
 def _changed(
-    scores_uri: str, stale: Mapping[date, Sequence[MadeFrom]], now: Mapping[Reads, RowHashes]
+    scores_uri: str, stale: Mapping[date, Sequence[tuple[_Way, MadeFrom]]], now: Mapping[_Way, RowHashes]
 ) -> dict[str, date]:
     """Name the instruments whose rows are others, each with the first stale date on which they are."""
     names = _instruments(scores_uri, stale)
     since: dict[str, date] = {}
     for day in sorted(stale):
-        for part in stale[day]:
-            hashes = now.get(part.reads)
+        for way, part in stale[day]:
+            hashes = now.get(way)
             for name in () if hashes is None else _others(hashes, part, np.datetime64(day, "D"), names[day]):
                 since.setdefault(name, day)
     return dict(sorted(since.items(), key=lambda item: (item[1], item[0])))

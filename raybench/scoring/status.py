@@ -5,7 +5,7 @@ Whether the newest date that the data have is there is what a morning's job is a
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -18,11 +18,14 @@ from raybench.feature_sets.table import open_features
 from raybench.market.bars import open_bars
 from raybench.market.concepts import open_concepts
 from raybench.market.sessions import last_closed
+from raybench.market.universe import ALL
 from raybench.progress import SILENT, Progress
 from raybench.reports.cards import ResultCard
+from raybench.scoring.made_from import read_made_from
+from raybench.scoring.planning import count_members
 from raybench.scoring.refused import is_begun, read_refused
 from raybench.scoring.stale import Sources, Stale, find_stale
-from raybench.scoring.table import DateFacts, dates, scored_dates
+from raybench.scoring.table import DateFacts, date_uri, dates, nothing_in, scored_dates
 from raybench.storage import files
 from raybench.storage.places import Kind, what_is
 
@@ -34,8 +37,10 @@ class Status(ResultCard):
     facts: of each date looked at, in order. newest: the last date, and ``age_days`` how long ago that was.
     expected: the last date of the data, or the last session of the market if that is later; None without either.
     missing: dates of the data, and later sessions, behind the first scored one that are not there and were not
-    refused. refused: dates that were not published, with why. run_id: the run of the newest date, others: dates by
-    the other runs. stale: see ``scoring.stale``; None without data.
+    refused. surplus: dates of the table that the data do not have, any more. refused: dates that were not published,
+    with why. run_id: the run of the newest date, others: dates by the other runs. members: of the universe by date, by
+    the bars where they are given, else as it was known when the date was scored. stale: see ``scoring.stale``; None
+    without data.
     """
 
     scores: str
@@ -44,9 +49,11 @@ class Status(ResultCard):
     age_days: int | None
     expected: date | None = None
     missing: tuple[date, ...] = ()
+    surplus: tuple[date, ...] = ()
     refused: Mapping[date, Mapping[str, Any]] = field(default_factory=dict)
     run_id: str | None = None
     others: Mapping[str, int] = field(default_factory=dict)
+    members: Mapping[date, int] = field(default_factory=dict)
     stale: Stale | None = None
 
     @property
@@ -64,6 +71,7 @@ class Status(ResultCard):
             "newest": None if self.newest is None else str(self.newest),
             "expected": None if self.expected is None else str(self.expected),
             "missing": len(self.missing) or None,
+            "not in the data": len(self.surplus) or None,
             "refused": len(self.refused) or None,
             "by other runs": sum(self.others.values()) or None,
             "stale": (len(stale.dates) or None) if stale is not None else None,
@@ -101,7 +109,7 @@ def status(
         concepts=None if concepts is None else open_concepts(concepts),
     )
     now = now or datetime.now(UTC)
-    days = _days_of(sources)
+    days = sources.days
     calendar = _with_session(days, None if market is None else last_closed(market, now))
     chosen = [day for day in every if (start or date.min) <= day <= (end or date.max)]
     facts = scored_dates(uri, only=chosen)
@@ -118,22 +126,31 @@ def status(
         expected=None if calendar is None else calendar[-1],
         missing=_missing(calendar, every, refused, min([*every, *noted]), start, end),
         refused={day: facts for day, facts in sorted(refused.items()) if day not in set(every)},
+        surplus=() if days is None else tuple(sorted(set(chosen) - set(days))),
         run_id=run_id,
+        members=_members(uri, facts, sources),
         others=Counter(fact.run_id for fact in facts.values() if fact.run_id != run_id),
         stale=find_stale(uri, facts, sources, progress) if known else None,
     )
 
 
-def _days_of(sources: Sources) -> list[date] | None:
-    """The dates that could be scored."""
-    if sources.bars is not None:
-        calendar = sources.bars.calendar
-    elif sources.features is not None:
-        calendar = sources.features.dates()
-    else:
-        return None
-    days: list[date] = np.unique(calendar.astype("datetime64[D]")).tolist()
-    return days
+def _members(uri: str, facts: Mapping[date, DateFacts], sources: Sources) -> dict[date, int]:
+    """Count the universe's members on each date: by the bars, if they have it, else as its footer says."""
+    then = {day: fact.extra.get("members") for day, fact in facts.items()}
+    found = {day: int(count) for day, count in then.items() if isinstance(count, int)}
+    bars = sources.bars
+    if bars is None:
+        return found
+    by_universe: dict[str, list[date]] = defaultdict(list)
+    for day, fact in facts.items():
+        parts = read_made_from(fact.extra, where=date_uri(uri, day))
+        for name in {part.reads.universe for part in parts} & set(bars.universes):
+            by_universe[name].append(day)
+    for name, days in by_universe.items():
+        ends = name == ALL and not bars.causal
+        counts = count_members(bars.listed(name), np.array(days, "datetime64[D]"), bars.calendar, to_last_bar=ends)
+        found |= {date.fromisoformat(day): count for day, count in counts.items()}
+    return found
 
 
 def _with_session(days: list[date] | None, session: date | None) -> list[date] | None:
@@ -160,6 +177,8 @@ def _missing(
 
 def _nothing(uri: str) -> str:
     found = what_is(uri)
+    if found is Kind.SCORES:
+        return nothing_in(uri)
     if found is Kind.NOTHING:
         return f"{uri}: there are no scores here; want the --to of `raybench score`"
     verb = "is" if found is Kind.FILE else "holds"

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from raybench.columns.moments import day as _day
 from raybench.errors import DataError
 from raybench.scoring.foreign import KEYS, read_foreign
 from raybench.storage import files, parquet
-from raybench.storage.whole import read_each
+from raybench.storage.whole import READERS, read_each
 
 if TYPE_CHECKING:  # half a second that writing does without
     import pandas as pd
@@ -92,11 +93,31 @@ def date_uri(scores_uri: str, day: Day) -> str:
 
 
 def dates(scores_uri: str, start: Day | None = None, end: Day | None = None) -> list[date]:
-    """The dates from start to end that are there, in order; one listing and no file is opened."""
+    """The dates from start to end that are there, in order; one listing and no file is opened.
+
+    DataError if something is named like a date that is none.
+    """
     first, last = _day(start or date.min), _day(end or date.max)
     names = files.sizes(scores_uri) if files.is_folder(scores_uri) else {}
-    found = (date.fromisoformat(match[1]) for match in map(_NAME.search, names) if match)
+    found = (_date_of(scores_uri, match[1]) for match in map(_NAME.search, names) if match)
     return sorted(day for day in found if first <= day <= last)
+
+
+def _date_of(scores_uri: str, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise DataError(
+            f"{files.join(scores_uri, f'date={text}')}: is no date; remove it, or call it what it is"
+        ) from None
+
+
+def nothing_in(scores_uri: str) -> str:
+    """What is to be said of a folder that is laid out by dates and has no date of ours."""
+    return (
+        f"{scores_uri}: has folders of dates, and none of them a scores.parquet, as a table of another tool "
+        "or of a job that was cut off; want a score table, the --to of `raybench score`"
+    )
 
 
 def newest_date(scores_uri: str, days: Sequence[date], probes: int = 5) -> tuple[date, DateFacts] | None:
@@ -121,6 +142,19 @@ def scored_dates(
     uris = [date_uri(scores_uri, day) for day in days]
     known = read_each(uris, lambda uri, data: _facts_in(parquet.metadata_of(data, uri), uri))
     return dict(zip(days, known, strict=True))
+
+
+def facts_if_there(scores_uri: str, days: Sequence[date]) -> dict[date, DateFacts]:
+    """What is known about each of some dates that is there, in their order; each is asked for, nothing is listed."""
+
+    def read(day: date) -> DateFacts | None:
+        uri = date_uri(scores_uri, day)
+        data = files.read_if_there(uri)
+        return None if data is None else _facts_in(parquet.metadata_of(data, uri), uri)
+
+    with ThreadPoolExecutor(READERS) as pool:
+        found = zip(days, pool.map(read, days), strict=True)
+        return {day: facts for day, facts in found if facts is not None}
 
 
 def read_scores(

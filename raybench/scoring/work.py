@@ -129,17 +129,22 @@ def _stale(
     """The dates of these runs whose rows are others now, and what else is to be said."""
     facts = scored_dates(to, asked.start, asked.end)
     own = {day: fact for day, fact in facts.items() if fact.run_id == run_id}
-    found = find_stale(to, own, sources_of(runs, inputs), progress)
-    return found.dates, tuple(_said(to, [day for day in facts if day not in own], found.unknown))
+    sources = sources_of(runs, inputs)
+    found = find_stale(to, own, sources, progress)
+    surplus = sorted(set(facts) - set(sources.days or facts))
+    return found.dates, tuple(_said(to, [day for day in facts if day not in own], found.unknown, surplus))
 
 
-def _said(to: str, others: Sequence[date], unknown: Sequence[date]) -> Iterator[str]:
+def _said(to: str, others: Sequence[date], unknown: Sequence[date], surplus: Sequence[date]) -> Iterator[str]:
     if others:
         days = told([str(day) for day in others])
         yield f"{to}: {days}: by another run, and left as they are"
     if unknown:
         days = told([str(day) for day in unknown])
         yield f"{to}: {days}: were scored before the hash of their rows was kept; --overwrite scores them again"
+    if surplus:
+        days = told([str(day) for day in surplus])
+        yield f"{to}: {days}: not in the calendar of the data any more, and left as they are; remove them"
 
 
 def sources_of(runs: Sequence[StoredRun], inputs: ScoringSource) -> Sources:

@@ -11,7 +11,8 @@ import jsonschema
 import pytest
 
 from raybench.config import find_problems
-from raybench.config.json_schema import FILE, config_schema
+from raybench.config.daily import DailyConfig, parse_daily
+from raybench.config.json_schema import DAILY_FILE, FILE, config_schema, daily_schema
 from raybench.config.networks import NETWORKS
 from raybench.config.search_space import with_value
 from raybench.config.yaml_text import dump_yaml, parse_yaml
@@ -130,3 +131,25 @@ def test_no_default_is_another_than_check_uses() -> None:
     train = SCHEMA["definitions"]["TrainConfig"]["properties"]
     assert train["batch_size"]["default"] == 800
     assert train["early_stop"]["default"] == {"metric": "loss", "patience": 10}
+
+
+def test_a_morning_has_a_schema_of_its_own() -> None:
+    """After a change: ``raybench schema daily > configs/daily/daily.schema.json``. The shipped file names every key."""
+    schema, folder = daily_schema(), CONFIGS / "daily"
+    jsonschema.Draft7Validator.check_schema(schema)
+    assert (folder / DAILY_FILE).read_text(encoding="utf-8") == json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    text = (folder / "daily.yaml").read_text(encoding="utf-8")
+    assert text.startswith(f"# yaml-language-server: $schema={DAILY_FILE}\n")
+    tree = parse_yaml(text, "daily.yaml").tree
+    validator = jsonschema.Draft7Validator(schema)
+    validator.validate(tree)
+    assert parse_daily(text, name="daily.yaml").score.model == ("runs/gru",)
+    assert set(tree) == {field.alias or name for name, field in DailyConfig.model_fields.items()}
+    for part, name in (("import", "DailyImport"), ("score", "DailyScore")):
+        assert set(tree[part]) == set(schema["definitions"][name]["properties"])
+    score = tree["score"]
+    for other in ({"model": ["a", "b"]}, {"start": 20200101}):
+        validator.validate({**tree, "score": {**score, **other}})
+    for wrong in ({"model": []}, {"min_coverage": 2}, {"nonsense": 1}, {"to": None}):
+        assert not validator.is_valid({**tree, "score": {**score, **wrong}})
+    assert not list(unexplained(schema, ""))

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import raybench
 from raybench.comparison.asked import Asked, Bench
 from raybench.comparison.results import failed_row, write_results
 from raybench.config import dump_config
@@ -37,6 +38,7 @@ def test_bars(room: Path) -> None:
     bars, said = open_bars(str(room / "bars")), found(room / "bars", Kind.BARS)
     frame = bars.block().to_frame()
     assert said["fingerprint"] == bars.fingerprint
+    assert said["versions"] == {"schema": 2}
     assert said["dates"] == frame["datetime"].nunique() == len(bars.calendar)
     assert (said["instruments"], said["rows"]) == (frame["instrument"].nunique(), len(frame))
     values = frame[list(bars.fields)]
@@ -86,6 +88,7 @@ def test_a_feature_table(room: Path) -> None:
     worst = frame.drop(columns=["instrument", "datetime", "LABEL0"]).isna().mean().max()
     assert said["most_nan"][0]["nan_share"] == round(worst, 4)
     assert said["bars_fingerprint"] == open_bars(str(room / "bars")).fingerprint
+    assert said["versions"] == {"schema": 1}
     assert said["years"][0]["rows"] == int(frame.groupby("datetime").size().median())
 
 
@@ -136,6 +139,8 @@ def test_scores(room: Path) -> None:
     assert said["last"] == np.datetime64(frame["datetime"].max(), "D")
     assert said["years"][0]["rows"] == int(frame.groupby("datetime").size().median())
     assert 0 < said["lowest_coverage"] <= 1
+    assert said["versions"] == {"schema": "1", "raybench": raybench.__version__}
+    assert said["bars_fingerprint"] == open_bars(str(room / "bars")).fingerprint
 
 
 def test_an_unfinished_search(room: Path, tmp_path: Path) -> None:

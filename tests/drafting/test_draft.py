@@ -141,3 +141,15 @@ def test_a_single_instrument_is_warned_of(tmp_path: Path) -> None:
     frame = make_market(instruments=8, years=1).bars
     made = draft(bars_of(tmp_path / "bars", frame[frame["instrument"] == frame["instrument"].iloc[0]]), file="c.yaml")
     assert "one member on most dates" in made.warnings[0]
+
+
+def test_a_universe_whose_spans_never_meet_bars_is_passed_over(tmp_path: Path) -> None:
+    """A list of a time from which there are no bars, or whose instruments have bars at other times only."""
+    market = make_market(instruments=8, years=1)
+    before = market.spans.assign(start=pd.Timestamp("1990-01-01"), end=pd.Timestamp("1991-01-01"))
+    bars = bars_of(tmp_path / "bars", market.bars, early=before, good=market.spans)
+    assert draft(bars, file="c.yaml").config.data.universe == "good"
+    with pytest.raises(DataError, match=r"--universe early: no member has bars .* early, good"):
+        draft(bars, universe="early", file="c.yaml")
+    alone = bars_of(tmp_path / "alone", market.bars, early=before)
+    assert draft(alone, file="c.yaml").config.data.universe == "all"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,8 +54,7 @@ def init(
     if there not in (None, written) and not overwrite:
         raise ConfigError(f"{target} is there and says something else; choose another --to, or add --overwrite")
     schema = _schema_beside(target)
-    if schema is not None:
-        files.publish_bytes(schema, (json.dumps(config_schema(), indent=2) + "\n").encode())
+    files.publish_bytes(schema, (json.dumps(config_schema(), indent=2) + "\n").encode())
     if there != written:
         files.publish_bytes(target, written)
     for line in (*made.warnings, *made.config.warnings()):
@@ -65,12 +63,13 @@ def init(
     out.summary(said, title=f"{target}: {_what(there, written)}", told=_told(said), then=("check", target))
 
 
-def _schema_beside(target: str) -> str | None:
-    """Where editors find the schema of a local file."""
-    return None if "://" in target else os.path.join(os.path.dirname(target), FILE)
+def _schema_beside(target: str) -> str:
+    """Where editors find the schema of a file, or of its copy where that lies on S3."""
+    folder, slash, _ = target.rpartition("/")
+    return f"{folder}{slash}{FILE}"
 
 
-def _said(made: Draft, target: str, *, changed: bool, schema: str | None) -> dict[str, object]:
+def _said(made: Draft, target: str, *, changed: bool, schema: str) -> dict[str, object]:
     data = made.config.data
     return {
         "config": target,

@@ -87,6 +87,8 @@ def told_of(found: Status) -> Iterator[str]:
         yield f"newest {found.newest}, {_age(found.age_days or 0)}, by the run {found.run_id}"
     if found.missing:
         yield f"missing: {_days(found.missing)}"
+    if found.surplus:
+        yield f"not in the data (any more): {_days(found.surplus)}; nothing scores them again, remove them"
     if found.refused:
         why = [f"{day} ({facts.get('why') or 'coverage'})" for day, facts in found.refused.items()]
         yield f"refused: {_few(why)}"
@@ -116,7 +118,7 @@ def _rows(found: Status) -> Iterator[tuple[date, str]]:
     """The rows of the last dates against the universe's members."""
     for day in sorted(found.facts)[-NAMED:]:
         facts = found.facts[day]
-        members = facts.extra.get("members")
+        members = found.members.get(day)
         yield day, f"{facts.rows:,} of {members:,} members" if members else numbered(facts.rows, "row|rows")
 
 
@@ -153,6 +155,7 @@ def said_of(found: Status) -> dict[str, Any]:
         "expected": found.expected,
         "run_id": found.run_id,
         "missing": list(found.missing),
+        "surplus": list(found.surplus),
         "refused": [{"date": day, **facts} for day, facts in found.refused.items()],
         "other_runs": dict(found.others),
         "stale": None if stale is None else list(stale.dates),
@@ -162,7 +165,7 @@ def said_of(found: Status) -> dict[str, Any]:
             {
                 "date": day,
                 "rows": facts.rows,
-                "members": facts.extra.get("members"),
+                "members": found.members.get(day),
                 "coverage": facts.coverage,
                 "run_id": facts.run_id,
             }

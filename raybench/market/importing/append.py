@@ -50,8 +50,10 @@ class Appended:
     """What an append brought.
 
     dates : how many are new, the first and the last of them
-    new : instruments without bars before; ``changed``: those with another history, by the first date that is another
+    new : instruments without bars before; ``changed``: those with another history, by the first date that is another,
+        ``until``: by the last one
     rows : how many are new; ``joined``: whether files were joined
+    before : the fingerprint of the bars that it was appended to
     """
 
     dates: int = 0
@@ -59,8 +61,10 @@ class Appended:
     last: str | None = None
     new: tuple[str, ...] = ()
     changed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    until: Mapping[str, str] = dataclasses.field(default_factory=dict)
     rows: int = 0
     joined: bool = False
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +189,9 @@ class _Adding:
             changed=changed,
             notes=source.notes,
             warnings=serious(_warnings({}, source.findings, self.findings)),
-            appended=_appended(brought, np.unique(added_T.astype("datetime64[D]")), joined=joined),
+            appended=_appended(
+                brought, np.unique(added_T.astype("datetime64[D]")), joined=joined, before=old.fingerprint
+            ),
         )
 
     def _compared(self) -> Brought:
@@ -250,15 +256,17 @@ class _Adding:
         return {**self.universes, ALL: universe_of_runs(runs, self.days, earlier)}
 
 
-def _appended(brought: Brought, added_D: NDArray[np.datetime64], *, joined: bool) -> Appended:
+def _appended(brought: Brought, added_D: NDArray[np.datetime64], *, joined: bool, before: str) -> Appended:
     return Appended(
         dates=len(added_D),
         first=str(added_D[0]) if len(added_D) else None,
         last=str(added_D[-1]) if len(added_D) else None,
         new=tuple(brought.new),
         changed={name: clock(when) for name, when in sorted(brought.changed.items())},
+        until={name: clock(when) for name, when in sorted(brought.until.items())},
         rows=brought.rows,
         joined=joined,
+        before=before,
     )
 
 

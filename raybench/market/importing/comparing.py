@@ -30,7 +30,8 @@ class Brought:
     """What a source brings.
 
     new, grown : instruments without bars so far; those with rows after their last one
-    changed : those with other values, or with rows before their first, by the first moment that is another
+    changed, until : those with other values, or with rows before their first, by the first moment that is another, and
+        by the last one
     scaled : those of the changed whose every bar in both differs while older ones are not in the source
     rows : how many are new
     bars : where in the calendar of both each instrument has a bar behind the calendar so far
@@ -39,6 +40,7 @@ class Brought:
     new: list[str] = field(default_factory=list)
     grown: list[str] = field(default_factory=list)
     changed: dict[str, np.datetime64] = field(default_factory=dict)
+    until: dict[str, np.datetime64] = field(default_factory=dict)
     scaled: dict[str, np.datetime64] = field(default_factory=dict)
     rows: int = 0
     bars: dict[str, NDArray[np.int64]] = field(default_factory=dict)
@@ -94,7 +96,7 @@ class Comparison:
         value_R = valued(one.fields, one.rows)
         other_R = (value_R & known.differs_R) | (when_R < first) | (value_R & ~known.there_R & (when_R < last))
         if other_R.any():
-            brought.changed[name] = when_R[other_R][0]
+            brought.changed[name], brought.until[name] = when_R[other_R][0], when_R[other_R][-1]
             if when_R[0] > first and known.scaled():
                 brought.scaled[name] = when_R[other_R][0]
         elif one.rows and when_R[-1] > last:

@@ -14,14 +14,20 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from raybench.cli.app import run as command
 from raybench.cluster.jobs.scoring import score
 from raybench.config import Config
-from raybench.market.bars import open_bars
+from raybench.market.bars import BarBlock, open_bars
+from raybench.market.importing.job import import_bars
+from raybench.market.sources import memory_source
+from raybench.market.synthetic import UNIVERSE
+from raybench.market.universe import universe_of_frame
 from raybench.scoring.audit import audit_uri, last_job
 from raybench.scoring.made_from import read_made_from
 from raybench.scoring.status import status
 from raybench.scoring.table import scored_dates
 from tests.cluster.scored import bytes_of, days_of, import_frame
+from tests.small import write_concepts
 
 MakeConfig = Callable[..., Config]
 MakeRun = Callable[[Config], str]
@@ -257,3 +263,78 @@ def test_dates_from_before_hashes_were_kept_are_not_known(
     done = score(run, bars=market_bars, to=to, stale=True, local=True)
     assert done.written == ()
     assert any("before the hash of their rows was kept" in line for line in done.warnings)
+
+
+def test_a_date_that_left_the_calendar_is_surplus_and_no_other_is_stale_for_it(
+    make_run: MakeRun, make_config: MakeConfig, market_bars: str, rows: pd.DataFrame, tmp_path: Path
+) -> None:
+    """Of a run with concepts, whose hashes are of the same days."""
+    concepts, _ = write_concepts(tmp_path, "2015-12-01")
+    hist = {"model": "{type: hist, hidden_size: 8}", "train__dates_per_batch": 2, "data__concepts": concepts}
+    run, to = make_run(make_config(**hist)), str(tmp_path / "scores")
+    score(run, bars=market_bars, to=to, start="2015-12-14", local=True)
+    days = days_of(to)
+    bars = import_frame(rows[rows["datetime"] < days[-1]], str(tmp_path / "bars"), like=market_bars)
+    found = status(to, bars=bars, concepts=concepts)
+    assert found.stale is not None
+    assert ([str(day) for day in found.surplus], found.stale.dates, found.whole) == ([days[-1]], (), True)
+    told = typed("status", "scores", "--bars", "bars", "--concepts", concepts, "--json", folder=tmp_path)
+    assert json.loads(told.stdout)["surplus"] == [days[-1]]
+    done = score(run, bars=bars, to=to, stale=True, local=True)
+    assert done.written == ()
+    assert any(f"{days[-1]}: not in the calendar of the data" in line for line in done.warnings)
+
+
+def test_concepts_of_dates_by_two_runs_are_compared_with_the_rows_of_each(
+    make_run: MakeRun, make_config: MakeConfig, market_bars: str, tmp_path: Path
+) -> None:
+    concepts, newer = write_concepts(tmp_path, "2015-12-29")
+    hist = {"model": "{type: hist, hidden_size: 8}", "train__dates_per_batch": 2, "data__concepts": concepts}
+    to = str(tmp_path / "scores")
+    for step_len, start, end in ((8, "2015-12-14", "2015-12-18"), (5, "2015-12-21", "2015-12-31")):
+        run = make_run(make_config(**hist, data__step_len=step_len))
+        score(run, bars=market_bars, to=to, start=start, end=end, local=True)
+    assert status(to, bars=market_bars, concepts=concepts).stale.dates == ()  # type: ignore[union-attr]
+    stale = status(to, bars=market_bars, concepts=newer).stale
+    assert stale is not None
+    assert [str(day) for day in stale.dates] == [day for day in days_of(to) if day >= "2015-12-29"]
+
+
+def test_rows_are_held_against_the_universe_as_the_bars_have_it(
+    scored: dict[str, str], market_bars: str, rows: pd.DataFrame, tmp_path: Path
+) -> None:
+    to = scored["alpha158"]
+    days = days_of(to)
+    before = status(to).members
+    assert before == status(to, bars=market_bars).members
+    spans = open_bars(market_bars).listed(UNIVERSE).to_frame()
+    more = pd.concat([spans, pd.DataFrame({"instrument": ["NEW"], "start": [pd.Timestamp(days[3])], "end": [pd.NaT]})])
+    universes = {UNIVERSE: universe_of_frame(UNIVERSE, more)}
+    import_bars(memory_source(BarBlock.from_frame(rows)), str(tmp_path / "bars"), universes=universes)
+    now = status(to, bars=str(tmp_path / "bars")).members
+    assert {str(day): count - before[day] for day, count in now.items()} == {day: int(day >= days[3]) for day in days}
+
+
+@pytest.mark.parametrize(
+    ("layout", "says"),
+    [
+        (["date=2020-01-03/"], "has folders of dates, and none of them a scores.parquet"),
+        (["date=2020-01-03/part-0.parquet"], "has folders of dates, and none of them a scores.parquet"),
+        (["date=2020-02-30/scores.parquet"], "date=2020-02-30: is no date"),
+    ],
+)
+def test_a_table_of_another_tool_is_one_line(
+    layout: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in layout:
+        path = tmp_path / "table" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith("/"):
+            path.mkdir()
+        else:
+            path.write_bytes(b"x")
+    for verb in ("status", "info"):
+        assert command([verb, str(tmp_path / "table")]) == 2
+        done = capsys.readouterr()
+        assert (done.out, done.err.count("\n")) == ("", 1)
+        assert says in done.err
