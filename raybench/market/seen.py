@@ -247,11 +247,11 @@ def joined(ranges: Iterable[Touch]) -> tuple[Touch, ...]:
 
 
 def days_reached(ranges: Iterable[Touch], calendar_T: Moments, reach: int | None) -> Dates:
-    """The days from the first of each range on, up to ``reach`` entries of the calendar behind it; None: all."""
+    """The days that read something of a range, where each reads ``reach`` entries of the calendar; None: all before."""
     hit_T: NDArray[np.bool_] = np.zeros(len(calendar_T), np.bool_)
     for first, last in ranges:
         begin = int(np.searchsorted(calendar_T, _day(first).astype("datetime64[us]")))
-        stop = None if reach is None else int(np.searchsorted(calendar_T, last, side="right")) + reach
+        stop = None if reach is None else int(np.searchsorted(calendar_T, last, side="right")) + reach - 1
         hit_T[begin:stop] = True
     return np.unique(calendar_T[hit_T].astype("datetime64[D]"))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -74,23 +74,31 @@ def _told(done: DailyResult) -> Iterator[str]:
         yield f"restated: {', '.join(since[:NAMED])}{', ...' if len(since) > NAMED else ''}"
     written = () if done.scored is None else done.scored.written
     if written:
-        span = written[0] if len(written) == 1 else f"{written[0]} to {written[-1]}"
-        yield f"scored {numbered(len(written), 'date|dates')}, {span}"
+        yield f"scored {numbered(len(written), 'date|dates')}, {_span(written)}"
     if done.redone:
-        yield f"scored {numbered(len(done.redone), 'stale date|dates')} again"
+        again = f"{_span(done.redone)}{_whose(done.changed)}"
+        yield f"scored {numbered(len(done.redone), 'stale date|dates')} again, {again}"
     if not written and not done.redone:
         yield "nothing new to score"
     yield f"newest date {done.newest}, in {duration(done.seconds)}"
 
 
 def _stale(done: DailyResult) -> str:
-    since = [f"{name} since {day}" for name, day in done.changed.items()]
     return (
-        f"{numbered(len(done.stale), 'date|dates')} from {done.stale[0]} to {done.stale[-1]} "
-        f"{'was' if len(done.stale) == 1 else 'were'} made from bars that are others now "
-        f"({', '.join(since[:NAMED])}{', ...' if len(since) > NAMED else ''}); score.redo_stale=true, or `raybench "
-        "score --stale`, scores them again"
+        f"{numbered(len(done.stale), 'date|dates')}, {_span(done.stale)}, "
+        f"{'was' if len(done.stale) == 1 else 'were'} made from bars that are others now{_whose(done.changed)}; "
+        "score.redo_stale=true, or `raybench score --stale`, scores them again"
     )
+
+
+def _span(days: Sequence[str]) -> str:
+    return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+
+
+def _whose(changed: Mapping[str, str]) -> str:
+    """Name those whose rows are others, each with the first date that was made from them."""
+    since = [f"{name} since {day}" for name, day in changed.items()]
+    return f" ({', '.join(since[:NAMED])}{', ...' if len(since) > NAMED else ''})" if since else ""
 
 
 def _said(done: DailyResult, to: str) -> dict[str, Any]:

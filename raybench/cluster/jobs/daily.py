@@ -3,34 +3,39 @@
 It may run every five minutes and twice at once: what is done already is not done again, a second one leaves at once,
 and one that was killed leaves whole bars and whole dates, so that the next does the rest.
 
-    SCORES.daily.json    what the last morning saw and left, so that one in which nothing came opens little
+    SCORES.daily.json     what the last morning saw and left, so that one in which nothing came opens little
+    SCORES.looked.json    what the bars were then, so that only what was touched since is looked at: `scoring.looked`
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from raybench.cluster.jobs.daily_inputs import Beside, asked_of, beside_of, fingerprint_of, seen_of
 from raybench.config.daily import DailyConfig, DailyImport
-from raybench.errors import ResourceError
-from raybench.market.bars import open_bars
+from raybench.errors import DataError, ResourceError
+from raybench.market.bars import Bars, open_bars
 from raybench.progress import SILENT, Progress
 from raybench.reports.cards import ResultCard
 from raybench.storage import files
 from raybench.storage.claims import TakenError, held
-from raybench.storage.places import METADATA
 
 if TYPE_CHECKING:  # torch, which a morning without news does without
     from raybench.market.importing.append import Appended
+    from raybench.market.importing.job import ImportResult
+    from raybench.market.seen import Touch
+    from raybench.scoring.looked import Looked
     from raybench.scoring.result import ScoringResult
 
 WHAT = "daily"
 SUFFIX = ".daily.json"
+BARS_SECONDS, LOOK_SECONDS = 240.0, 1.0  # how long others may import into the bars, and how often that is looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -110,6 +115,7 @@ class _Morning:
         self.config, self.progress = config, progress
         self.scores = files.open_location(config.score.to).uri
         self.before = _read_note(self.scores)
+        self.grown = ""  # the fingerprint of the bars that this morning has appended to
         self.notes: list[str] = []
         self.warnings: list[str] = []
 
@@ -118,19 +124,19 @@ class _Morning:
             from raybench.market.sessions import check_market
 
             check_market(self.config.market, "market")
-        source = None if self.config.import_ is None else _seen(self.config.import_)
-        asked = _asked(self.config)
-        last = _fingerprint(self.config.bars)
-        interrupted = last != self.before.get("bars")  # or somebody else has imported since
+        source = None if self.config.import_ is None else seen_of(self.config.import_)
+        beside = Beside.of_json(self.before.get("beside"))
+        known = {"source": source, "asked": asked_of(self.config), "beside": beside.to_json(), "others": beside.stamp()}
         imported = None
-        if self.config.import_ is not None and (interrupted or source != self.before.get("source")):
+        changed = fingerprint_of(self.config.bars) != self.before.get("bars")  # or one was killed before it had scored
+        if self.config.import_ is not None and (changed or source != self.before.get("source")):
             imported = self._append(self.config.import_)
         bars = open_bars(self.config.bars)
+        known["bars"] = bars.fingerprint
         last_date = str(bars.calendar[-1].astype("datetime64[D]"))
-        known = {"source": source, "bars": bars.fingerprint, "asked": asked}
         if {name: self.before.get(name) for name in known} == known and self._is_there(last_date):
             return self._nothing_new(self._expected(last_date, began))
-        done = self._scored(known, imported, last_date, began, everything=interrupted and bool(self.before))
+        done = self._scored(known, bars, imported, last_date, began)
         return replace(done, expected=self._expected(last_date, began))
 
     def _expected(self, last_date: str, began: datetime) -> str:
@@ -157,18 +163,34 @@ class _Morning:
         if given.calendar is not None or given.min_date_coverage is not None:
             share = MIN_COVERAGE if given.min_date_coverage is None else given.min_date_coverage
             rules = DateRules(min_coverage=share, days=None if given.calendar is None else read_days(given.calendar))
-        done = append_bars(
-            source,
-            self.config.bars,
-            universes={name: read_spans(file, name) for name, file in given.universe.items()},
-            rules=rules,
-            adjust=given.adjust,
-            market=self.config.market,
-            progress=self.progress,
-        )
+        universes = {name: read_spans(file, name) for name, file in given.universe.items()}
+        options: dict[str, Any] = {
+            "rules": rules,
+            "adjust": given.adjust,
+            "market": self.config.market,
+            "progress": self.progress,
+        }
+        done = self._in_turn(lambda: append_bars(source, self.config.bars, universes=universes, **options))
         self.notes += done.notes
         self.warnings += done.warnings
-        return done.appended if isinstance(done, AppendResult) else None
+        self.grown = done.metadata.fingerprint
+        if isinstance(done, AppendResult):
+            return done.appended
+        return _imported(Bars(uri=done.uri, metadata=done.metadata)) if done.changed else None
+
+    def _in_turn(self, append: Callable[[], ImportResult]) -> ImportResult:
+        """Append once nobody else writes the bars: a morning of another table, an import by hand."""
+        until, told = time.monotonic() + BARS_SECONDS, False
+        while True:
+            try:
+                return append()
+            except TakenError as taken:
+                if time.monotonic() > until:
+                    raise DataError(f"{taken}; no scores were made") from None
+                if not told:
+                    self.progress.note(f"waiting: {taken}")
+                told = True
+                time.sleep(LOOK_SECONDS)
 
     def _is_there(self, day: str) -> bool:
         from raybench.scoring.table import date_uri
@@ -186,39 +208,30 @@ class _Morning:
         )
 
     def _scored(
-        self, known: dict[str, Any], imported: Appended | None, expected: str, began: datetime, *, everything: bool
+        self, known: dict[str, Any], bars: Bars, imported: Appended | None, expected: str, began: datetime
     ) -> DailyResult:
         from raybench.cluster.jobs.scoring import score
-        from raybench.scoring.audit import note_job
+        from raybench.scoring.looked import write_looked
 
         given = self.config.score
-        options: dict[str, Any] = {
-            "bars": self.config.bars,
-            "to": given.to,
-            "min_coverage": given.min_coverage,
-            "combine": given.combine,
-            "concepts": given.concepts,
-            "second": given.second,
-            "local": given.local,
-            "trust": given.trust,
-            "progress": self.progress,
-        }
+        beside, universes = beside_of(given)
+        known |= {"beside": beside.to_json(), "others": beside.stamp()}
         start = None if given.start is None else str(given.start)
-        scored = score(list(given.model), since_last=True, start=start, **options)
+        scored = score(list(given.model), since_last=True, start=start, **self._options())
         self.warnings += scored.warnings
-        stale, changed = self._stale(imported, everything=everything)
+        looked = self._look(bars, beside, universes, imported, scored)
+        stale, changed = tuple(map(str, looked.stale)), {name: str(day) for name, day in looked.changed.items()}
         redone: tuple[str, ...] = ()
         if stale and given.redo_stale:
-            again = score(list(given.model), stale=True, start=stale[0], end=stale[-1], **options)
+            again = score(list(given.model), stale=True, start=stale[0], end=stale[-1], **self._options())
             redone, stale = again.written, tuple(day for day in stale if day not in set(again.written))
             self.warnings += again.warnings
+        left = set(stale)
+        write_looked(self.scores, replace(looked, stale=tuple(day for day in looked.stale if str(day) in left)))
         newest = self._newest(scored, expected)
         note = {**known, "newest": newest, "refused": dict(scored.refused), "stale": list(stale), "changed": changed}
         _write_note(self.scores, note, self.before)
-        if (imported is not None and (imported.rows or imported.changed)) or scored.written or redone:
-            facts = {"imported": None if imported is None else _said(imported), "written": list(scored.written)}
-            note_job(self.scores, WHAT, began, {**facts, "redone": list(redone), "stale": list(stale)})
-        return DailyResult(
+        done = DailyResult(
             imported=imported,
             scored=scored,
             newest=newest,
@@ -230,6 +243,13 @@ class _Morning:
             warnings=tuple(dict.fromkeys(self.warnings)),
             notes=tuple(self.notes),
         )
+        self._note_job(done, scored, bars, beside, began)
+        return done
+
+    def _options(self) -> dict[str, Any]:
+        given = self.config.score
+        names = ("to", "min_coverage", "combine", "concepts", "second", "local", "trust")
+        return {"bars": self.config.bars, "progress": self.progress, **{name: getattr(given, name) for name in names}}
 
     def _newest(self, scored: ScoringResult, expected: str) -> str | None:
         from raybench.scoring.table import dates
@@ -240,24 +260,82 @@ class _Morning:
             return scored.newest[0]
         return max(map(str, dates(self.scores)), default=None)
 
-    def _stale(self, imported: Appended | None, *, everything: bool) -> tuple[tuple[str, ...], dict[str, str]]:
-        """The dates whose rows are others: of those that were not redone before, and since what has changed now."""
-        from raybench.scoring.status import status
+    def _look(
+        self, bars: Bars, beside: Beside, universes: set[str], imported: Appended | None, scored: ScoringResult
+    ) -> Looked:
+        """The dates whose rows are others, among those that can be since the last look."""
+        from datetime import date
 
-        since = [str(when)[:10] for when in ({} if imported is None else imported.changed).values()]
-        since += self.before.get("stale", ())[:1]
-        if not since and not everything:
-            return (), {}
-        found = status(
+        from raybench.market.concepts import open_concepts
+        from raybench.scoring.looked import Looked, look_again, read_looked
+        from raybench.scoring.stale import Sources
+
+        sources = Sources(
+            bars=bars,
+            second=None if beside.second is None else open_bars(beside.second),
+            concepts=None if beside.concepts is None else open_concepts(beside.concepts),
+        )
+        before, restated = read_looked(self.scores), None
+        if before is not None and imported is not None and self.grown == bars.fingerprint:
+            restated = _restated(imported) if imported.before == before.bars.fingerprint else None
+        return look_again(
             self.scores,
-            bars=self.config.bars,
-            second=self.config.score.second,
-            concepts=self.config.score.concepts,
-            start=None if everything else date.fromisoformat(min(since)),
+            before,
+            Looked.at(sources, universes),
+            sources,
+            restated=restated,
+            fresh=[date.fromisoformat(day) for day in scored.written],
             progress=self.progress,
-        ).stale
-        assert found is not None, "there are bars"
-        return tuple(map(str, found.dates)), {name: str(day) for name, day in found.changed.items()}
+        )
+
+    def _note_job(self, done: DailyResult, scored: ScoringResult, bars: Bars, beside: Beside, began: datetime) -> None:
+        """Leave a line beside the table, if anything was changed."""
+        from raybench.scoring.audit import note_job
+
+        added = done.imported
+        if not ((added is not None and (added.rows or added.changed)) or scored.written or done.redone):
+            return
+        inputs = {
+            "models": list(self.config.score.model),
+            "bars": bars.uri,
+            "bars_fingerprint": bars.fingerprint,
+            "source": None if self.config.import_ is None else self.config.import_.source,
+            **beside.to_json(),
+        }
+        facts = {
+            "run_id": scored.run_id,
+            "inputs": {name: value for name, value in inputs.items() if value is not None},
+            "imported": None if added is None else _said(added),
+            "written": list(scored.written),
+            "redone": list(done.redone),
+            "stale": list(done.stale),
+            "refused": sorted(scored.refused),
+        }
+        note_job(self.scores, WHAT, began, facts)
+
+
+def _imported(bars: Bars) -> Appended:
+    """What an import of everything has brought."""
+    import numpy as np
+
+    from raybench.market.importing.append import Appended
+
+    days = np.unique(bars.calendar.astype("datetime64[D]"))
+    return Appended(
+        dates=len(days), first=str(days[0]), last=str(days[-1]), new=bars.instruments, rows=bars.metadata.rows
+    )
+
+
+def _restated(imported: Appended) -> dict[str, Touch]:
+    """Whose history is another now, each from its first moment that is up to the last."""
+    import numpy as np
+
+    from raybench.market.bars_metadata import moment_of
+
+    second = np.timedelta64(999_999, "us")  # they are written without a fraction of it
+    return {
+        name: (moment_of(when), moment_of(imported.until[name]) + second) for name, when in imported.changed.items()
+    }
 
 
 def _said(imported: Appended) -> dict[str, Any]:
@@ -268,28 +346,6 @@ def _said(imported: Appended) -> dict[str, Any]:
         "rows": imported.rows,
         "changed": dict(imported.changed),
     }
-
-
-def _seen(given: DailyImport) -> str:
-    """A hash of what there is to import, by names, sizes and times: nothing is read."""
-    places = [given.source, *given.universe.values(), *([given.calendar] if given.calendar else [])]
-    found = [[place, sorted(files.stamps(place).items())] for place in places]
-    return _hash([found, given.model_dump(mode="json", by_alias=True)])
-
-
-def _asked(config: DailyConfig) -> str:
-    """A hash of how to score, and with which runs."""
-    runs = [files.read_if_there(files.join(model, "manifest.json")) for model in config.score.model]
-    hashes = [None if run is None else hashlib.sha256(run).hexdigest() for run in runs]
-    return _hash([config.score.model_dump(mode="json", by_alias=True), hashes])
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:32]
-
-
-def _fingerprint(bars: str) -> str | None:
-    return open_bars(bars).fingerprint if files.exists(files.join(bars, METADATA)) else None
 
 
 def _read_note(scores: str) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def test_a_morning_without_news_changes_nothing_and_loads_no_torch(
     assert "scores: up to date" in done.stdout
     job = last_job(str(room.folder / "scores"))
     assert job is not None
-    assert (job["command"], job["imported"]) == ("daily", None)
+    assert (job["command"], job["imported"]["dates"]) == ("daily", len(days) - 1)
     room.deliver(market[market["datetime"] == days[-1]], days[-1])
     assert room.morning()["dates_written"] == [days[-1]]
     job = last_job(str(room.folder / "scores"))
