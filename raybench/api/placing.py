@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from raybench.market.bars import open_bars
 from raybench.market.importing.frames import frame_source
 from raybench.market.importing.job import import_bars
 from raybench.market.universe import ALL, universe_of_bars
-from raybench.storage import files
+from raybench.storage import files, rooms
 from raybench.storage.encoding import encode_table
 from raybench.storage.places import METADATA
 
@@ -33,7 +32,7 @@ class Placement:
     """A folder for frames: temporary, or ``beside`` a run that will name what lies in it."""
 
     def __init__(self, beside: Place | None = None) -> None:
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._room: tuple[str, int] | None = None
         self._root = None if beside is None else files.sibling(beside, ".data")
         self._run = beside
         self._put: list[str] = []
@@ -45,23 +44,23 @@ class Placement:
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
         if error is not None and self._run is not None:
             self._take_back(self._run)
-        if self._temporary is None:
+        if self._room is None:
             return
-        self._temporary.cleanup()
+        rooms.leave(*self._room)
         if isinstance(error, UserError) and self.said(str(error)) != str(error):
             raise type(error)(self.said(str(error))) from error.__cause__
 
     def said(self, text: str) -> str:
         """A text that names the argument a frame was given as, not the temporary folder it lies in."""
-        if self._temporary is None:
+        if self._room is None:
             return text
         return re.sub(re.escape(f"{self._root}/") + r"(\w+)(?:\.parquet)?", r"\1=", text)
 
     def folder(self, name: str) -> str:
         """Where something of that name lies."""
         if self._root is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="raybench-")
-            self._root = os.path.realpath(self._temporary.name)
+            self._room = rooms.own(rooms.FRAMES)
+            self._root = os.path.realpath(self._room[0])
         return files.join(self._root, name)
 
     def bars(self, value: Any, universe: str = ALL) -> str | None:
@@ -91,7 +90,7 @@ class Placement:
             done = import_bars(source, to, universes=universes, replace=self._run is None)
             self._put.append(to)
         else:
-            with tempfile.TemporaryDirectory(prefix="raybench-") as folder:
+            with rooms.room(rooms.FRAMES) as folder:
                 done = import_bars(source, files.join(folder, "bars"), universes=universes)
             self._refuse_others("bars", to, same=done.metadata.fingerprint == open_bars(to).fingerprint)
         self.warnings += done.warnings

@@ -1,5 +1,6 @@
-"""Ctrl-C and SIGTERM: one line that says what is kept, exit codes 130 and 143, no traceback.
+"""Ctrl-C, SIGTERM and a terminal that is closed (SIGHUP): one line that says what is kept, no traceback.
 
+Exit codes are 130, 143 and 129. A command that was started to ignore SIGHUP, as nohup does, goes on ignoring it.
 Light to load: it is needed while the rest of the command line is still being imported.
 """
 
@@ -10,33 +11,34 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 from raybench.cli.json_log import JsonLog
 from raybench.cli.visible import visible
 
-EXIT_CODES = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+EXIT_CODES = tuple(128 + number for number in (signal.SIGINT, *_ENDING))
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a command as Ctrl-C does, also where it is process 1 of a container."""
+    """SIGTERM or SIGHUP, which end a command as Ctrl-C does, also where it is process 1 of a container."""
 
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Turn SIGTERM into :class:`Terminated` and note Ctrl-C; after SIGTERM the next signal ends the process at once."""
+    """Turn SIGTERM and SIGHUP into :class:`Terminated` and note Ctrl-C; after one the next ends the process at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _terminate)
+    before = {number: signal.signal(number, _terminate) for number in _ENDING if not _is_ignored(number)}
     takes_ctrl_c = (
         signal.getsignal(signal.SIGINT) is signal.default_int_handler
     )  # not so behind nohup or in the background
     if takes_ctrl_c:
         signal.signal(signal.SIGINT, _interrupt)
-    _Received.sigterm = _Received.any = False
+    _Received.ending, _Received.any = None, False
     told_before = sys.unraisablehook
 
     def told(what: Any) -> None:
@@ -52,16 +54,22 @@ def ended_by_signals() -> Iterator[None]:
         sys.unraisablehook = told_before
         if takes_ctrl_c and signal.getsignal(signal.SIGINT) is _interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _is_ignored(number: int) -> bool:
+    """Whether whoever started this process has it ignore SIGHUP, which it is to outlive."""
+    return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
 
 
 class _Received:
-    """Which signal came: what waits in Ray raises a plain KeyboardInterrupt for either.
+    """Which signal came: what waits in Ray raises a plain KeyboardInterrupt for each.
 
     A library may swallow the exception, as an import of an optional part does, and fail of that somewhere else.
     """
 
-    sigterm = False
+    ending: int | None = None  # SIGTERM or SIGHUP
     any = False
     heeded = False  # while a command runs
 
@@ -74,11 +82,11 @@ def received() -> bool:
 def again() -> None:
     """Raise the interrupt that came and that somebody swallowed, such as a hook that runs while a process forks."""
     if _Received.heeded and _Received.any and threading.current_thread() is threading.main_thread():
-        raise Terminated if _Received.sigterm else KeyboardInterrupt
+        raise Terminated if _Received.ending is not None else KeyboardInterrupt
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    _Received.sigterm = _Received.any = True
+    _Received.ending, _Received.any = number, True
     at_once_from_now_on()
     raise Terminated
 
@@ -89,10 +97,11 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def at_once_from_now_on() -> None:
-    """Let the next Ctrl-C or SIGTERM end the process as the system does: no traceback of what tidies up."""
+    """Let the next signal end the process as the system does: no traceback of what tidies up."""
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _end if os.getpid() == 1 else signal.SIG_DFL)
+        for number in (signal.SIGINT, *_ENDING):
+            if not _is_ignored(number):
+                signal.signal(number, _end if os.getpid() == 1 else signal.SIG_DFL)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
@@ -102,17 +111,18 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 def exit_code(stop: BaseException) -> int:
     """Exit code of a command that a signal ended, as shells give it."""
-    return EXIT_CODES[_by_sigterm(stop)]
+    return 128 + (_ending(stop) or signal.SIGINT)
 
 
 def said(stop: BaseException, kept: str = "") -> str:
     """Say that a command was ended, and what is kept."""
-    what = "ended by SIGTERM" if _by_sigterm(stop) else "interrupted"
+    number = _ending(stop)
+    what = "interrupted" if number is None else f"ended by {signal.Signals(number).name}"
     return f"{what}: {visible(kept)}" if kept else what
 
 
-def _by_sigterm(stop: BaseException) -> bool:
-    return _Received.sigterm or isinstance(stop, Terminated)
+def _ending(stop: BaseException) -> int | None:
+    return signal.SIGTERM if _Received.ending is None and isinstance(stop, Terminated) else _Received.ending
 
 
 def on_a_line_of_its_own(text: str) -> None:
@@ -120,4 +130,5 @@ def on_a_line_of_its_own(text: str) -> None:
     if isinstance(sys.stderr, JsonLog):
         sys.stderr.put("error", text)
     elif sys.stderr is not None:
-        print(("\n" if sys.stderr.isatty() else "") + text, file=sys.stderr, flush=True)
+        with suppress(OSError):  # the terminal was closed
+            print(("\n" if sys.stderr.isatty() else "") + text, file=sys.stderr, flush=True)

@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
 
 from raybench.cluster.address import LOCAL, cluster_address
 from raybench.cluster.disks import note_local
+from raybench.cluster.leftovers import SessionMark, clear_dead
 from raybench.cluster.resources import Capacity, capacity_of
-from raybench.cluster.starting import LOOPBACK, give_token, on_loopback, socket_folder
+from raybench.cluster.starting import LOOPBACK, default_folder, give_token, on_loopback, socket_folder
 from raybench.errors import ResourceError
 from raybench.progress import SILENT, Progress
 
@@ -42,6 +44,7 @@ _QUIET = {
 T = TypeVar("T")
 
 _STATE = {"joined": False}
+_MARK = SessionMark()
 _REFUSALS = (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError, ray.exceptions.RayError)
 _WAIT_FOR_NODES = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"  # a minute by default; a machine takes longer to come
 _WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
@@ -86,6 +89,7 @@ def session(
     finally:
         _STATE["joined"] = False
         ray.shutdown()
+        _MARK.take_back()
 
 
 def joined() -> bool:
@@ -161,10 +165,12 @@ def _connect(num_cpus: int, progress: Progress, *, dashboard: bool) -> str:
             if address == LOCAL:
                 progress.note("starting Ray")
                 folder = socket_folder(progress=progress)
+                clear_dead(Path(folder or default_folder()))
                 give_token()
                 own: dict[str, Any] = {"num_cpus": num_cpus, "_temp_dir": folder, "dashboard_host": LOOPBACK}
                 with on_loopback():
                     ray.init(address=LOCAL, **own, **_options(dashboard=dashboard))
+                _mark_session()
             else:
                 progress.note(f"joining the Ray cluster at {address}")
                 ray.init(address=address, **_options())
@@ -180,6 +186,15 @@ def _connect(num_cpus: int, progress: Progress, *, dashboard: bool) -> str:
             "or set RAY_ADDRESS=local to run on this machine alone"
         ) from error
     return address
+
+
+def _mark_session() -> None:
+    """Say whose the files of the cluster are that was started here; no public call of Ray 2.60 tells where they lie."""
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    if node is not None:
+        _MARK.put(Path(str(node.get_session_dir_path())))
 
 
 def _options(*, dashboard: bool = False) -> dict[str, Any]:

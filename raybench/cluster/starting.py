@@ -26,9 +26,7 @@ _TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 def socket_folder(*, progress: Progress = SILENT) -> str | None:
     """Return the folder for Ray's files, None for Ray's own choice, which is taken where it serves."""
-    from ray._common.utils import get_default_ray_temp_dir
-
-    wanted = str(get_default_ray_temp_dir())
+    wanted = default_folder()
     why = unfit(wanted)
     if not why:
         return None
@@ -40,6 +38,13 @@ def socket_folder(*, progress: Progress = SILENT) -> str | None:
         f"Ray needs a folder for its sockets: {wanted} {why}; set RAY_TMPDIR to a folder that can be written and whose "
         f"name has at most {LONGEST - len('/ray')} bytes"
     )
+
+
+def default_folder() -> str:
+    """Where Ray puts its files unless it is told otherwise."""
+    from ray._common.utils import get_default_ray_temp_dir
+
+    return str(get_default_ray_temp_dir())
 
 
 def unfit(folder: str) -> str:

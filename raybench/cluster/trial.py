@@ -8,7 +8,6 @@ copies or pauses trials. A scheduler that ends a trial does so inside ``report``
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +31,7 @@ from raybench.runs import artifact
 from raybench.search.draws import trial_config
 from raybench.search.ledger import FAILED, TrialRecord, trial_folder
 from raybench.search.reported import fatal_metrics, replayed, state_metrics
+from raybench.storage import rooms
 from raybench.training import checkpoints
 from raybench.training.checkpoints import Identity
 from raybench.training.optimization import with_options
@@ -127,7 +127,7 @@ class TrialReporter:
         if not self._hands_over:
             tune.report(metrics)
             return
-        with tempfile.TemporaryDirectory() as folder:
+        with rooms.room(rooms.CHECKPOINT) as folder:
             checkpoints.write(Path(folder), state, self._identity)
             tune.report(metrics, checkpoint=Checkpoint.from_directory(folder))
 

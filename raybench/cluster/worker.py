@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -19,10 +17,12 @@ from raybench.cluster.journal import POLL_SECONDS, Journal
 from raybench.cluster.residency import ResidentRows, StreamedRows
 from raybench.config import Config
 from raybench.config.schema import Metric
-from raybench.errors import UserError
+from raybench.errors import DataError, RunError, UserError
 from raybench.feeds.world import ProcessGroup, World
 from raybench.progress import SILENT
+from raybench.runs.artifact import CONFIG
 from raybench.search.reported import state_metrics
+from raybench.storage import files
 from raybench.training import checkpoints
 from raybench.training.checkpoints import Identity
 from raybench.training.rank import fit_rank
@@ -110,9 +110,30 @@ class WorkerReporter:
             ray.train.report(metrics)
             return
         self._task.journal.add("epoch", epoch_event(state))
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoints.write(Path(folder), state, self._task.identity)
-            ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
+        name, storage = checkpoints.new_name(), ray.train.get_context().get_storage()
+        place = Checkpoint(files.join(storage.experiment_fs_path, name), storage.storage_filesystem)
+        ray.train.report(
+            metrics,
+            checkpoint=place,
+            checkpoint_dir_name=name,
+            checkpoint_upload_fn=lambda *_: self._put(state, place, name),
+        )
+
+    def _put(self, state: TrainState, place: Checkpoint, name: str) -> Checkpoint:
+        """Publish a checkpoint where Ray Train expects it: right where it stays, its facts last, forced to disk."""
+        run = self._task.run
+        if not files.exists(files.join(run, CONFIG)):
+            raise RunError(
+                f"{run}: a node of the cluster does not see it (no {CONFIG} there); want --out on a disk that all "
+                "nodes share, or on s3://"
+            )
+        try:
+            checkpoints.put(run, name, state, self._task.identity)
+        except DataError as error:
+            if files.open_location(run).local:  # a disk that is full says so again
+                raise
+            raise ConnectionError(str(error)) from None  # a store that is away for a while: Ray Train tries again
+        return place
 
     def fatal(self, cause: UserError) -> None:
         """It is raised, and so on its way."""

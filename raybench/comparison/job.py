@@ -28,6 +28,7 @@ from raybench.progress import SILENT, Progress
 from raybench.reports.cards import ResultCard
 from raybench.reports.html import Table, number
 from raybench.storage import files
+from raybench.storage.claims import held
 from raybench.storage.places import Kind, refuse_others
 
 SEED = "train.seed"
@@ -91,8 +92,16 @@ def compare_runs(
     ``bars`` and ``features`` say where the data lie now, by default where each was trained. ``trust``: runs may bring
     code of their own.
     """
-    if out is not None:
-        refuse_others(out, Kind.COMPARISON, option="--out", files=True)
+    if out is None:
+        return _compare(runs, None, bars, features, trust, progress)
+    refuse_others(out, Kind.COMPARISON, option="--out", files=True)
+    with held(out, what="compare"):
+        return _compare(runs, out, bars, features, trust, progress)
+
+
+def _compare(
+    runs: Sequence[str], out: str | None, bars: str | None, features: str | None, trust: bool, progress: Progress
+) -> Comparison:
     gathered = gather(runs, trust=trust)
     gathered = Gathered(
         fits=tuple(with_data(fit, bars, features) for fit in gathered.fits),

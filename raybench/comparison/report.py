@@ -95,9 +95,9 @@ def write_report(
     )
     rows = report.rows
     contents = {
+        PAGE: page(report, rows),  # says whose the folder is, see places
         CSV: to_csv(rows),
         MARKDOWN: to_markdown(rows, title),
-        PAGE: page(report, rows),
         CONTENT: content(report, rows),
     }
     for name, text in contents.items():

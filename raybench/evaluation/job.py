@@ -38,6 +38,7 @@ from raybench.runs.described import described
 from raybench.scoring.members import read_members
 from raybench.scoring.table import DateFacts, read_with_facts
 from raybench.storage import files
+from raybench.storage.claims import held
 from raybench.storage.places import Kind, refuse_others
 
 _UNKNOWN = "which dates it learned from is not known; --model says"
@@ -162,40 +163,42 @@ def evaluate_scores(
     learned from are left out of the metrics and shown apart; ``origin`` says the same of scores whose runs are known
     otherwise. ``config`` gives another label; with neither it is
     Qlib's. ``features`` is a table that has the label as a column. ``attainable_rank_ic`` is known of synthetic
-    markets only. ``shown_as`` writes the addresses in warnings and on the page as their reader knows them.
+    markets only. ``shown_as`` writes the addresses in warnings and on the page as their reader knows them. DataError if
+    a living process writes ``out``.
     """
     refuse_others(out, Kind.EVALUATION, option="--out", files=True)
-    settings = load_config(config) if config is not None else None
-    truth = Truth.open(bars, features)
-    with progress.track("evaluate", 4) as advance:
-        odd: list[str] = []
-        table, facts = read_with_facts(scores, start, end, warn=odd.append)
-        if truth.features is not None:
-            odd += truth.features.row_dates.told
-        models = [model] if isinstance(model, str) else list(model or ())
-        origin = origin_of(models, table, scores) if models else origin
-        by = yardstick(origin, settings, features)
-        advance(text=numbered(table["datetime"].nunique(), "date|dates"))
-        labels = truth.labels(table, by)
-        advance(text="labels")
-        coverage = _coverage(facts)
-        seen = None if origin is None else origin.in_sample(table)
-        with also_said(odd):
-            found = evaluate_against(table, labels, start=start, end=end, coverage=coverage, in_sample=seen)
-        members = _members(scores, table, labels, found, origin)
-        told = (*odd, *_notes(table, origin, by, settings), *found.warnings)
-        result = replace(found, warnings=tuple(map(shown_as, told)))
-        advance(text="metrics")
-        report = EvaluationReport(
-            evaluation=result,
-            title=title or _title(settings, origin, scores),
-            inputs={name: shown_as(text) for name, text in _inputs(scores, truth, table, origin).items()},
-            history=origin.runs[0].history if origin is not None and len(origin.runs) == 1 else None,
-            attainable_rank_ic=attainable_rank_ic,
-            members=members,
-        )
-        _publish(out, report)
-        advance(text="report")
+    with held(out, what="evaluate"):
+        settings = load_config(config) if config is not None else None
+        truth = Truth.open(bars, features)
+        with progress.track("evaluate", 4) as advance:
+            odd: list[str] = []
+            table, facts = read_with_facts(scores, start, end, warn=odd.append)
+            if truth.features is not None:
+                odd += truth.features.row_dates.told
+            models = [model] if isinstance(model, str) else list(model or ())
+            origin = origin_of(models, table, scores) if models else origin
+            by = yardstick(origin, settings, features)
+            advance(text=numbered(table["datetime"].nunique(), "date|dates"))
+            labels = truth.labels(table, by)
+            advance(text="labels")
+            coverage = _coverage(facts)
+            seen = None if origin is None else origin.in_sample(table)
+            with also_said(odd):
+                found = evaluate_against(table, labels, start=start, end=end, coverage=coverage, in_sample=seen)
+            members = _members(scores, table, labels, found, origin)
+            told = (*odd, *_notes(table, origin, by, settings), *found.warnings)
+            result = replace(found, warnings=tuple(map(shown_as, told)))
+            advance(text="metrics")
+            report = EvaluationReport(
+                evaluation=result,
+                title=title or _title(settings, origin, scores),
+                inputs={name: shown_as(text) for name, text in _inputs(scores, truth, table, origin).items()},
+                history=origin.runs[0].history if origin is not None and len(origin.runs) == 1 else None,
+                attainable_rank_ic=attainable_rank_ic,
+                members=members,
+            )
+            _publish(out, report)
+            advance(text="report")
     runs = () if origin is None else origin.runs
     explainable = len(runs) == 1 and runs[0].config.data.feature_set.type != "table"
     return EvaluationResult(evaluation=result, out=out, explainable=explainable, members=members)

@@ -6,14 +6,15 @@ universe or a range of dates picks rows afterwards, so that the first row of a r
 
 A table is built part by part. ``build_part`` is a plain function of a job and a group, which Ray may place
 anywhere; a part is named after the rows that it is made of, so that an interrupted build takes up what it left, and
-bars that have grown by a date remake the parts of the newest dates alone.
+bars that have grown by a date remake the parts of the newest dates alone. A part that is not what was written is made
+again: it has the hash that the manifest names, or that it carries itself (``storage.seal``).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -27,6 +28,7 @@ from raybench.columns.moments import Moment, end_moment, moment
 from raybench.config.data.label import DEFAULT_LABEL, parse_label
 from raybench.config.data.spec import LABEL_COLUMN
 from raybench.errors import DataError
+from raybench.fanout import on_threads
 from raybench.feature_sets import alpha158, alpha360, labels
 from raybench.feature_sets.pieces import LOOKBACK, SLICE, FeaturePiece, rows_key, stable_groups
 from raybench.feature_sets.table import FeatureTable, TablePart, open_features, publish_manifest, read_manifest
@@ -35,9 +37,9 @@ from raybench.market.importing.frames import frame_bars
 from raybench.market.universe import Universe
 from raybench.progress import SILENT, Progress, warn
 from raybench.reports.text import numbered
-from raybench.storage import files, parquet
+from raybench.storage import files, parquet, seal
 from raybench.storage.encoding import encode_table
-from raybench.storage.places import Kind, refuse_others
+from raybench.storage.places import PART, Kind, refuse_others
 
 SETS = ("alpha158", "alpha360")
 PART_BYTES = 32 << 20  # of features in memory: a few of them fit beside each other in every task
@@ -174,19 +176,20 @@ def plan_features(
 def build_features(job: FeatureJob, *, run: PartFanout = map, progress: Progress = SILENT) -> FeatureTable:
     """Build the table of ``job``, each part by ``run`` (a map, here or on a cluster), and open it.
 
-    A finished table of the same content is left as it is. The manifest comes last: until then a reader finds
-    the table that was there before, or one that says that it is being built.
+    A finished table of the same content is left as it is, but for parts that are damaged. The manifest comes last:
+    until then a reader finds the table that was there before, or one that says that it is being built.
     """
-    if is_built(job):
+    if is_built(job) and not _damaged(job, progress):
         progress.note(f"{job.to}: already holds these features")
         return open_features(job.to)
-    old = read_manifest(job.to)
+    old = _former(job.to)
     if old is None or old["state"] != "complete":
         publish_manifest(job.to, {"state": "building", "request": job.request})
     pieces = job.pieces()
+    known = {} if old is None else {part["name"]: part["sha256"] for part in old.get("files", ())}
     parts: list[TablePart] = []
     with progress.track("features", len(pieces)) as advance:
-        for part in run(partial(build_part, job), pieces):
+        for part in run(partial(build_part, job, known=known), pieces):
             parts += [part] if part else []
             advance(1, numbered(sum(p.rows for p in parts), "row|rows"))
     if not parts:
@@ -194,24 +197,61 @@ def build_features(job: FeatureJob, *, run: PartFanout = map, progress: Progress
         raise DataError(f"{job.bars.uri}: no row is in {asked}; change --instruments, --start or --end")
     parts.sort(key=lambda part: part.name)
     publish_manifest(job.to, _manifest(job, parts))
-    kept = {files.join(job.to, part.name) for part in parts}
-    for file in files.list_files(job.to, ".parquet"):
-        if file not in kept:  # of the table that was here before, or of an interrupted build
-            files.remove(file)
+    for name in _ours(job.to, old) - {part.name for part in parts}:
+        files.remove(files.join(job.to, name))  # of the table that was here before, or of an interrupted build
     return open_features(job.to)
 
 
 def is_built(job: FeatureJob) -> bool:
-    """Whether the table is there already, finished and with the same content."""
-    manifest = read_manifest(job.to)
+    """Whether the table is there already, finished and with the same content, as far as names tell."""
+    manifest = _former(job.to)
     if manifest is None or manifest["state"] != "complete" or manifest["request"] != job.request:
         return False
-    there = set(files.list_files(job.to, ".parquet"))
-    return {files.join(job.to, part["name"]) for part in manifest["files"]} == there
+    return {part["name"] for part in manifest["files"]} == _ours(job.to, manifest)
 
 
-def build_part(job: FeatureJob, piece: FeaturePiece) -> TablePart | None:
-    """Compute and publish a part, unless one of the same rows is there; None if universe and dates leave no row."""
+def _former(to: str) -> dict[str, Any] | None:
+    """The manifest of the table that is there; None where there is none, or it is damaged and to be made again."""
+    try:
+        return read_manifest(to)
+    except DataError as error:
+        if any(map(PART.fullmatch, files.children(to))):
+            return None
+        raise DataError(f"{error}; no part of a table lies in {to}: remove that file, or choose another --to") from None
+
+
+def _ours(to: str, manifest: Mapping[str, Any] | None) -> set[str]:
+    """Names right in the folder that the manifest has, or that parts of a table have: nothing else is touched."""
+    named = set() if manifest is None else {part["name"] for part in manifest.get("files", ())}
+    return {name for name in files.children(to) if name in named or PART.fullmatch(name)}
+
+
+def _damaged(job: FeatureJob, progress: Progress) -> bool:
+    """Whether a part of a finished table is not what was written; it says which."""
+    parts = (read_manifest(job.to) or {})["files"]
+    found = False
+    with progress.track("looking at what is there", len(parts)) as advance:
+        for part, whole in zip(parts, on_threads(partial(_is_as_named, job.to), parts), strict=True):
+            if not whole:
+                progress.note(f"{files.join(job.to, part['name'])}: is damaged, and made again")
+            found |= not whole
+            advance(1)
+    return found
+
+
+def _is_as_named(to: str, part: Mapping[str, Any]) -> bool:
+    try:
+        data = files.read_bytes(files.join(to, part["name"]))
+    except DataError:  # it is gone since, or its bytes do not come: making it tells
+        return False
+    return hashlib.sha256(data).hexdigest() == str(part["sha256"])
+
+
+def build_part(job: FeatureJob, piece: FeaturePiece, *, known: Mapping[str, str] | None = None) -> TablePart | None:
+    """Compute and publish a part, unless one of the same rows is there; None if universe and dates leave no row.
+
+    ``known``: the hashes of parts by name. One that is there is taken up if it has its own, or that which it carries.
+    """
     wanted = (*alpha158.FIELDS, *(["vwap"] if "vwap" in job.bars.fields else []))
     block = piece.block(job.bars, wanted)
     keep_R = _kept(job, block, piece)
@@ -219,9 +259,9 @@ def build_part(job: FeatureJob, piece: FeaturePiece) -> TablePart | None:
         return None
     request = {**job.request, "bars": None, "universe": None, "start": None, "end": None}
     uri = files.join(job.to, f"{piece.stem}-{rows_key(request, block, keep_R)}.parquet")
-    if files.exists(uri):
-        data = files.read_bytes(uri)
-        table = parquet.read_table(uri, ["instrument", "datetime"])
+    data = files.read_if_there(uri)
+    if data is not None and _is_whole(data, (known or {}).get(files.name_of(uri))):
+        table, _ = parquet.table_of(data, uri, ["instrument", "datetime"])
     else:
         table = part_table(job, block, piece)
         data = encode_table(
@@ -233,6 +273,10 @@ def build_part(job: FeatureJob, piece: FeaturePiece) -> TablePart | None:
         )
         files.publish_bytes(uri, data, staging=files.sibling(job.to, ".staging"))
     return _describe(uri, table, data)
+
+
+def _is_whole(data: bytes, sha256: str | None) -> bool:
+    return hashlib.sha256(data).hexdigest() == sha256 or seal.holds(data)
 
 
 def part_table(job: FeatureJob, block: BarBlock, piece: FeaturePiece) -> Any:

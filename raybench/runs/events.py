@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
 from raybench.errors import RunError
-from raybench.storage import files
+from raybench.storage import files, rooms
 from raybench.training.state import EpochRecord
 
 
@@ -26,7 +25,7 @@ def write_events(uri: str, history: Sequence[EpochRecord]) -> None:
     """Publish one event file in folder ``uri`` with a scalar per column and epoch."""
     from torch.utils.tensorboard import SummaryWriter
 
-    with tempfile.TemporaryDirectory() as folder:
+    with rooms.room(rooms.EVENTS) as folder:
         with SummaryWriter(folder) as writer:
             for record in history:
                 for name, value in asdict(record).items():

@@ -11,14 +11,14 @@ from typing import Any
 import pandas as pd
 
 import raybench
-from raybench.config import Config, parse_config
+from raybench.config import Config, dump_config, parse_config
 from raybench.config.identity import config_hash, differences, differing, learned
 from raybench.errors import RunError
 from raybench.reports.cards import ResultCard
 from raybench.reports.plain import plain
 from raybench.runs import artifact
 from raybench.search.draws import told
-from raybench.search.ledger import Ledger, TrialRecord, trial_id
+from raybench.search.ledger import TABLE, Ledger, TrialRecord, trial_id
 from raybench.storage import files
 from raybench.storage.places import SEARCH
 
@@ -119,10 +119,14 @@ def write_result(
 
 
 def claim(out: str, config: Config, *, resume: bool) -> None:
-    """Refuse a folder that holds another search, or one that nobody asked to go on with."""
-    if stored_config(out) is None:
+    """Refuse a folder that holds another search, one that nobody asked to go on with, or a file of that name."""
+    stored = stored_config(out)
+    if stored is None:
         return
     refuse_other(out, config)
+    ours = dump_config(stored).encode()  # written out in full, as nobody would by hand
+    if files.read_bytes(files.join(out, SEARCH)) != ours and not files.exists(files.join(out, TABLE)):
+        raise RunError(f"{out} holds a {SEARCH} that no search of this version wrote; choose another --out")
     if not resume:
         raise RunError(f"{out} holds an unfinished search of this configuration; add --resume or choose another --out")
 

@@ -33,7 +33,7 @@ from raybench.storage.losses import telling_losses
 Uri = str | os.PathLike[str]
 _PACKED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
 T = TypeVar("T")
-_MISTYPED = re.compile(r"(?:(s3)[an]?(?::|/(?=/))|(?:file|gs|gcs|https?|hdfs|abfss?|az):(?=/))/*", re.IGNORECASE)
+_MISTYPED = re.compile(r"\s*(?:(s3)[an]?(?::|/(?=/))|(?:file|gs|gcs|https?|hdfs|abfss?|az)[:/](?=/))/*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,3 +36,10 @@ def is_whole(before: bytes, footer: bytes, *, all_pages: bool) -> bool:
     if hashlib.sha256(footer).digest() != of_footer:
         return False
     return not all_pages or hashlib.sha256(before[:-BYTES]).digest() == of_pages
+
+
+def holds(data: bytes) -> bool:
+    """Whether a whole file in memory is what its hashes say; False too for one that carries none."""
+    at = len(data) - _TAIL - int.from_bytes(data[-8:-4], "little")
+    before, footer = data[: max(at, 0)], data[max(at, 0) : -_TAIL]
+    return before[-BYTES:].startswith(MARK) and is_whole(before, footer, all_pages=True)

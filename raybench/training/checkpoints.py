@@ -3,20 +3,23 @@
     RUN/checkpoints/checkpoint_<time>/state.pt     where the training stands (``training.state``)
                                       facts.json   hash of the state, epoch, configuration and data it is of; their hash
 
-The folders are put there by Ray Train, or by a training without it. Ray Train keeps an index of them, which nothing
-here relies on: a full disk leaves it empty. A checkpoint counts if its state has the hash that its facts name, and the
-one of the latest epoch is gone on from. Configuration and data are those of ``config.identity`` and
-``panel.build.fingerprint``.
+Facts are written last: a folder without them is what a writer that died has left, and no checkpoint. Ray Train keeps
+an index of them, which nothing here relies on: a full disk leaves it empty. A checkpoint counts if its state has the
+hash that its facts name, and the one of the latest epoch is gone on from. Which are old is told by their epochs; the
+time in their names is UTC's, but once was that of the machine. Configuration and data are those of ``config.identity``
+and ``panel.build.fingerprint``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,7 @@ INDEX = "checkpoint_manager_snapshot.json"  # Ray Train's
 KEPT = 2  # checkpoints of a training: the newest, and the one before in case that is damaged
 DATES = "dates_per_batch"  # of a layout: whole dates in a batch where they follow the number of workers
 _PREFIX = "checkpoint_"
+_NAME = re.compile(_PREFIX + r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.\d+")
 _SHOWN = 12  # characters of a hash
 
 
@@ -97,18 +101,55 @@ class _Facts:
 
 
 def write(folder: Path, state: TrainState, identity: Identity) -> None:
-    """Write a checkpoint into a local folder, from which Ray Train takes it."""
-    for name, data in _contents(state, identity).items():
-        (folder / name).write_bytes(data)
+    """Write a checkpoint into a local folder, from which Ray Tune takes it; DataError if it has no room."""
+    try:
+        for name, data in _contents(state, identity).items():
+            (folder / name).write_bytes(data)
+    except OSError as error:
+        raise DataError(
+            f"{folder.parent}: a checkpoint cannot be written there: {error.strerror}; make room, or set TMPDIR to a "
+            "folder that has some"
+        ) from error
 
 
 def publish(run: str, state: TrainState, identity: Identity) -> None:
-    """Put a checkpoint into the run directory, its facts last, and delete all but this one and the one before."""
+    """Put a checkpoint into the run directory, and delete all but this one and that of the epoch before."""
+    name = new_name()
+    put(run, name, state, identity)
+    _prune_before(run, name, state.epoch)
+
+
+def put(run: str, name: str, state: TrainState, identity: Identity) -> None:
+    """Put a checkpoint of that name into the run directory, its facts last."""
     folder = files.join(run, FOLDER)
-    name = f"{_PREFIX}{datetime.now():%Y-%m-%d_%H-%M-%S.%f}"
     for file, data in _contents(state, identity).items():
         files.publish_bytes(files.join(folder, name, file), data, staging=files.sibling(folder, ".staging"))
-    prune(run, sorted(_names(folder))[-KEPT:])
+
+
+def new_name() -> str:
+    """The name of a checkpoint that is written now."""
+    return f"{_PREFIX}{datetime.now(UTC):%Y-%m-%d_%H-%M-%S.%f}"
+
+
+def _prune_before(run: str, newest: str, epoch: int) -> None:
+    """Delete all but ``newest``, of ``epoch``, and as many as are kept of the epochs before it.
+
+    The training came from one of those, so any other of ``epoch`` or later was given up. One whose facts cannot be
+    read goes where enough are left without it.
+    """
+    folder = files.join(run, FOLDER)
+    before: list[tuple[int, str]] = []
+    unread: set[str] = set()
+    for name in _names(folder):
+        try:
+            before.append((_facts(files.join(folder, name)).epoch, name))
+        except _UnfinishedError:
+            continue
+        except RunError:
+            unread.add(name)
+    earlier = sorted((each for each in before if each[0] < epoch), reverse=True)[: KEPT - 1]
+    kept = {newest, *(name for _, name in earlier)}
+    prune(run, kept if len(kept) == KEPT else kept | unread)
 
 
 def _contents(state: TrainState, identity: Identity) -> dict[str, bytes]:
@@ -156,10 +197,13 @@ def newest(run: str, identity: Identity) -> Beginning:
     """
     folder = files.join(run, FOLDER)
     damaged: dict[str, str] = {}
+    unfinished: dict[str, str] = {}
     known: dict[str, _Facts] = {}
     for name in _names(folder):
         try:
             known[name] = _facts(files.join(folder, name))
+        except _UnfinishedError as error:
+            unfinished[name] = str(error)
         except RunError as error:
             damaged[name] = str(error)
     for name, facts in known.items():
@@ -171,18 +215,27 @@ def newest(run: str, identity: Identity) -> Beginning:
         except RunError as error:
             damaged[name] = str(error)
             continue
-        later = [text for other, text in sorted(damaged.items()) if other > name]  # they have the time in their name
+        later = [text for other, text in sorted((damaged | unfinished).items()) if _is_later(other, name, known)]
         notes = tuple(f"{text}; going on from epoch {state.epoch}, the last that is whole" for text in later)
         layout = known[name].identity.layout
         return Beginning(uri=uri, epoch=state.epoch, finished=state.finished, layout=layout, notes=notes)
-    return Beginning() if not damaged else _none_whole(run, damaged)
+    return Beginning() if not (damaged or unfinished) else _none_whole(run, damaged, unfinished)
 
 
-def _none_whole(run: str, damaged: Mapping[str, str]) -> Beginning:
-    """Tell a first checkpoint that was being written when its writer died, which is no loss, from damage."""
+def _is_later(name: str, than: str, known: Mapping[str, _Facts]) -> bool:
+    """By their epochs, by the time in their names where one cannot be read."""
+    if name in known:
+        return (known[name].epoch, name) > (known[than].epoch, than)
+    return name > than
+
+
+def _none_whole(run: str, damaged: Mapping[str, str], unfinished: Mapping[str, str]) -> Beginning:
+    """Tell first checkpoints that were being written when their writers died, which is no loss, from damage."""
+    if not damaged or (len(damaged) == 1 and not files.exists(files.join(run, FOLDER, INDEX))):
+        texts = [text for _, text in sorted({**damaged, **unfinished}.items())]
+        why = "it was the first" if len(texts) == 1 else f"none of {len(texts)} was finished"
+        return Beginning(notes=(f"{texts[-1]}; {why}, so the training begins again",))
     text = sorted(damaged.items())[-1][1]
-    if len(damaged) == 1 and not files.exists(files.join(run, FOLDER, INDEX)):
-        return Beginning(notes=(f"{text}; it was the first, so the training begins again",))
     raise RunError(
         f"{run}: none of its {len(damaged)} checkpoints is whole ({text}); restore one, remove the folder "
         f"{FOLDER} to begin again, or choose another --out"
@@ -219,20 +272,27 @@ def prune(run: str, keep: Collection[str]) -> None:
 
 
 def _names(folder: str) -> list[str]:
-    return [name for name in files.children(folder) if name.startswith(_PREFIX) and name != INDEX]
+    return [name for name in files.children(folder) if _NAME.fullmatch(name)]
+
+
+class _UnfinishedError(RunError):
+    """A checkpoint has no facts: it was being written when its writer died."""
 
 
 def _facts(uri: files.Uri) -> _Facts:
     where = files.join(uri, FACTS)
     try:
-        found = json.loads(files.read_bytes(where))
+        data = files.read_if_there(where)
+        if data is None:
+            raise _UnfinishedError(f"{os.fspath(uri)}: is unfinished (no {FACTS})")
+        found = json.loads(data)
         written = found.pop(OWN, None)  # older ones have none
         if written is not None and written != config_hash(found):
             raise ValueError("it is not as it was written")
-        config, data, layout = found["config"], found["data_fingerprint"], found["layout"]
+        config, of_data, layout = found["config"], found["data_fingerprint"], found["layout"]
         if config_hash(config) != found["config_sha256"]:
             raise ValueError("its configuration has another hash than it names")
-        identity = Identity(config=dict(config), data=str(data), layout=dict(layout))
+        identity = Identity(config=dict(config), data=str(of_data), layout=dict(layout))
         return _Facts(sha256=str(found["sha256"]), epoch=int(found["epoch"]), identity=identity)
     except DataError as error:
         raise RunError(str(error)) from error

@@ -32,8 +32,11 @@ def signalled(name: str) -> str:
     return f"import os, signal, time; os.kill(os.getpid(), signal.{name}); time.sleep(20)"
 
 
+SIGHUP = ("SIGHUP", "ended by SIGHUP\n", 129)
+
+
 @pytest.mark.parametrize(
-    ("name", "said", "code"), [("SIGINT", "interrupted\n", 130), ("SIGTERM", "ended by SIGTERM\n", 143)]
+    ("name", "said", "code"), [("SIGINT", "interrupted\n", 130), ("SIGTERM", "ended by SIGTERM\n", 143), SIGHUP]
 )
 def test_a_signal_while_python_still_imports(name: str, said: str, code: int, tmp_path: Path) -> None:
     (tmp_path / "typer.py").write_text(signalled(name))
@@ -41,7 +44,10 @@ def test_a_signal_while_python_still_imports(name: str, said: str, code: int, tm
     assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
 
 
-@pytest.mark.parametrize(("name", "said", "code"), [("SIGINT", "interrupted", 130), ("SIGTERM", "ended by", 143)])
+@pytest.mark.parametrize(
+    ("name", "said", "code"),
+    [("SIGINT", "interrupted", 130), ("SIGTERM", "ended by SIGTERM", 143), ("SIGHUP", "ended by SIGHUP", 129)],
+)
 def test_a_signal_while_a_command_works(name: str, said: str, code: int) -> None:
     hook = f"""
 import sys
@@ -61,8 +67,10 @@ app.main()
     assert done.stderr.endswith(": what was done stays\n")
 
 
-@pytest.mark.parametrize("twice", [False, True])
-def test_sigterm_ends_process_1_of_a_container(twice: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "twice", "code"), [("SIGTERM", False, 143), ("SIGTERM", True, 143), ("SIGHUP", False, 129)]
+)
+def test_a_signal_ends_process_1_of_a_container(name: str, twice: bool, code: int) -> None:
     """There the system itself does nothing on a signal that the process does not handle."""
     alone = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
     if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
@@ -75,7 +83,7 @@ def models(out):
     out.keeps("what was done stays")
     assert os.getpid() == 1
     try:
-        os.kill(1, signal.SIGTERM)
+        os.kill(1, signal.{name})
         time.sleep(20)
     except KeyboardInterrupt:
         {again}
@@ -87,8 +95,39 @@ app.main()
     done = subprocess.run(
         [*alone, sys.executable, "-c", hook], capture_output=True, text=True, env=environment, timeout=60
     )
-    assert done.returncode == 143, done.stderr
-    assert done.stderr == ("" if twice else "ended by SIGTERM: what was done stays\n")
+    assert done.returncode == code, done.stderr
+    assert done.stderr == ("" if twice else f"ended by {name}: what was done stays\n")
+
+
+def test_behind_nohup_a_closed_terminal_ends_nothing() -> None:
+    hook = """
+from raybench.cli import app
+import raybench.cli.commands.models, os, signal, sys
+def models(out):
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+raybench.cli.commands.models.models = models
+sys.argv = ["raybench", "models"]
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+app.main()
+"""
+    done = start(hook)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_terminal_that_was_closed_takes_no_line_and_the_code_stays() -> None:
+    code = """
+import os, sys
+from raybench.cli import interrupts
+class Closed:
+    def isatty(self): return True
+    def write(self, text): raise OSError(5, "Input/output error")
+    def flush(self): pass
+sys.stderr = Closed()
+interrupts.on_a_line_of_its_own("ended")
+print("went on")
+"""
+    assert start(code).stdout == "went on\n"
 
 
 def test_sigterm_is_143_although_ray_raises_a_plain_interrupt() -> None:

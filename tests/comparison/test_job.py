@@ -17,6 +17,7 @@ from raybench.errors import DataError
 from raybench.metrics import signal
 from raybench.runs.artifact import load_run
 from raybench.scoring.inputs import ScoringSource
+from raybench.storage.claims import held
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +37,12 @@ def test_figures_of_runs_on_one_segment_are_those_of_on_test(runs: tuple[str, ..
     assert found.report is None
     assert found.differing == {}
     assert found.warnings == ()
+
+
+def test_one_process_at_a_time_writes_a_folder(runs: tuple[str, ...], tmp_path: Path) -> None:
+    with held(tmp_path / "c", what="compare"), pytest.raises(DataError, match="is being written by `raybench compare`"):
+        compare_runs(runs, out=str(tmp_path / "c"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_figures_are_of_the_dates_that_all_have(compared: Comparison, runs: tuple[str, ...], bars: str) -> None:

@@ -20,6 +20,7 @@ from raybench.market.importing.job import import_bars
 from raybench.market.sources.source import memory_source
 from raybench.market.synthetic import make_market
 from raybench.scoring.table import write_date
+from raybench.storage.claims import held
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,13 @@ def test_publishes_four_files_that_agree(stored: dict[str, str], tmp_path: Path)
     assert daily["rank_ic"].mean() == pytest.approx(done.metrics["Rank IC"])
     assert (daily["coverage"] == 0.9).all()
     assert [p.name for p in tmp_path.iterdir()] == ["e"]
+
+
+def test_one_process_at_a_time_writes_a_folder(stored: dict[str, str], tmp_path: Path) -> None:
+    out = str(tmp_path / "e")
+    with held(out, what="evaluate"), pytest.raises(DataError, match="is being written by `raybench evaluate`"):
+        evaluate_scores(stored["scores"], stored["bars"], out=out)
+    assert not list(tmp_path.iterdir())
 
 
 def test_equals_the_function_on_tables(stored: dict[str, str], tmp_path: Path) -> None:

@@ -211,13 +211,21 @@ def test_addresses_that_cannot_be_read(uri: str, says: str) -> None:
         files.read_bytes(uri)
 
 
-@pytest.mark.parametrize("text", ["s3:/bucket/x", "s3//bucket/x", "s3:bucket/x", "S3:/bucket/x", "s3a:/bucket/x"])
+@pytest.mark.parametrize(
+    "text", ["s3:/bucket/x", "s3//bucket/x", "s3:bucket/x", "S3:/bucket/x", "s3a:/bucket/x", " s3:/bucket/x"]
+)
 def test_a_mistyped_address_is_no_folder_of_this_machine(text: str) -> None:
     with pytest.raises(DataError, match=r"want s3://bucket/x "):
         files.open_location(text)
 
 
-@pytest.mark.parametrize("text", ["s3", "s3/bucket", "./s3:/bucket", "s3_data/x", "a:b"])
+@pytest.mark.parametrize("text", ["gs//bucket/x", "file//tmp/x", "GS:/bucket/x", " az//x"])
+def test_so_is_one_of_another_kind(text: str) -> None:
+    with pytest.raises(DataError, match=r"is no address; want a local path or s3://bucket/key "):
+        files.open_location(text)
+
+
+@pytest.mark.parametrize("text", ["s3", "s3/bucket", "./s3:/bucket", "s3_data/x", "a:b", "gs/x", "file/x", "files//x"])
 def test_names_like_an_address_are_still_paths(text: str) -> None:
     assert files.open_location(text).local
 

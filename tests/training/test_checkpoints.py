@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import torch
 
 from raybench.config import Config, load_config
-from raybench.errors import RunError
+from raybench.errors import DataError, RunError
 from raybench.training import checkpoints
 from raybench.training.checkpoints import Beginning, Identity
 from raybench.training.state import EpochRecord, TrainState
@@ -127,7 +129,10 @@ def test_one_that_is_gone_is_not_missed(tmp_path: Path) -> None:
     assert found.epoch == 1
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+UNFINISHED = ["no facts", "folder emptied"]
+
+
+@pytest.mark.parametrize("damage", sorted(DAMAGES.keys() - set(UNFINISHED)))
 def test_none_that_is_whole_is_an_error(tmp_path: Path, damage: str) -> None:
     DAMAGES[damage](put(tmp_path, 1))
     DAMAGES[damage](put(tmp_path, 2))
@@ -143,6 +148,107 @@ def test_the_first_one_that_was_being_written_counts_for_nothing(tmp_path: Path)
     index(tmp_path)  # Ray Train knows of it, so it was whole once
     with pytest.raises(RunError, match="none of its 1 checkpoints is whole"):
         checkpoints.newest(str(tmp_path), identity())
+
+
+@pytest.mark.parametrize("damage", UNFINISHED)
+def test_writers_that_died_before_their_facts_left_no_checkpoint(tmp_path: Path, damage: str) -> None:
+    for epoch in (1, 2):
+        DAMAGES[damage](put(tmp_path, epoch))
+    index(tmp_path)
+    found = checkpoints.newest(str(tmp_path), identity())
+    assert found.uri is None
+    assert found.notes[0].endswith(
+        "is unfinished (no facts.json); none of 2 was finished, so the training begins again"
+    )
+    assert len(found.notes) == 1
+    checkpoints.publish(str(tmp_path), state(1), identity())
+    (kept,) = (path for path in (tmp_path / "checkpoints").iterdir() if path.name != checkpoints.INDEX)
+    assert checkpoints.newest(str(tmp_path), identity()) == Beginning(uri=str(kept), epoch=1, layout={"workers": 2})
+
+
+def test_a_damaged_one_beside_unfinished_ones_is_an_error(tmp_path: Path) -> None:
+    flip(put(tmp_path, 1))
+    flip(put(tmp_path, 2))
+    DAMAGES["no facts"](put(tmp_path, 3))
+    with pytest.raises(RunError, match="none of its 2 checkpoints is whole"):
+        checkpoints.newest(str(tmp_path), identity())
+
+
+ELSEWHERE = "checkpoint_2999-01-01_00-00-00.5"
+
+
+def names(run: Path) -> set[str]:
+    return {path.name for path in (run / "checkpoints").iterdir()}
+
+
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "UTC", "America/New_York"])
+def test_the_newest_stays_whatever_clock_the_names_before_it_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    """They once were of local time: a training that goes on west of where it began had all it wrote deleted."""
+    put(tmp_path, 1)
+    put(tmp_path, 2).rename(tmp_path / "checkpoints" / ELSEWHERE)
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        checkpoints.publish(str(tmp_path), state(3), identity())
+        before = names(tmp_path)
+        assert ELSEWHERE in before
+        assert len(before) == 2
+        checkpoints.publish(str(tmp_path), state(4), identity())
+        assert ELSEWHERE not in names(tmp_path)
+        assert (before - {ELSEWHERE}) < names(tmp_path)
+        assert checkpoints.newest(str(tmp_path), identity()).epoch == 4
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_name_says_when_it_was_written_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    try:
+        written = datetime.strptime(checkpoints.new_name(), "checkpoint_%Y-%m-%d_%H-%M-%S.%f").replace(tzinfo=UTC)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert abs((datetime.now(UTC) - written).total_seconds()) < 60
+
+
+def test_what_was_given_up_goes_and_not_what_was_gone_on_from(tmp_path: Path) -> None:
+    """Epoch 3 was damaged, so the training came from epoch 2: that one stays beside the new epoch 3."""
+    put(tmp_path, 2)
+    flip(put(tmp_path, 3))
+    checkpoints.publish(str(tmp_path), state(3), identity())
+    assert "checkpoint_2026-01-01_00-00-02.5" in names(tmp_path)
+    assert "checkpoint_2026-01-01_00-00-03.5" not in names(tmp_path)
+    assert len(names(tmp_path)) == 2
+
+
+def test_one_that_cannot_be_read_goes_only_where_enough_are_left(tmp_path: Path) -> None:
+    DAMAGES["cut facts"](put(tmp_path, 1))
+    checkpoints.publish(str(tmp_path), state(2), identity())
+    assert len(names(tmp_path)) == 2
+    checkpoints.publish(str(tmp_path), state(3), identity())
+    assert "checkpoint_2026-01-01_00-00-01.5" not in names(tmp_path)
+    assert len(names(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("name", ["checkpoint_10", "checkpoint_best", "checkpoint_2026"])
+def test_what_has_another_name_is_nobody_s_checkpoint(tmp_path: Path, name: str) -> None:
+    (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    (tmp_path / "checkpoints" / name / "weights").write_bytes(b"mine")
+    assert not checkpoints.any_left(str(tmp_path))
+    checkpoints.publish(str(tmp_path), state(1), identity())
+    checkpoints.prune(str(tmp_path), ())
+    assert names(tmp_path) == {name}
+
+
+def test_a_full_temporary_folder_is_told_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=rf"^{tmp_path}: a checkpoint cannot be written there: .*; make room, or set TM"
+    ):
+        checkpoints.write(tmp_path / "gone", state(1), identity())
 
 
 def test_nothing_there_is_nothing_found(tmp_path: Path) -> None:

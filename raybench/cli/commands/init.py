@@ -46,8 +46,11 @@ def init(
     """
     from raybench.drafting.draft import draft
     from raybench.storage import files
+    from raybench.storage.places import Kind, refuse_below_a_file, refuse_within
 
     target = to or (f"{model}.yaml" if set == "alpha158" else f"{model}_{set}.yaml")
+    refuse_below_a_file(target, option="--to")
+    refuse_within(target, Kind.FILE, option="--to")
     made = draft(bars, network=model, feature_set=set, universe=universe, concepts=concepts, file=target)
     there = files.read_bytes(target) if files.exists(target) else None
     written = made.text.encode()

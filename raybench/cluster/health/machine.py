@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 
 import raybench
 from raybench.cluster.health.outcome import Outcome, well, wrong
-from raybench.cluster.starting import socket_folder
+from raybench.cluster.starting import default_folder, socket_folder
 from raybench.errors import ResourceError
 from raybench.fanout import cores_of_this_process
 
@@ -86,13 +86,6 @@ def temporary() -> Outcome:
     if disk.free < LEAST_DISK or disk.free < LEAST_SHARE * disk.total:
         return wrong("temporary files", said, "make room: Ray stops when a disk is 95% full", **figures)
     return well("temporary files", said, **figures)
-
-
-def default_folder() -> str:
-    """Where Ray puts its files unless it is told otherwise."""
-    from ray._common.utils import get_default_ray_temp_dir
-
-    return str(get_default_ray_temp_dir())
 
 
 @contextlib.contextmanager

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raybench.cluster.address import LOCAL, cluster_address
-from raybench.cluster.health.machine import default_folder
 from raybench.cluster.health.outcome import Outcome, well, wrong
+from raybench.cluster.starting import default_folder
 from raybench.reports.text import numbered
 
 NUMBERS = 2_000_000  # float64 of an array that goes through the object store: 16 MB

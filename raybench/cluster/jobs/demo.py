@@ -21,6 +21,7 @@ from raybench.market.synthetic import UNIVERSE, Market, make_market
 from raybench.market.universe import universe_of_frame
 from raybench.progress import SILENT, Progress
 from raybench.storage import files
+from raybench.storage.claims import held
 from raybench.storage.places import Kind, refuse_others
 
 WORKERS = 2
@@ -41,24 +42,25 @@ def run_demo(out: str, *, instruments: int = INSTRUMENTS, years: float = YEARS, 
     """Market -> bars -> features -> DDP GRU -> scores -> evaluation, all below ``out``."""
     place = {name: files.join(out, name) for name in ("market", "bars", "features", "run", "scores", "evaluation")}
     refuse_others(out, Kind.DEMO, option="--out")
-    market = make_market(instruments=instruments, years=years)
-    _publish_market(market, place)
-    config = demo_config(market, bars=place["bars"], features=place["features"])
-    with session(progress=progress):
-        build_features(place["bars"], "alpha158", place["features"], progress=progress)
-        run = train(config, out=place["run"], resume=True, progress=progress)
-        score([place["run"]], features=place["features"], bars=place["bars"], to=place["scores"], progress=progress)
-    first, last = config.data.segments.test
-    attainable = market.attainable(str(first), str(last))
-    evaluated = evaluate_scores(
-        place["scores"],
-        place["bars"],
-        out=place["evaluation"],
-        model=place["run"],
-        title="GRU on a synthetic market",
-        attainable_rank_ic=attainable,
-        progress=progress,
-    )
+    with held(out, what="demo"):
+        market = make_market(instruments=instruments, years=years)
+        _publish_market(market, place)
+        config = demo_config(market, bars=place["bars"], features=place["features"])
+        with session(progress=progress):
+            build_features(place["bars"], "alpha158", place["features"], progress=progress)
+            run = train(config, out=place["run"], resume=True, progress=progress)
+            score([place["run"]], features=place["features"], bars=place["bars"], to=place["scores"], progress=progress)
+        first, last = config.data.segments.test
+        attainable = market.attainable(str(first), str(last))
+        evaluated = evaluate_scores(
+            place["scores"],
+            place["bars"],
+            out=place["evaluation"],
+            model=place["run"],
+            title="GRU on a synthetic market",
+            attainable_rank_ic=attainable,
+            progress=progress,
+        )
     return Demo(
         evaluated=evaluated,
         attainable_rank_ic=attainable,

@@ -38,6 +38,7 @@ from raybench.scoring.gaps import HALF, begun_days, empty_days, worst
 from raybench.scoring.inputs import ScoringSource, checked_universe, with_concepts, with_second
 from raybench.scoring.planning import parse_day
 from raybench.storage import files
+from raybench.storage.claims import held
 from raybench.storage.places import Kind, refuse_others
 from raybench.training.needs import Needs
 
@@ -122,25 +123,28 @@ def explain(
     if repeats < 1:
         raise DataError(f"--repeats is {repeats}; want at least 1")
     refuse_others(out, Kind.EXPLANATION, option="--out", files=True)
-    run = load_run(model, trust=trust)
-    run = run if concepts is None else with_concepts(run, concepts)
-    run = run if second is None else with_second(run, second)
-    inputs = ScoringSource.open(bars, features)
-    checked_universe([run], inputs)
-    dates = _Dates.parse(date, start, end, inputs.calendar)
-    warnings = check_inputs([run], inputs, np.array([dates.day]))
-    here = choice.here(local, little=_passes(run, inputs, dates, repeats) <= LOCAL_ROWS)
-    with _fanout(here, progress) as mapper:
-        panel = _panel(run, inputs, dates, mapper, progress)
-        subject = Subject(run.config, {name: value.numpy() for name, value in run.weights.items()}, panel, run.memory)
-        section = _last_section(subject, dates.day, run)
-        importance = _importance(subject, dates, repeats, seed, mapper, progress)
-    lacks = worst([begun_days([run], inputs), empty_days(run, panel, HALF)]).get(str(dates.day))
-    if lacks is not None:
-        warnings = (*warnings, f"{dates.day} ({lacks.why}): explained with less than usual")
-    progress.note(f"explaining {numbered(len(section), 'instrument|instruments')}")
-    explanation = explain_section(subject, section, importance)
-    summary = publish(out, explanation, _origin(run, inputs, dates, seed), instruments)
+    with held(out, what="explain"):
+        run = load_run(model, trust=trust)
+        run = run if concepts is None else with_concepts(run, concepts)
+        run = run if second is None else with_second(run, second)
+        inputs = ScoringSource.open(bars, features)
+        checked_universe([run], inputs)
+        dates = _Dates.parse(date, start, end, inputs.calendar)
+        warnings = check_inputs([run], inputs, np.array([dates.day]))
+        here = choice.here(local, little=_passes(run, inputs, dates, repeats) <= LOCAL_ROWS)
+        with _fanout(here, progress) as mapper:
+            panel = _panel(run, inputs, dates, mapper, progress)
+            subject = Subject(
+                run.config, {name: value.numpy() for name, value in run.weights.items()}, panel, run.memory
+            )
+            section = _last_section(subject, dates.day, run)
+            importance = _importance(subject, dates, repeats, seed, mapper, progress)
+        lacks = worst([begun_days([run], inputs), empty_days(run, panel, HALF)]).get(str(dates.day))
+        if lacks is not None:
+            warnings = (*warnings, f"{dates.day} ({lacks.why}): explained with less than usual")
+        progress.note(f"explaining {numbered(len(section), 'instrument|instruments')}")
+        explanation = explain_section(subject, section, importance)
+        summary = publish(out, explanation, _origin(run, inputs, dates, seed), instruments)
     seconds = time.monotonic() - began
     return ExplanationResult(explanation=explanation, summary=summary, out=out, seconds=seconds, warnings=warnings)
 

@@ -17,6 +17,7 @@ from raybench.feature_sets.table import FeatureTable, TablePart
 from raybench.market.bars import open_bars
 from raybench.progress import SILENT, Progress
 from raybench.storage import files
+from raybench.storage.claims import held
 
 LITTLE = 2 * 2**30  # bytes of features up to which the threads of one process are done before Ray, its start included
 
@@ -37,15 +38,16 @@ def write_features(
     ``set`` is alpha158, alpha360 or both with a comma between them. ``universe``, ``start`` and ``end`` choose
     rows; every feature looks back over an instrument's whole history. ``local``: this process
     alone, on all of its cores (True), or Ray (False), to the same files; by default little stays here, unless a cluster
-    is named or runs here.
+    is named or runs here. DataError if a living process writes ``to``.
     """
     job = plan_features(open_bars(bars), parse_sets(set), to, universe=universe, start=start, end=end)
-    if is_built(job) or choice.here(local, little=job.bars.metadata.rows * 4 * len(job.columns) <= LITTLE):
-        return build_features(job, run=on_threads, progress=progress)
-    from raybench.cluster.session import session
+    with held(job.to, what="features"):
+        if is_built(job) or choice.here(local, little=job.bars.metadata.rows * 4 * len(job.columns) <= LITTLE):
+            return build_features(job, run=on_threads, progress=progress)
+        from raybench.cluster.session import session
 
-    with session(places={"--bars": job.bars.uri, "--to": job.to}, progress=progress):
-        return build_features(job, run=run_on_ray, progress=progress)
+        with session(places={"--bars": job.bars.uri, "--to": job.to}, progress=progress):
+            return build_features(job, run=run_on_ray, progress=progress)
 
 
 def run_on_ray(

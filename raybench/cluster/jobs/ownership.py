@@ -25,8 +25,13 @@ def claim(out: str, config: Config, *, resume: bool) -> bool:
     A training that ended before its first checkpoint leaves nothing that another one could spoil.
     """
     stored = artifact.stored_config(out)
-    if stored is None or (not learned_at(out) and artifact.began(out, stored)):
+    if stored is None:
         return False
+    if not learned_at(out):
+        if artifact.began(out, stored):
+            return False
+        _refuse_other(out, stored, config)
+        raise RunError(f"{out} holds a {artifact.CONFIG} that no training of this version wrote; choose another --out")
     _refuse_other(out, stored, config)
     if artifact.is_finished(out):
         return True

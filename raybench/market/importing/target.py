@@ -81,7 +81,12 @@ class Target:
                 now = existing(self.uri, replace=False)
                 self.clear(now)
                 if now is None:
-                    storage.discard(self.uri)
+                    self._remove_if_empty()
+
+    def _remove_if_empty(self) -> None:
+        """Delete the folder that was made for nothing; hidden files of somebody else's stay, and so does it."""
+        if not storage.sizes(self.uri):
+            storage.discard(self.uri)
 
 
 def existing(uri: str, *, replace: bool) -> BarsMetadata | None:

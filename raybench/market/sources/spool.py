@@ -7,12 +7,6 @@ goes with the next spool.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import glob
-import os
-import shutil
-import tempfile
 import weakref
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -23,59 +17,18 @@ import numpy as np
 
 from raybench.columns.types import Floats, Moments
 from raybench.market.calendar import union
+from raybench.storage import rooms
 
 _DATETIME = "datetime"
-
-
 PREFIX = "raybench-import-"
-
-
-def _own_folder() -> tuple[str, int]:
-    """A new temporary folder, and the lock on it that says that its owner lives: the system lets go of it."""
-    while True:
-        folder = tempfile.mkdtemp(prefix=PREFIX)
-        with contextlib.suppress(FileNotFoundError):  # taken for a dead one's before it was locked
-            handle = os.open(folder, os.O_RDONLY)
-            with contextlib.suppress(BlockingIOError):
-                _lock(handle)
-                if os.path.isdir(folder):
-                    return folder, handle
-            os.close(handle)
-
-
-def _clear_dead() -> None:
-    """Delete the folders that killed imports left."""
-    for folder in glob.glob(os.path.join(tempfile.gettempdir(), PREFIX + "*")):
-        with contextlib.suppress(OSError):  # somebody else's, gone already, or its owner lives
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(handle)
-
-
-def _lock(handle: int) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:  # no locks here: nobody else gets one either, so nobody clears it
-        pass
-
-
-def _leave(folder: str, lock: int) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    os.close(lock)
 
 
 class Spool:
     """A store for rows of (instrument, datetime, fields); append first, take afterwards."""
 
     def __init__(self, fields: Sequence[str]) -> None:
-        _clear_dead()
-        folder, lock = _own_folder()
-        weakref.finalize(self, _leave, folder, lock)
+        folder, lock = rooms.own(PREFIX)
+        weakref.finalize(self, rooms.leave, folder, lock)
         self._paths = {name: Path(folder, f"{i}.bin") for i, name in enumerate((_DATETIME, *fields))}
         self._types = dict.fromkeys(fields, "<f4") | {_DATETIME: "<M8[us]"}
         self._pieces: dict[str, list[tuple[range, str]]] = defaultdict(list)
@@ -99,7 +52,7 @@ class Spool:
     def append(self, instrument_R: Any, datetime_R: Moments, fields: Mapping[str, Floats], origin: str) -> None:
         """Add rows; ``instrument_R`` is an Arrow string array, ``origin`` the file they are from.
 
-        A field that is not given is NaN.
+        A field that is not given is NaN. DataError if the temporary folder is full.
         """
         coded = instrument_R.dictionary_encode()
         code_R = coded.indices.to_numpy(zero_copy_only=False)
@@ -112,8 +65,11 @@ class Spool:
             value_R = datetime_R if name == _DATETIME else fields.get(name)
             if value_R is None:
                 value_R = np.full(len(code_R), np.nan, dtype=np.float32)
-            with path.open("ab") as stream:
-                value_R[order_R].astype(self._types[name], copy=False).tofile(stream)
+            try:
+                with path.open("ab") as stream:
+                    stream.write(np.ascontiguousarray(value_R[order_R], dtype=self._types[name]).view("u1").data)
+            except OSError as error:
+                raise rooms.no_room(error) from error
         self._rows += len(code_R)
         self.calendar = union(self.calendar, np.unique(datetime_R))
 

@@ -15,8 +15,10 @@ from raybench.cli.app import run as command
 from raybench.cluster.jobs.explaining import explain
 from raybench.cluster.jobs.scoring import score
 from raybench.config import Config
+from raybench.errors import DataError
 from raybench.scoring.table import read_scores
 from raybench.storage import files
+from raybench.storage.claims import held
 
 MakeConfig = Callable[..., Config]
 MakeRun = Callable[[Config], str]
@@ -29,6 +31,12 @@ def whole(run: str, market_bars: str, tmp_path_factory: pytest.TempPathFactory) 
     out = str(tmp_path_factory.mktemp("explained"))
     explain(run, bars=market_bars, date=DAY, start="2015-09-01", end="2015-09-30", out=out, repeats=2, local=True)
     return out
+
+
+def test_one_process_at_a_time_writes_a_folder(run: str, market_bars: str, tmp_path: Path) -> None:
+    with held(tmp_path / "e", what="explain"), pytest.raises(DataError, match="is being written by `raybench explain`"):
+        explain(run, bars=market_bars, date=DAY, out=str(tmp_path / "e"), local=True)
+    assert not list(tmp_path.iterdir())
 
 
 def table(out: str | Path, name: str) -> pd.DataFrame:
