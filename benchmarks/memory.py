@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks._measure import ROOT, bars_of, config_of, measured, parser, qlib_case, use_cores
 from raybench.config import dump_config
 
-WANTED = 0.25
+WANTED = 0.2
 GIB = 2**30
 LARGEST = 12  # processes named in the output
 

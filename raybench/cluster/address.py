@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,15 @@ from raybench.progress import SILENT, Progress
 CONNECT_SECONDS = 4.0  # until a port has to answer
 ANSWER_SECONDS = 6.0  # until the head has to
 ALONE = "or unset RAY_ADDRESS to run on this machine alone"
+SILENT_SECONDS = 20.0  # for which one that did not answer is not asked again: a command looks more than once
 LOCAL = "local"  # what ray.init calls a cluster of its own
 
 _ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 _HOST_AND_PORT = re.compile(r"(\[(?P<v6>[0-9a-fA-F:.%]+)\]|(?P<host>[^\s:/@\[\]]+)):(?P<port>\d{1,5})")
+
+
+_silent_until: dict[str, float] = {}
+"""Addresses that ``ray start`` left behind, by when they may be asked again (``time.monotonic``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +53,7 @@ def cluster_address(*, progress: Progress = SILENT) -> str:
         return LOCAL if given == LOCAL else _asked(given)
     file = _address_file()
     address = _read(file)
-    if address:
+    if address and time.monotonic() >= _silent_until.get(address, 0.0):
         _use_token_at_hand()
         answer = ask(address)
         if not answer.problem:
@@ -57,6 +63,7 @@ def cluster_address(*, progress: Progress = SILENT) -> str:
                 f"the Ray cluster at {address}, the last `ray start` of this machine ({file}), {answer.problem}, "
                 "or set RAY_ADDRESS=local to run without it"
             )
+        _silent_until[address] = time.monotonic() + SILENT_SECONDS
         progress.note(f"{file} names a Ray cluster at {address} that {answer.problem}: ignored")
     if given:
         raise ResourceError(f"RAY_ADDRESS is auto, but no Ray cluster runs on this machine; start one, {ALONE}")

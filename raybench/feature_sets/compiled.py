@@ -8,17 +8,21 @@ process then compiles anew.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import pickle
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from raybench.scratch import has_home, private_folder
 
 F = TypeVar("F", bound=Callable[..., Any])
 _Untyped: Any = FunctionCache
+_UntypedFiles: Any = IndexDataCacheFile
 _settings: Any = numba.config
 
 
@@ -41,20 +45,69 @@ def _made(function: F, **how: Any) -> F:
     return kernel
 
 
+class _Files(_UntypedFiles):  # type: ignore[misc]
+    """numba's, each with a hash of its content: what is damaged is not run, it is as if it were not there."""
+
+    def _save_index(self, overloads: Any) -> None:
+        with self._open_for_write(self._index_path) as file:
+            file.write(self._dump((self._version, self._source_stamp, overloads)))
+
+    def _load_index(self) -> Any:
+        version, stamp, overloads = _unsealed(self._index_path) or (None, None, {})
+        return overloads if (version, stamp) == (self._version, self._source_stamp) else {}
+
+    def _load_data(self, name: str) -> Any:
+        return _unsealed(self._data_path(name))
+
+    def _dump(self, value: Any) -> bytes:
+        data: bytes = super()._dump(value)
+        return hashlib.sha256(data).digest() + data
+
+
+def _unsealed(path: str) -> Any:
+    """What a file holds; None if it is not there, or not as it was written."""
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        return None
+    size = hashlib.sha256().digest_size
+    return pickle.loads(data[size:]) if hashlib.sha256(data[size:]).digest() == data[:size] else None
+
+
 class _Cache(_Untyped):  # type: ignore[misc]
-    """numba's, but what cannot be kept (a full disk) or read (a file that was cut) is compiled."""
+    """numba's, but what cannot be kept (a full disk) or read is compiled.
+
+    Functions are kept with those that they call compiled into them, which numba does not look at: a change in any
+    file beside theirs, or in this one, compiles them anew.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        numbas = self._cache_file
+        path, base = numbas._cache_path, numbas._index_name.removesuffix(".nbi")
+        stamp = (numbas._source_stamp, sources(Path(function.__code__.co_filename).parent))
+        self._cache_file = _Files(cache_path=path, filename_base=base, source_stamp=stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
-        except (OSError, EOFError, pickle.UnpicklingError):
+        except OSError:
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)
-        except (OSError, EOFError, pickle.UnpicklingError):
+        except OSError:
             self.disable()
+
+
+@cache
+def sources(folder: Path) -> str:
+    """A hash of the files beside compiled functions, and of this one, which says how they are compiled."""
+    found = hashlib.sha256()
+    for path in [Path(__file__), *sorted(folder.glob("*.py"))]:
+        found.update(path.read_bytes())
+    return found.hexdigest()
 
 
 def _cache_of(function: Callable[..., Any]) -> _Cache | None:

@@ -88,7 +88,7 @@ def _read_run(uri: str, columns: Sequence[str] | None) -> dict[str, Tensor]:
     """Read the weights of a finished run."""
     if not files.exists(files.join(uri, "manifest.json")):
         raise RunError(f"{uri} is not a finished run: it has no manifest.json; want the --out of a `raybench train`")
-    processors = FittedProcessors.from_json(read_bytes(files.join(uri, "processors.json")).decode())
+    processors = FittedProcessors.from_json(files.read_text(files.join(uri, "processors.json")))
     if columns is not None and tuple(columns) != tuple(processors.columns):
         differing = sorted(set(columns) ^ set(processors.columns))
         what = _listed(differing) if differing else "their order"

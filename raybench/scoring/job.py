@@ -80,9 +80,15 @@ class DayScorer:
         self._target = target
         self._write = write or self._to_table
 
-    def score_days(self, days: Iterable[np.datetime64]) -> Iterator[DayResult]:
-        """Score and publish each of ``days``, in order; a day is out when its result is."""
+    def score_days(self, days: Iterable[np.datetime64], *, in_order: bool = False) -> Iterator[DayResult]:
+        """Score and publish each of ``days``, in order; a day is out when its result is.
+
+        ``in_order``: a day is begun when whoever takes the results has dealt with the one before.
+        """
         with repeatable(), ThreadPoolExecutor(WRITERS) as writers:
+            if in_order:
+                yield from (self._publish(day, *self._score(day)) for day in days)
+                return
             pending: deque[Future[DayResult]] = deque()
             for day in days:
                 pending.append(writers.submit(self._publish, day, *self._score(day)))

@@ -5,14 +5,15 @@
 It lies beside the table, which holds nothing but scores, and goes when no date is left in it. ``seen`` says what there
 was to score the date from: as long as that is all there is, no run comes back to it.
 
-A job that begins more dates than one notes them here too, until it has come to its end: it writes several at a time,
-and one that is killed may have written a date and not the one before, behind which who goes on would not look.
+A job that writes several dates at a time notes them here too, until it has come to its end: one that is killed may
+have written a date and not the one before, behind which who goes on would not look. A job that writes one after the
+other leaves no such hole until it refuses one, and notes nothing before.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -52,13 +53,6 @@ def is_begun(facts: Mapping[str, Any]) -> bool:
     return BEGUN in facts
 
 
-def note_begun(scores_uri: str, days: Collection[str], known: Mapping[date, Mapping[str, Any]] | None = None) -> None:
-    """Note dates that a job is about to score; ``known``: what was noted before, where that was read."""
-    before = read_refused(scores_uri) if known is None else known
-    begun = {day: {BEGUN: True, "why": "begun, and not come to its end"} for day in days}
-    _write(scores_uri, {str(day): facts for day, facts in before.items()} | begun)
-
-
 def note_refused(
     scores_uri: str,
     refused: Mapping[str, Mapping[str, Any]],
@@ -82,6 +76,32 @@ def note_refused(
         return True
     _write(scores_uri, after)
     return True
+
+
+class Begun:
+    """The dates that a job came for, so that a later one comes back to them should this one be killed.
+
+    ``known``: what was noted before, where that was read and has not changed since.
+    """
+
+    def __init__(self, scores_uri: str, days: Sequence[str], known: Mapping[date, Mapping[str, Any]] | None) -> None:
+        self.known = known
+        self._to, self._days, self._noted = scores_uri, days, False
+
+    def note(self) -> None:
+        """Note them, once; with one date there is nothing that a later job could pass by."""
+        if self._noted or len(self._days) < 2:
+            return
+        before = read_refused(self._to) if self.known is None else self.known
+        begun = {day: {BEGUN: True, "why": "begun, and not come to its end"} for day in self._days}
+        _write(self._to, {str(day): facts for day, facts in before.items()} | begun)
+        self.known, self._noted = None, True
+
+    def forget(self, there: Callable[[], Collection[str]]) -> None:
+        """After a job that did not come to its end, keep those that who goes on behind the last date would pass by."""
+        if self._noted:
+            done = set(there()).intersection(self._days)
+            note_refused(self._to, {}, [day for day in self._days if day in done or not done or day > max(done)])
 
 
 def _write(scores_uri: str, noted: Mapping[str, Mapping[str, Any]]) -> None:

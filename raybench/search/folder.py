@@ -134,7 +134,7 @@ def claim(out: str, config: Config, *, resume: bool) -> None:
 def stored_config(out: str) -> Config | None:
     """The configuration that a folder is a search of, None if it is none yet."""
     place = files.join(out, SEARCH)
-    return parse_config(files.read_bytes(place).decode(), name=place) if files.exists(place) else None
+    return parse_config(files.read_text(place), name=place) if files.exists(place) else None
 
 
 def refuse_other(out: str, config: Config) -> None:

@@ -28,7 +28,7 @@ import pyarrow.fs as pafs
 from raybench.errors import DataError
 from raybench.storage import aside, guards, refusals
 from raybench.storage.encoding import encode_table
-from raybench.storage.losses import telling_losses
+from raybench.storage.losses import is_loss, telling_losses
 
 Uri = str | os.PathLike[str]
 _PACKED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
@@ -145,6 +145,16 @@ def read_bytes(uri: Uri) -> bytes:
         return bytes(stream.read())
 
 
+def read_text(uri: Uri) -> str:
+    """A file that is text in UTF-8, with a byte order mark or without; DataError if it is not."""
+    try:
+        return read_bytes(uri).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{open_location(uri).uri}: is damaged, or is no text in UTF-8 (byte {error.start}); restore it"
+        ) from None
+
+
 def read_if_there(uri: Uri) -> bytes | None:
     """The whole content of a file, None if there is none: on S3 one question less than to ask first."""
     place = open_location(uri)
@@ -186,7 +196,13 @@ def open_stream(uri: Uri) -> Iterator[Any]:
     packed = next((kind for ending, kind in _PACKED.items() if place.path.lower().endswith(ending)), None)
     stream = _ask(place, lambda: place.fs.open_input_stream(place.path, compression=packed))
     with stream, telling_losses(place.uri):
-        yield stream
+        try:
+            yield stream
+        except OSError as error:
+            if packed is None or is_loss(error):
+                raise
+            said = " ".join(str(error).split())
+            raise DataError(f"{place.uri}: cannot be unpacked as {packed} ({said}); fetch it again") from error
 
 
 def publish_bytes(uri: Uri, data: bytes, *, staging: str | None = None) -> None:
@@ -252,8 +268,7 @@ def remove(uri: Uri) -> None:
     if not place.local:
         guards.ask(place.path)
     _checkpoint("remove", place.uri)
-    with contextlib.suppress(FileNotFoundError):
-        place.fs.delete_file(place.path)
+    _take_away(place, place.fs.delete_file)
 
 
 def discard(uri: Uri) -> None:
@@ -262,8 +277,20 @@ def discard(uri: Uri) -> None:
     if not place.local:
         guards.ask(place.path)
     _checkpoint("discard", place.uri)
-    with contextlib.suppress(FileNotFoundError):
-        place.fs.delete_dir(place.path)
+    _take_away(place, place.fs.delete_dir)
+
+
+def _take_away(place: Location, delete: Callable[[str], None]) -> None:
+    """Delete what may be gone already."""
+    try:
+        delete(place.path)
+    except FileNotFoundError:
+        return
+    except (OSError, pa.ArrowException) as error:
+        if not place.local:
+            raise DataError(refusals.said_of(place.uri, error)) from error
+        why = os.strerror(error.errno) if getattr(error, "errno", None) else " ".join(str(error).split())
+        raise DataError(f"{place.uri}: cannot be removed: {why}; remove it, or choose another place") from error
 
 
 def _checkpoint(step: str, uri: str) -> None:

@@ -34,7 +34,7 @@ def read_whole(uri: str, fits: Callable[[int], None] = lambda size: None) -> byt
         with files.open_input(uri) as stream:
             fits(stream.size())
             return bytes(stream.read())
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
 
     bucket, _, key = place.path.partition("/")
     for pause in (*PAUSES, None):
@@ -47,7 +47,7 @@ def read_whole(uri: str, fits: Callable[[int], None] = lambda size: None) -> byt
                 raise DataError(f"{place.uri}: there is no such file") from None
             raise DataError(refusals.said_of(place.uri, _as_arrow_says(error.response["Error"]))) from error
         except BotoCoreError as error:
-            if pause is None:
+            if pause is None or isinstance(error, ReadTimeoutError | ConnectTimeoutError):  # the client has waited
                 said = {"Code": type(error).__name__, "Message": str(error)}
                 raise DataError(refusals.said_of(place.uri, _as_arrow_says(said))) from error
             time.sleep(pause)
@@ -67,8 +67,8 @@ def client(endpoint: str | None) -> Any:
     from botocore.config import Config
 
     options = Config(
-        connect_timeout=10,
-        read_timeout=20,
+        connect_timeout=5,
+        read_timeout=15,  # and twice again: below a minute in all
         retries={"max_attempts": 3, "mode": "standard"},
         max_pool_connections=READERS,
         s3={"addressing_style": "path"} if endpoint else {},

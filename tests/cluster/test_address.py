@@ -207,6 +207,26 @@ def test_a_stale_address_file_is_ignored(folder: Path) -> None:
     assert "ignored" in notes.lines[0]
 
 
+def test_one_that_did_not_answer_is_not_asked_again_by_the_same_command(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A port that takes a connection and stays silent costs seconds each time."""
+    (folder / "ray_current_cluster").write_text(f"127.0.0.1:{dead_port()}")
+    assert cluster_address() == LOCAL
+    asked, notes = list[str](), Notes()
+
+    def answers(at: str) -> module.Answer:
+        asked.append(at)
+        return module.Answer()
+
+    monkeypatch.setattr(module, "ask", answers)
+    assert cluster_address(progress=notes) == LOCAL
+    assert (asked, notes.lines) == ([], [])
+    module._silent_until.clear()  # as after some time
+    cluster_address()
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize("text", [b"", b"\xff\xfe", b"garbage"])
 def test_an_address_file_with_anything_in_it(folder: Path, text: bytes) -> None:
     (folder / "ray_current_cluster").write_bytes(text)

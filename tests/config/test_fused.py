@@ -27,7 +27,7 @@ MANY = LEAST_STEPS  # windows, each of several steps
         ({"train.precision": "fp64", "cluster.fused_layers": True}, 1, True),
         ({"train.precision": "bf16", "cluster.fused_layers": True}, MANY, False),
         ({"train.compile": True, "cluster.fused_layers": True}, MANY, False),
-        ({"model.zoneout": 0.1}, MANY, False),
+        ({"model.zoneout": 0.1}, MANY, True),
         ({"model.layer_norm": True}, MANY, False),
     ],
 )

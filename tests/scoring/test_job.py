@@ -47,6 +47,14 @@ def test_results_come_in_order_and_each_day_is_out_by_then(tmp_path: Path) -> No
         assert (tmp_path / f"date={day}" / "scores.parquet").exists()
 
 
+def test_in_order_no_day_is_begun_before_the_one_before_it_was_dealt_with(tmp_path: Path) -> None:
+    sees: list[int] = []
+    for k, result in enumerate(scorer(tmp_path, Says("ABC", sees)).score_days(DAYS, in_order=True)):
+        assert (result.day, result.written, len(sees)) == (str(DAYS[k]), True, k + 1)
+        assert len(list(tmp_path.glob("date=*"))) == k + 1
+    assert len(sees) == len(DAYS)
+
+
 def test_threads_are_fixed_while_scoring_and_as_before_after(tmp_path: Path) -> None:
     sees: list[int] = []
     before = torch.get_num_threads()

@@ -11,7 +11,7 @@ import pytest
 from raybench.errors import DataError
 from raybench.scoring.coverage import told, usual_before
 from raybench.scoring.planning import plan_dates
-from raybench.scoring.refused import is_begun, note_begun, note_refused, read_refused, refused_uri
+from raybench.scoring.refused import Begun, is_begun, note_refused, read_refused, refused_uri
 
 FACTS = {"scored": 1, "usual": 6, "run_id": "r"}
 
@@ -30,7 +30,10 @@ def test_what_was_refused_is_noted_until_it_is_done(tmp_path: Path) -> None:
 def test_what_is_begun_is_noted_beside_it(tmp_path: Path) -> None:
     to = str(tmp_path / "scores")
     note_refused(to, {"2020-01-02": FACTS}, [])
-    note_begun(to, ["2020-01-03", "2020-01-06"])
+    begun = Begun(to, ["2020-01-03", "2020-01-06"], read_refused(to))
+    assert begun.known is not None
+    begun.note()
+    assert begun.known is None, "there is more now than was read"
     assert {str(day): is_begun(facts) for day, facts in read_refused(to).items()} == {
         "2020-01-02": False,
         "2020-01-03": True,
@@ -38,6 +41,27 @@ def test_what_is_begun_is_noted_beside_it(tmp_path: Path) -> None:
     }
     note_refused(to, {"2020-01-06": FACTS}, ["2020-01-03"])
     assert read_refused(to) == {date(2020, 1, 2): FACTS, date(2020, 1, 6): FACTS}
+
+
+@pytest.mark.parametrize(
+    ("there", "left"),
+    [([], []), (["2020-01-03"], []), (["2020-01-06"], ["2020-01-03"]), (["2020-01-03", "2020-01-07"], ["2020-01-06"])],
+)
+def test_what_lies_behind_the_last_date_that_is_there_is_not_kept_in_mind(
+    tmp_path: Path, there: list[str], left: list[str]
+) -> None:
+    to = str(tmp_path / "scores")
+    begun = Begun(to, ["2020-01-03", "2020-01-06", "2020-01-07"], None)
+    begun.forget(lambda: there)
+    assert list(tmp_path.iterdir()) == [], "nothing was noted"
+    begun.note()
+    begun.forget(lambda: there)
+    assert list(map(str, read_refused(to))) == left
+
+
+def test_one_date_is_not_noted(tmp_path: Path) -> None:
+    Begun(str(tmp_path / "scores"), ["2020-01-03"], None).note()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_written_where_nothing_changes(tmp_path: Path) -> None:

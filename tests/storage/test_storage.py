@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from collections.abc import Callable, Iterator
@@ -209,6 +210,56 @@ def test_listing_is_sorted_and_leaves_hidden_files_out(tmp_path: Path) -> None:
 def test_addresses_that_cannot_be_read(uri: str, says: str) -> None:
     with pytest.raises(DataError, match=says):
         files.read_bytes(uri)
+
+
+@pytest.mark.parametrize("packed", [".gz", ".zst", ".bz2", ".lz4"])
+@pytest.mark.parametrize("what", ["cut", "changed", "other"])
+def test_a_packed_file_that_is_damaged_is_one_line(tmp_path: Path, packed: str, what: str) -> None:
+    place = str(tmp_path / f"a.csv{packed}")
+    with pa.output_stream(
+        place, compression={".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".lz4": "lz4"}[packed]
+    ) as to:
+        to.write(b"".join(b"%d,%d\n" % (k, k * k) for k in range(20_000)))
+    data = Path(place).read_bytes()
+    half = len(data) // 2
+    changed = {"cut": data[:half], "changed": data[:half] + b"\0" * 64 + data[half + 64 :], "other": b"a,b\n1,2\n" * 9}
+    Path(place).write_bytes(changed[what])
+    with (
+        pytest.raises(DataError, match=rf"a\.csv\{packed}: cannot be unpacked as "),
+        files.open_stream(place) as stream,
+    ):
+        stream.read()
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe2\x00", b"2020-01-0\xb1\n"])
+def test_what_is_no_text_is_one_line(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "day.txt").write_bytes(data)
+    with pytest.raises(DataError, match=r"day\.txt: is damaged, or is no text in UTF-8 \(byte \d+\)"):
+        files.read_text(tmp_path / "day.txt")
+    (tmp_path / "day.txt").write_bytes(b"\xef\xbb\xbf2020-01-01\n")
+    assert files.read_text(tmp_path / "day.txt") == "2020-01-01\n"
+
+
+@pytest.mark.parametrize("delete", [files.remove, files.discard])
+def test_what_cannot_be_removed_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delete: Callable[[str], None]
+) -> None:
+    """What is not there is no error, nor is what goes in this moment."""
+
+    class Refusing:
+        def delete_file(self, path: str) -> None:
+            raise PermissionError(errno.EACCES, "no")
+
+        delete_dir = delete_file
+
+    delete(str(tmp_path / "none"))
+    place = files.Location(fs=Refusing(), path="b/k", uri="s3://b/k")
+    monkeypatch.setattr(files, "open_location", lambda uri: place)
+    with pytest.raises(DataError, match=r"s3://b/k: "):
+        delete("s3://b/k")
+    monkeypatch.setattr(files.Location, "local", True)
+    with pytest.raises(DataError, match=r"s3://b/k: cannot be removed: Permission denied; "):
+        delete("s3://b/k")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import itertools
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ from raybench.scoring.inputs import ScoringSource, checked_universe, device_of, 
 from raybench.scoring.job import DayResult, DayScorer, Target
 from raybench.scoring.planning import Dates, apart, parse_day
 from raybench.scoring.predictor import Predictor
-from raybench.scoring.refused import note_begun, note_refused
+from raybench.scoring.refused import Begun, note_refused
 from raybench.scoring.result import ScoringResult, refused_of, result_of
 from raybench.scoring.table import date_uri, dates, scored_dates
 from raybench.scoring.work import Asked, Work, plan_work
@@ -43,6 +43,7 @@ from raybench.storage import files
 from raybench.training.needs import Needs, most_rows
 
 MIN_COVERAGE = 0.5
+IN_ORDER = 8  # dates that are written one after the other; of more, to wait for the disk or S3 each time is felt
 LOCAL_ROWS = 150_000  # scores that one process makes about as fast as Ray starts and does them; see docs/performance.md
 
 
@@ -138,27 +139,35 @@ def _scored(
     began: datetime,
 ) -> list[DayResult]:
     """Score what is missing, and note beside the table what was begun, refused and done, however it ends."""
-    results = list[DayResult]()
-    begun = [] if asked.stale or asked.overwrite else list(map(str, work.plan.missing))
-    if len(begun) > 1:
-        note_begun(target.to, begun, work.noted)
-        work = replace(work, noted=None)  # there is more now
+    results, days = list[DayResult](), work.plan.missing
+    here = bool(local) or (local is None and few(days=len(days), a_day=_a_day(runs, target), runs=len(runs)))
+    begun = Begun(target.to, [] if asked.stale or asked.overwrite else list(map(str, days)), work.noted)
+    in_order = here and _leaves_no_hole(work)
+    if not in_order:
+        begun.note()
     try:
-        _score(runs, inputs, work, asked, target, local, progress, results)
+        _score(runs, inputs, work, asked, target, begun if in_order else None, here, progress, results)
     except BaseException as error:  # an interrupt too: the dates that are written stay
         with contextlib.suppress(DataError):
-            _note(target, runs, inputs, work, results, began, ended=type(error).__name__)
-            _forget_begun(target.to, begun)
+            _note(target, runs, inputs, begun, results, began, ended=type(error).__name__)
+            begun.forget(lambda: list(map(str, dates(target.to))))
         raise
-    _note(target, runs, inputs, work, results, began)
+    _note(target, runs, inputs, begun, results, began)
     return results
 
 
-def _forget_begun(to: str, begun: Sequence[str]) -> None:
-    """After a job that did not come to its end: to go on behind its last date, nothing else has to be come back to."""
-    if len(begun) > 1:
-        there = set(map(str, dates(to))).intersection(begun)
-        note_refused(to, {}, [day for day in begun if day in there or not there or day > max(there)])
+def _leaves_no_hole(work: Work) -> bool:
+    """Whether the dates are few, and come after all that are there but for those that are noted.
+
+    Then they are written one after the other: nothing has to be noted lest a date be passed by.
+    """
+    days = work.plan.missing.tolist()
+    newest = max(work.there, default=date.min)
+    return len(days) <= IN_ORDER and all(day > newest or day in (work.noted or {}) for day in days)
+
+
+def _a_day(runs: Sequence[StoredRun], target: Target) -> int:
+    return max([*target.usual.values(), _trained_on(runs)], default=0)
 
 
 def _seconds(began: datetime) -> float:
@@ -169,7 +178,7 @@ def _note(
     target: Target,
     runs: Sequence[StoredRun],
     inputs: ScoringSource,
-    work: Work,
+    begun: Begun,
     results: Sequence[DayResult],
     began: datetime,
     ended: str = "done",
@@ -181,7 +190,7 @@ def _note(
     if not results:
         return
     done = [result.day for result in results if not result.low]  # those without anybody to score, too
-    changed = note_refused(target.to, noted, done, work.noted)
+    changed = note_refused(target.to, noted, done, begun.known)
     if not written and not changed:
         return
     note_job(
@@ -252,17 +261,20 @@ def _score(
     work: Work,
     asked: Asked,
     target: Target,
-    local: bool | None,
+    begun: Begun | None,
+    here: bool,
     progress: Progress,
     results: list[DayResult],
 ) -> None:
-    """Score here or on Ray; ``results`` grow as they come. Days far apart have panels of their own."""
+    """Score here or on Ray; ``results`` grow as they come. Days far apart have panels of their own.
+
+    ``begun``: where dates are to be written one after the other.
+    """
     days, began = work.plan.missing, time.monotonic()
-    a_day = max([*target.usual.values(), _trained_on(runs)], default=0)
     rows = max(most_rows(PanelSpec.of(run.config), run.processors.columns) for run in runs)
     parts = apart(days, inputs.calendar, rows)
-    if local or (local is None and few(days=len(days), a_day=a_day, runs=len(runs))):
-        every = (_score_here(runs, inputs, part, target, progress) for part in parts)
+    if here:
+        every = (_score_here(runs, inputs, part, target, begun, progress) for part in parts)
         _gather(itertools.chain.from_iterable(every), target, days, progress, results)
         return
     from raybench.cluster.scoring_pool import score_on_ray
@@ -303,16 +315,24 @@ def few(*, days: int, a_day: int, runs: int) -> bool:
 
 
 def _score_here(
-    runs: Sequence[StoredRun], inputs: ScoringSource, days: Dates, target: Target, progress: Progress
-) -> Iterable[DayResult]:
-    """Score in this process."""
+    runs: Sequence[StoredRun],
+    inputs: ScoringSource,
+    days: Dates,
+    target: Target,
+    begun: Begun | None,
+    progress: Progress,
+) -> Iterator[DayResult]:
+    """Score in this process; ``begun``: a date after the other, and what is left is noted once one is refused."""
     device = device_of(runs, gpus=torch.cuda.device_count())
     predictors = []
     for run, panel in zip(runs, panels_of(runs, inputs, days, map, progress), strict=True):
         target = target.knowing(empty_days(run, panel, target.min_coverage), panel.hashes)
         predictors.append(Predictor(run.config, run.weights, panel, device, memory=run.memory, fused=run.fused))
     keep_memory()  # dates come one after the other, each with batches of the same size
-    return DayScorer(predictors, target).score_days(days)
+    for result in DayScorer(predictors, target).score_days(days, in_order=begun is not None):
+        if result.low and begun is not None:
+            begun.note()
+        yield result
 
 
 def _gather(

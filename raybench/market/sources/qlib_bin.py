@@ -174,7 +174,7 @@ def _is_calendar(path: str) -> bool:
 
 
 def _calendar(file: str) -> Moments:
-    lines = [line.strip() for line in files.read_bytes(file).decode("utf-8-sig").splitlines()]
+    lines = [line.strip() for line in files.read_text(file).splitlines()]
     calendar_T = datetimes([line for line in lines if line], where=file, row="line")
     if len(calendar_T) == 0:
         raise DataError(f"{file}: the calendar is empty")

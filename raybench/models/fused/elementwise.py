@@ -100,6 +100,35 @@ def mix(h: Flat, update: Flat, new: Flat) -> None:
 
 
 @contracted
+def hold(value: Flat, mask: Flat, old: Flat) -> None:
+    """Take a share of the old value, which is all or nothing in training: m old + (1 - m) value, in place of it."""
+    for i in range(value.size):
+        value[i] += mask[i] * (old[i] - value[i])
+
+
+@contracted
+def hold_update(update: Flat, mask: Flat) -> None:
+    """What comes to the same in a GRU: an update gate of which the rest lets a share through, m + (1 - m) z."""
+    for i in range(update.size):
+        update[i] += mask[i] * (_ONE - update[i])
+
+
+@contracted
+def part(held: Flat, grad: Flat, mask: Flat) -> None:
+    """Part a gradient, through ``hold``, into what goes to the old value and what is left to the new one."""
+    for i in range(grad.size):
+        held[i] = mask[i] * grad[i]
+        grad[i] -= held[i]
+
+
+@contracted
+def add(to: Flat, x: Flat) -> None:
+    """Add x."""
+    for i in range(to.size):
+        to[i] += x[i]
+
+
+@contracted
 def through_new(to: Flat, grad: Flat, update: Flat, new: Flat) -> None:
     """The gradient before the tanh of a GRU's new state: d (1 - z) (1 - n^2)."""
     for i in range(to.size):

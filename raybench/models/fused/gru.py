@@ -15,6 +15,7 @@ from raybench.models.fused.elementwise import (
     add_product,
     add_taken,
     give,
+    hold_update,
     mix,
     multiply,
     set_product,
@@ -32,20 +33,23 @@ from raybench.models.fused.products import Array, Flat, product
 
 @compiled
 def gru_forward(
-    x_NWK: Array, start_N1H: Array, weight: Flat, bias: Flat, out_NWH: Array, kept: Flat, scratch: Flat,
-    first: int, rows: int, backwards: int,
+    x_NWK: Array, start_N1H: Array, held_NWH: Array, weight: Flat, bias: Flat, out_NWH: Array, kept: Flat,
+    scratch: Flat, first: int, rows: int, backwards: int,
 ) -> None:  # fmt: skip
     """Run rows ``first`` and following -> ``out_NWH``.
 
+    ``held``: the share of its old value that zoneout leaves to a unit, or empty. It is kept as part of the update
+    gate, by which the way back is right where the share is all or nothing.
+
     ``weight``: [3, K + H, P], input above hidden. ``bias``: [4, P]: of reset, update, new's input, new's hidden state.
     ``kept``: [W, 4, R, P], or of one step, where nothing is to be kept; R is ``rows`` padded to ``ROWS``.
-    ``scratch``: [R, K + H + P], whatever is in it.
+    ``scratch``: [R, K + H + P], and [R, P] more if anything is held, whatever is in it.
     """
     steps, width, hidden = x_NWK.shape[1], x_NWK.shape[2], out_NWH.shape[2]
     padded, depth, up = bias.size // 4, width + hidden, (rows + ROWS - 1) // ROWS * ROWS
     size = up * padded
     scratch[:] = 0
-    seen, h = scratch[: up * depth], scratch[up * depth :]
+    seen, h, mask = scratch[: up * depth], scratch[up * depth :][:size], scratch[up * depth :][size:]
     take(h, padded, 0, start_N1H, first, rows, 0)
     panel = depth * padded
     for step in range(steps):
@@ -61,6 +65,9 @@ def gru_forward(
         product(old, padded, bias[3 * padded :], 0, seen[width:], depth, 1, weight[2 * panel + width * padded :],
                 padded, up, padded, hidden)  # fmt: skip
         sigmoid(gates[: 2 * size])
+        if held_NWH.size:
+            take(mask, padded, 0, held_NWH, first, rows, t)
+            hold_update(gates[size : 2 * size], mask)
         add_product(new, gates[:size], old)
         tanh(new)
         mix(h, gates[size : 2 * size], new)

@@ -5,7 +5,8 @@ whole window in the cache of one core, and what tiles add to the gradients of we
 same input gives the same bits, on however many threads.
 
 Shapes: N samples, W rows of lookback, K width of the input, H hidden, G = H x gates; P and Q are H and K padded to
-``LANES``.
+``LANES``. ``held``: of each state that a step hands on the share [N, W, H] that it keeps of its old value (zoneout);
+none where nothing is held. Shares in between are for the way forward alone: a gradient needs all or nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Weights(NamedTuple):
 
 
 def run_layer(
-    x_NWK: Tensor, start: tuple[Tensor, ...], weights: Weights, *, backwards: bool
+    x_NWK: Tensor, start: tuple[Tensor, ...], weights: Weights, *, backwards: bool, held: tuple[Tensor, ...] = ()
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run one layer -> its states [N, W, H], and what its last step hands on.
 
@@ -44,31 +45,34 @@ def run_layer(
     given = (x_NWK, *start, *weights)
     if torch.is_grad_enabled() and any(value.requires_grad for value in given):
         apply: Callable[..., tuple[Tensor, ...]] = _Layer.apply
-        out_NWH, *last = apply(backwards, len(start) == 2, *given)
+        out_NWH, *last = apply(backwards, held, len(start) == 2, *given)
     else:
-        out_NWH, last, _ = _forward(x_NWK, start, weights, backwards, keep=False)
+        out_NWH, last, _ = _forward(x_NWK, start, held, weights, backwards, keep=False)
     return out_NWH, tuple(last)
 
 
 class _Layer(torch.autograd.Function):
-    """Arguments: whether backwards, whether an LSTM; x, the first states, the weights."""
+    """Arguments: whether backwards, what is held, whether an LSTM; x, the first states, the weights."""
 
     @staticmethod
-    def forward(ctx: Any, backwards: bool, is_lstm: bool, *given: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, backwards: bool, held: tuple[Tensor, ...], is_lstm: bool, *given: Tensor
+    ) -> tuple[Tensor, ...]:
         x_NWK, start, weights = _parted(given, is_lstm)
-        out_NWH, last, kept = _forward(x_NWK, start, weights, backwards, keep=True)
+        out_NWH, last, kept = _forward(x_NWK, start, held, weights, backwards, keep=True)
         ctx.save_for_backward(*given, out_NWH, *kept)
-        ctx.backwards, ctx.is_lstm, ctx.given = backwards, is_lstm, len(given)
+        ctx.backwards, ctx.held, ctx.is_lstm, ctx.given = backwards, held, is_lstm, len(given)
         ctx.set_materialize_grads(False)
         return (out_NWH, *last)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        saved, wanted = ctx.saved_tensors, ctx.needs_input_grad[2:]
+        saved, wanted = ctx.saved_tensors, ctx.needs_input_grad[3:]
         given, out_NWH, kept = saved[: ctx.given], saved[ctx.given], saved[ctx.given + 1 :]
         if torch.is_grad_enabled():  # somebody wants the gradient's gradient
-            return None, None, *_torchs(given, grads, wanted, ctx.backwards, is_lstm=ctx.is_lstm)
-        return None, None, *_backward(given, out_NWH, kept, grads, wanted, ctx.backwards, is_lstm=ctx.is_lstm)
+            return None, None, None, *_torchs(given, ctx.held, grads, wanted, ctx.backwards, is_lstm=ctx.is_lstm)
+        found = _backward(given, ctx.held, out_NWH, kept, grads, wanted, ctx.backwards, is_lstm=ctx.is_lstm)
+        return None, None, None, *found
 
 
 def _parted(given: tuple[Tensor, ...], is_lstm: bool) -> tuple[Tensor, tuple[Tensor, ...], Weights]:
@@ -77,7 +81,13 @@ def _parted(given: tuple[Tensor, ...], is_lstm: bool) -> tuple[Tensor, tuple[Ten
 
 
 def _forward(
-    x_NWK: Tensor, start: tuple[Tensor, ...], weights: Weights, backwards: bool, *, keep: bool
+    x_NWK: Tensor,
+    start: tuple[Tensor, ...],
+    held: tuple[Tensor, ...],
+    weights: Weights,
+    backwards: bool,
+    *,
+    keep: bool,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """Run the tiles -> states, last states, and what each tile keeps for the way back."""
     samples, steps, width = x_NWK.shape
@@ -88,23 +98,26 @@ def _forward(
     padded = _padded(hidden, LANES)
     weight_GDP, bias_4P = _columns(weights, padded), _biases(weights, padded, is_lstm=is_lstm)
     out_NWH, last_c = x_NWK.new_empty(samples, steps, hidden), x_NWK.new_empty(samples, 1, hidden)
-    tiles, matrices, states = _tiles(samples), 5 if is_lstm else 4, 2 if is_lstm else 1
+    tiles, states = _tiles(samples), len(start)
+    matrices, part = (5 + bool(held) if is_lstm else 4), states * (2 if held else 1)
     kept = [x_NWK.new_empty((steps if keep else 1) * matrices * _padded(rows, ROWS) * padded) for _, rows in tiles]
-    used = [x_NWK, *(state.unsqueeze(1) for state in start), weight_GDP.view(-1), bias_4P.view(-1), out_NWH]
-    held, given = _packed(run, [*used, *([last_c] if is_lstm else [])])
+    entering = [x_NWK, *(state.unsqueeze(1) for state in start), *_shares(x_NWK, held, states)]
+    made = [out_NWH, last_c] if is_lstm else [out_NWH]
+    alive, given = _packed(run, [*entering, weight_GDP.view(-1), bias_4P.view(-1), *made])
 
     def go(tile: int, first: int, rows: int) -> None:
-        scratch = x_NWK.new_empty(_padded(rows, ROWS) * (width + hidden + states * padded))
+        scratch = x_NWK.new_empty(_padded(rows, ROWS) * (width + hidden + part * padded))
         run([*given, run.pack(kept[tile]), run.pack(scratch)], first, rows, int(backwards))
 
     _each(go, tiles)
-    del held
+    del alive
     last_NH = out_NWH[:, 0 if backwards else -1].clone()
     return out_NWH, [last_NH, last_c[:, 0]] if is_lstm else [last_NH], kept
 
 
 def _backward(
     given: tuple[Tensor, ...],
+    held: tuple[Tensor, ...],
     out_NWH: Tensor,
     kept: tuple[Tensor, ...],
     grads: tuple[Tensor | None, ...],
@@ -129,17 +142,20 @@ def _backward(
         torch.nn.functional.pad(weight, (0, to - weight.shape[1])).reshape(-1)
         for weight, to in ((weights.input_GK, wide), (weights.hidden_GH, padded))
     )
-    run = kernel("lstm_backward" if is_lstm else "gru_backward", x_NWK.dtype)
-    held, fixed = _packed(run, [x_NWK, *(state.unsqueeze(1) for state in start), rows_in, rows_hidden, out_NWH])
-    also_held, moving = _packed(run, [*flowing, grad_x, *grad_start])
+    run, matrices = kernel("lstm_backward" if is_lstm else "gru_backward", x_NWK.dtype), 6
+    if is_lstm:
+        matrices = 12 if held else 9
+    entering = [x_NWK, *(state.unsqueeze(1) for state in start), *(_shares(x_NWK, held, states) if is_lstm else [])]
+    alive, fixed = _packed(run, [*entering, rows_in, rows_hidden, out_NWH])
+    also_alive, moving = _packed(run, [*flowing, grad_x, *grad_start])
 
     def go(tile: int, first: int, rows: int) -> None:
-        scratch = x_NWK.new_empty(_padded(rows, ROWS) * ((9 if is_lstm else 6) * padded + wide))
+        scratch = x_NWK.new_empty(_padded(rows, ROWS) * (matrices * padded + wide))
         added = map(run.pack, (*(value[tile] for value in sums), scratch))
         run([*fixed, run.pack(kept[tile]), *moving, *added], first, rows, int(backwards))
 
     _each(go, tiles)
-    del held, also_held
+    del alive, also_alive
     of_weights = _of_weights(sums, hidden, width, is_lstm=is_lstm) if learnt else [None] * 4
     made = [grad_x if wanted[0] else None, *(grad[:, 0] if begun else None for grad in grad_start), *of_weights]
     return [grad if want else None for grad, want in zip(made, wanted, strict=True)]
@@ -179,8 +195,14 @@ def _biases(weights: Weights, padded: int, *, is_lstm: bool) -> Tensor:
     return laid
 
 
+def _shares(x_NWK: Tensor, held: tuple[Tensor, ...], states: int) -> list[Tensor]:
+    """What is held of each state, for a kernel: empty where nothing is."""
+    return list(held) if held else [x_NWK.new_empty(0, 0, 0)] * states
+
+
 def _torchs(
     given: tuple[Tensor, ...],
+    held: tuple[Tensor, ...],
     grads: tuple[Tensor | None, ...],
     wanted: tuple[bool, ...],
     backwards: bool,
@@ -189,12 +211,11 @@ def _torchs(
 ) -> list[Tensor | None]:
     """Give the gradients as ``_backward`` does, by torch's own layer, so that they have gradients themselves."""
     x_NWK, start, weights = _parted(given, is_lstm)
-    x_NWK = x_NWK.flip(1) if backwards else x_NWK
-    states = [state.unsqueeze(0) for state in start]
-    layer: Callable[..., Any] = torch.lstm if is_lstm else torch.gru
+    if backwards:
+        x_NWK, held = x_NWK.flip(1), tuple(share_NWH.flip(1) for share_NWH in held)
     with torch.enable_grad():
-        out_NWH, *last = layer(x_NWK, states if is_lstm else states[0], list(weights), True, 1, 0.0, True, False, True)
-        made = [out_NWH.flip(1) if backwards else out_NWH, *(state[0] for state in last)]
+        out_NWH, *last = (_steps if held else _whole)(x_NWK, start, held, weights)
+        made = [out_NWH.flip(1) if backwards else out_NWH, *last]
         pairs = [(value, grad) for value, grad in zip(made, grads, strict=True) if grad is not None]
         asked = [value for value, want in zip(given, wanted, strict=True) if want]
         found = iter(
@@ -203,6 +224,28 @@ def _torchs(
             )
         )
     return [next(found) if want else None for want in wanted]
+
+
+def _whole(x_NWK: Tensor, start: tuple[Tensor, ...], _: tuple[Tensor, ...], weights: Weights) -> list[Tensor]:
+    """Run torch's layer -> its states, and what the last step hands on."""
+    states = [state.unsqueeze(0) for state in start]
+    if len(states) == 1:
+        out_NWH, *last = torch.gru(x_NWK, states[0], list(weights), True, 1, 0.0, True, False, True)
+    else:
+        out_NWH, *last = torch.lstm(x_NWK, states, list(weights), True, 1, 0.0, True, False, True)
+    return [out_NWH, *(state[0] for state in last)]
+
+
+def _steps(x_NWK: Tensor, start: tuple[Tensor, ...], held: tuple[Tensor, ...], weights: Weights) -> list[Tensor]:
+    """Run torch's cell step by step, with something held -> as ``_whole``."""
+    states, out = list(start), list[Tensor]()
+    for t, x_NK in enumerate(x_NWK.unbind(1)):
+        made = (
+            [torch.gru_cell(x_NK, *states, *weights)] if len(states) == 1 else torch.lstm_cell(x_NK, states, *weights)
+        )
+        states = [new + share[:, t] * (old - new) for new, old, share in zip(made, states, held, strict=True)]
+        out.append(states[0])
+    return [torch.stack(out, dim=1), *states]
 
 
 def _padded(size: int, to: int) -> int:

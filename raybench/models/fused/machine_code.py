@@ -28,7 +28,7 @@ import torch
 from llvmlite import binding
 from torch import Tensor
 
-from raybench.errors import RaybenchError
+from raybench.errors import ConfigError, RaybenchError
 from raybench.models.fused.blocks import CPU_FEATURES, CPU_NAME
 from raybench.scratch import private_folder
 from raybench.storage import files
@@ -60,7 +60,16 @@ def kernel(name: str, dtype: torch.dtype) -> Kernel:
 
 @cache
 def _numbas(name: str) -> Kernel:
+    from numba import config
+
     from raybench.models.fused.kernels import KERNELS
+
+    settings: Any = config
+    if settings.DISABLE_JIT:
+        raise ConfigError(
+            f"NUMBA_DISABLE_JIT is set, and the kernel {name} is not there yet: it cannot be compiled; unset it, or "
+            "set cluster.fused_layers to false"
+        )
 
     return Kernel(KERNELS[name], lambda value: (value.numpy(),))
 
@@ -133,7 +142,7 @@ def _places(name: str) -> Iterator[Path]:
     """Where machine code may be kept; it goes to the first that can be written."""
     own = private_folder("kernels")
     folders = [os.environ.get("NUMBA_CACHE_DIR") or str(Path(__file__).parent / "__pycache__"), own]
-    yield from (Path(folder) / f"{name}-{_key()}.bin" for folder in folders if folder)
+    yield from (Path(folder).expanduser() / f"{name}-{_key()}.bin" for folder in folders if folder)
 
 
 @cache
@@ -143,6 +152,7 @@ def _key() -> str:
     known = [importlib.metadata.version("numba"), llvmlite.__version__, binding.get_default_triple()]
     known += [CPU_NAME or binding.get_host_cpu_name(), CPU_FEATURES or binding.get_host_cpu_features().flatten()]
     found = hashlib.sha256("\0".join(known).encode())
-    for path in sorted(here.glob("*.py")):
+    how = here.parents[1] / "feature_sets" / "compiled.py"  # not imported: it loads numba
+    for path in [how, *sorted(here.glob("*.py"))]:
         found.update(path.read_bytes())
     return found.hexdigest()[:24]

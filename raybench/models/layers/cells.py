@@ -1,7 +1,8 @@
 """One direction of one recurrent layer over time: a fused kernel, ours or torch's, or the same cell written out.
 
-Written out, a cell can do what the kernels cannot, layer norm inside it and zoneout, and it shows its gates, at the
-price of a loop over time; without layer norm and zoneout its numbers are the kernel's.
+Written out, a cell can do what torch's kernels cannot, layer norm inside it and zoneout, and ours, which have zoneout,
+only the latter; and it shows its gates, at the price of a loop over time. Where a kernel can do it, its numbers are the
+kernel's.
 
 Shapes: N samples, W rows of lookback, K width of the layer's input, H hidden, G = H x gates in torch's order
 (GRU: reset, update, new; LSTM: input, forget, cell, output).
@@ -57,6 +58,18 @@ class CellNorm(NamedTuple):
     cell_bias_H: Tensor | None = None
 
 
+def fused_with(
+    x_NWK: Tensor, carried: Carried, weights: CellWeights, held: tuple[Tensor, ...], *, backwards: bool = False
+) -> tuple[Tensor, Carried]:
+    """Run our kernel where it ``applies``, as ``fused`` does, with zoneout: ``held`` of each state [N, W, H].
+
+    These are the shares that it keeps of its old value. A gradient is right only where they are all or nothing.
+    """
+    from raybench.models.fused.layer import Weights, run_layer  # loads numba
+
+    return run_layer(x_NWK, carried, Weights(*weights), backwards=backwards, held=held)
+
+
 def fused(
     mode: Mode, x_NWK: Tensor, carried: Carried, weights: CellWeights, *, backwards: bool = False
 ) -> tuple[Tensor, Carried]:
@@ -65,9 +78,7 @@ def fused(
     ``backwards``: from the newest row to the oldest; the states stay with their rows.
     """
     if applies(x_NWK, *carried, *weights):
-        from raybench.models.fused.layer import Weights, run_layer  # loads numba
-
-        return run_layer(x_NWK, carried, Weights(*weights), backwards=backwards)
+        return fused_with(x_NWK, carried, weights, (), backwards=backwards)
     if backwards:
         out_NWH, carried = fused(mode, x_NWK.flip(1), carried, weights)
         return out_NWH.flip(1), carried

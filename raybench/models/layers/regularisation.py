@@ -1,7 +1,8 @@
 """A GRU or LSTM with what torch's own lack: variational dropout, DropConnect, zoneout, layer norm.
 
-Layers and directions run one after the other, each by torch's fused kernel unless zoneout or layer norm want
-the cell written out. Parameters have torch's names, so weights go from one to the other.
+Layers and directions run one after the other, each by a fused kernel unless layer norm wants the cell written out,
+or zoneout does, which torch's kernels do not have and ours do. Parameters have torch's names, so weights go from one
+to the other.
 
 Shapes: N samples, W rows of lookback, F features, K width of a layer's input, H hidden, D directions, L layers.
 All noise comes from torch's generator of the device; in evaluation mode there is none.
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from raybench.models.layers.cells import Carried, CellNorm, CellWeights, Mode, fused, written_out
+from raybench.models.fused.choice import applies
+from raybench.models.layers.cells import Carried, CellNorm, CellWeights, Mode, fused, fused_with, written_out
 
 State = Tensor | tuple[Tensor, Tensor]
 """What torch's networks carry over time: h [L*D, N, H] of a GRU, (h, c) of an LSTM."""
@@ -141,6 +143,9 @@ class RegularisedRNN(nn.RNNBase):
         weights = CellWeights(input_GK, noise.hidden_weights[at], input_bias_G, hidden_bias_G)
         if not self.written_out:
             return fused(self.cell, x_NWK, carried, weights, backwards=backward)
+        if not self.layer_norm and applies(x_NWK, *carried, *weights) and self._all_or_nothing():
+            held = self._held(x_NWK, len(carried), backward)
+            return fused_with(x_NWK, carried, weights, held, backwards=backward)
         x_NWK = x_NWK.flip(1) if backward else x_NWK
         out_NWH, carried = written_out(self.cell, x_NWK, carried, weights, self.norm(suffix), self.mix)
         return (out_NWH.flip(1) if backward else out_NWH), carried
@@ -151,6 +156,20 @@ class RegularisedRNN(nn.RNNBase):
             return None
         names = ("norm_ih", "norm_hh") if self.cell == "GRU" else ("norm_ih", "norm_hh", "norm_c", "norm_c_bias")
         return CellNorm(*(getattr(self, f"{name}_{suffix}") for name in names))
+
+    def _all_or_nothing(self) -> bool:
+        """Whether what zoneout leaves of a step is the old value or the new one, or nobody asks for a gradient."""
+        return self.training or not torch.is_grad_enabled()
+
+    def _held(self, x_NWK: Tensor, states: int, backward: bool) -> tuple[Tensor, ...]:
+        """Draw what ``mix`` would, step by step, of each state: the shares [N, W, H] that it keeps of its old value."""
+        samples, steps, _ = x_NWK.shape
+        shape = (steps, states, samples, self.hidden_size)
+        if not self.training:
+            return (x_NWK.new_tensor(self.zoneout).expand(samples, steps, self.hidden_size),) * states
+        held_WSNH = (torch.rand(shape, dtype=x_NWK.dtype, device=x_NWK.device) < self.zoneout).to(x_NWK.dtype)
+        held_WSNH = held_WSNH.flip(0) if backward else held_WSNH
+        return tuple(held_WSNH[:, state].transpose(0, 1) for state in range(states))
 
     def mix(self, old_NH: Tensor, new_NH: Tensor) -> Tensor:
         """Say what zoneout leaves of a step."""

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 
 from raybench.models.fused.choice import fused_layers
 from raybench.models.fused.layer import TILE
+from raybench.models.layers.cells import Mode
 from raybench.models.layers.recurrence import run
+from raybench.models.layers.regularisation import RegularisedRNN
 
 KINDS = {"gru": nn.GRU, "lstm": nn.LSTM}
 SIZES = {  # samples, rows, features, hidden units
@@ -91,6 +94,56 @@ def test_outputs_and_gradients_are_torchs(kind: str, size: str) -> None:
     assert not is_fused(theirs[0])
     assert_close(ours, theirs)
     assert_close(gradients(ours, at), gradients(theirs, at))
+
+
+def zoned(kind: str, hidden: int, **options: Any) -> RegularisedRNN:
+    """Two layers in both directions, of whose states 0.3 stay as they were at each step."""
+    mode: Mode = "GRU" if kind == "gru" else "LSTM"
+    return RegularisedRNN(mode, 5, hidden, 2, bidirectional=True, zoneout=0.3, **options)
+
+
+def called(rnn: RegularisedRNN, x: Tensor, state: tuple[Tensor, ...] = (), *, fused: bool = True) -> list[Tensor]:
+    """All that it gives, with the same noise each time."""
+    torch.manual_seed(3)
+    return made(rnn, x, state, fused=fused)
+
+
+@pytest.mark.parametrize("hidden", [10, 64])
+@pytest.mark.parametrize("kind", KINDS)
+def test_zoneout_is_that_of_the_cell_written_out(kind: str, hidden: int) -> None:
+    """The same units keep their values, with all other noise on, too; forward and backward, from states of its own."""
+    rnn = zoned(kind, hidden, dropout=0.2, variational_dropout=0.1, recurrent_dropconnect=0.2)
+    x = torch.randn(TILE + 3, 7, 5, requires_grad=True)
+    state = tuple(torch.randn(4, len(x), hidden, requires_grad=True) for _ in range(1 if kind == "gru" else 2))
+    at = [x, *state, *rnn.parameters()]
+    ours, theirs = called(rnn, x, state), called(rnn, x, state, fused=False)
+    assert is_fused(ours[0])
+    assert not is_fused(theirs[0])
+    assert_close(ours, theirs)
+    assert_close(gradients(ours, at), gradients(theirs, at))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_evaluation_zoneout_is_its_mean(kind: str) -> None:
+    """Without a gradient by the kernel; with one by the cell written out, since shares have another."""
+    rnn, x = zoned(kind, 8).eval(), torch.randn(9, 6, 5, requires_grad=True)
+    ours, theirs = called(rnn, x), called(rnn, x, fused=False)
+    assert not is_fused(ours[0])
+    assert_close(gradients(ours, [x]), gradients(theirs, [x]))
+    with torch.no_grad():
+        without = called(rnn, x)
+    assert_close(without, [value.detach() for value in theirs])
+    assert not torch.equal(without[0], theirs[0]), "another kernel ran"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_zoneout_a_gradient_has_a_gradient(kind: str) -> None:
+    rnn, x = zoned(kind, 6), torch.randn(4, 5, 5, requires_grad=True)
+    found = []
+    for fused in (True, False):
+        (first,) = torch.autograd.grad(called(rnn, x, fused=fused)[0].pow(3).sum(), x, create_graph=True)
+        found.append(list(torch.autograd.grad(first.pow(2).sum(), [x, *rnn.parameters()])))
+    assert_close(*found)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -54,6 +55,48 @@ def test_what_is_damaged_is_not_run(
     assert machine_code._kept("gru_forward") == kept
     place.write_bytes(damaged(whole))
     assert machine_code._kept("gru_forward") is None
+
+
+def test_what_is_damaged_is_made_again_and_kept(tmp_path: Path, anew: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = next(path for path in machine_code._places("gru_forward") if path.exists()).read_bytes()
+    place = tmp_path / "kernel.bin"
+    place.write_bytes(whole[:-1])
+    monkeypatch.setattr(machine_code, "_places", lambda name: [place])
+    assert machine_code._loaded("gru_forward") is not None
+    assert machine_code._kept("gru_forward") is not None
+
+
+def test_where_nothing_can_be_kept_it_still_runs(anew: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_code, "_places", lambda name: [Path("/proc/no/such/folder/kernel.bin")])
+    assert machine_code._loaded("gru_forward") is not None
+
+
+@pytest.mark.slow
+def test_two_processes_that_compile_at_once_both_run(tmp_path: Path) -> None:
+    """And leave what a third one can use."""
+    code = CODE.replace('assert not "numba" in sys.modules, "loaded numba"', "")
+    known = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    both = [subprocess.Popen([sys.executable, "-c", code], env=known) for _ in range(2)]
+    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    assert len(list(tmp_path.glob("gru_*.bin"))) == 2
+    subprocess.run([sys.executable, "-c", CODE], check=True, env=known)
+
+
+def test_without_compiling_and_nothing_kept_it_is_one_line(tmp_path: Path) -> None:
+    """And with what is kept it runs."""
+    code = "from raybench.models.fused import machine_code as m; import torch; m.kernel('gru_forward', torch.float32)"
+    known = os.environ | {"NUMBA_DISABLE_JIT": "1", "TMPDIR": str(tmp_path)}
+    known |= {"NUMBA_CACHE_DIR": str(tmp_path / "none")}
+    ended = subprocess.run([sys.executable, "-c", code], env=known, capture_output=True, text=True, check=False)
+    assert "ConfigError: NUMBA_DISABLE_JIT is set" in ended.stderr
+    kept = next(path for path in machine_code._places("gru_forward") if path.exists()).parent
+    subprocess.run([sys.executable, "-c", code], env=known | {"NUMBA_CACHE_DIR": str(kept)}, check=True)
+
+
+def test_a_folder_below_the_home_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "~/kernels")
+    assert next(machine_code._places("gru_forward")).parent == tmp_path / "kernels"
 
 
 @pytest.mark.parametrize(("name", "value"), [("_FIELDS", ("data", "shape")), ("_KNOWN", set())])
