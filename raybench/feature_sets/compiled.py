@@ -83,10 +83,10 @@ class _Cache(_Untyped):  # type: ignore[misc]
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
-        numbas = self._cache_file
+        numbas: Any = self._cache_file
         path, base = numbas._cache_path, numbas._index_name.removesuffix(".nbi")
         stamp = (numbas._source_stamp, sources(Path(function.__code__.co_filename).parent))
-        self._cache_file = _Files(cache_path=path, filename_base=base, source_stamp=stamp)
+        self._cache_file: Any = _Files(cache_path=path, filename_base=base, source_stamp=stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:

@@ -289,7 +289,8 @@ def _take_away(place: Location, delete: Callable[[str], None]) -> None:
     except (OSError, pa.ArrowException) as error:
         if not place.local:
             raise DataError(refusals.said_of(place.uri, error)) from error
-        why = os.strerror(error.errno) if getattr(error, "errno", None) else " ".join(str(error).split())
+        number = getattr(error, "errno", None)
+        why = os.strerror(number) if number else " ".join(str(error).split())
         raise DataError(f"{place.uri}: cannot be removed: {why}; remove it, or choose another place") from error
 
 

@@ -238,11 +238,10 @@ def _whole(x_NWK: Tensor, start: tuple[Tensor, ...], _: tuple[Tensor, ...], weig
 
 def _steps(x_NWK: Tensor, start: tuple[Tensor, ...], held: tuple[Tensor, ...], weights: Weights) -> list[Tensor]:
     """Run torch's cell step by step, with something held -> as ``_whole``."""
+    cell: Callable[..., Any] = torch.gru_cell if len(start) == 1 else torch.lstm_cell
     states, out = list(start), list[Tensor]()
     for t, x_NK in enumerate(x_NWK.unbind(1)):
-        made = (
-            [torch.gru_cell(x_NK, *states, *weights)] if len(states) == 1 else torch.lstm_cell(x_NK, states, *weights)
-        )
+        made = [cell(x_NK, *states, *weights)] if len(states) == 1 else cell(x_NK, states, *weights)
         states = [new + share[:, t] * (old - new) for new, old, share in zip(made, states, held, strict=True)]
         out.append(states[0])
     return [torch.stack(out, dim=1), *states]
