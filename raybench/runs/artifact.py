@@ -206,11 +206,13 @@ def load_run(uri: str, *, trust: bool = False, told: bool = True) -> StoredRun:
     if manifest["run_id"] != _run_id(manifest, contents[WEIGHTS]):
         raise RunError(
             f"{files.join(uri, MANIFEST)}: was changed: run_id is not that of what it says and of the weights; "
-            "restore the file or train again"
+            "restore the file or train into another --out"
         )
     second_data = config.data.second_data
     if second_data is not None and SECOND_PROCESSORS not in contents:
-        raise RunError(f"{uri}: {MANIFEST} of the run names no {SECOND_PROCESSORS}; restore it or train again")
+        raise RunError(
+            f"{uri}: {MANIFEST} of the run names no {SECOND_PROCESSORS}; restore it or train into another --out"
+        )
     with verified.reading(uri, PROCESSORS):
         names = config.data.feature_set.names
         processors = verified.read_processors(contents[PROCESSORS], config.data, names)
@@ -240,7 +242,7 @@ def _read(uri: str, name: str, manifest: Mapping[str, Any], *, most: int = verif
     """Read a file of a run that is the one its manifest names."""
     data = verified.read_file(uri, name, most=most)
     if hashlib.sha256(data).hexdigest() != manifest["sha256"][name]:
-        raise RunError(f"{uri}: {name} differs from what {MANIFEST} names; restore it or train again")
+        raise RunError(f"{uri}: {name} differs from what {MANIFEST} names; restore it or train into another --out")
     return data
 
 

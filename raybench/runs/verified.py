@@ -70,7 +70,7 @@ def reading(uri: str, name: str) -> Iterator[None]:
             text = "it is nested too deeply"
         place = storage.join(uri, name)
         where = text if text.startswith(f"{place}:") else f"{place}: {text[:400]}"
-        raise RunError(f"{where}; restore the file or train again") from None
+        raise RunError(f"{where}; restore the file or train into another --out") from None
 
 
 def read_file(uri: str, name: str, *, most: int = TEXT_BYTES) -> bytes:
@@ -79,7 +79,9 @@ def read_file(uri: str, name: str, *, most: int = TEXT_BYTES) -> bytes:
 
     def fits(size: int) -> None:
         if size > most:
-            raise RunError(f"{path}: has {size:,} bytes, and {most:,} are the most; restore the file or train again")
+            raise RunError(
+                f"{path}: has {size:,} bytes, and {most:,} are the most; restore the file or train into another --out"
+            )
 
     return read_whole(path, fits)
 

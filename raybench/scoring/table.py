@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -130,7 +131,7 @@ def newest_date(scores_uri: str, days: Sequence[date], probes: int = 5) -> tuple
         uri = date_uri(scores_uri, day)
         data = files.read_if_there(uri)
         if data is not None:
-            return day, _facts_in(parquet.metadata_of(data, uri), uri)
+            return day, _facts_of(uri, data)
     return None
 
 
@@ -140,7 +141,7 @@ def scored_dates(
     """What is known about each date that is there (of ``only`` these, which are), in order, from the footers."""
     days = dates(scores_uri, start, end) if only is None else sorted(only)
     uris = [date_uri(scores_uri, day) for day in days]
-    known = read_each(uris, lambda uri, data: _facts_in(parquet.metadata_of(data, uri), uri))
+    known = read_each(uris, _facts_of)
     return dict(zip(days, known, strict=True))
 
 
@@ -191,7 +192,7 @@ def _read_days(scores_uri: str, start: Day | None, end: Day | None) -> dict[date
             f"it holds {listed[0]} to {listed[-1]}, change --start or --end"
         )
     uris = [date_uri(scores_uri, day) for day in chosen]
-    read = read_each(uris, lambda uri, data: parquet.table_of(data, uri, SCHEMA.names))
+    read = read_each(uris, _table_of)
     return dict(zip(chosen, read, strict=True))
 
 
@@ -242,6 +243,27 @@ def _check(
     if not np.isfinite(score).all():
         count = int((~np.isfinite(score)).sum())
         raise DataError(f"scores of {day}: {count} of {len(score)} are NaN or infinite; the run or its input is broken")
+
+
+def _facts_of(uri: str, data: bytes) -> DateFacts:
+    with _told(uri):
+        return _facts_in(parquet.metadata_of(data, uri), uri)
+
+
+def _table_of(uri: str, data: bytes) -> tuple[Any, dict[str, str]]:
+    with _told(uri):
+        return parquet.table_of(data, uri, SCHEMA.names)
+
+
+@contextmanager
+def _told(uri: str) -> Iterator[None]:
+    """Say of a date that is damaged how it is scored again."""
+    try:
+        yield
+    except parquet.DamagedError as error:
+        day = uri.rpartition("date=")[2].partition("/")[0]
+        text = str(error).removesuffix(parquet.AGAIN)
+        raise DataError(f"{text}; raybench score --overwrite --start {day} --end {day} scores it again") from None
 
 
 def _facts_in(pairs: Mapping[str, str], uri: str) -> DateFacts:

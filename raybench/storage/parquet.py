@@ -30,7 +30,12 @@ from raybench.storage.losses import is_loss
 
 MAGIC = b"PAR1"
 TAIL_BYTES = 1 << 16  # read at once in search of the footer: on S3 each read is a question
-_DAMAGED = "is damaged: its content is not what was written; make it again from its source"
+AGAIN = "; make it again from its source"
+_DAMAGED = f"is damaged: its content is not what was written{AGAIN}"
+
+
+class DamagedError(DataError):
+    """A file is not what was written; whoever knows its source says how it is made again, in place of ``AGAIN``."""
 
 
 def read_schema(uri: Uri) -> Any:
@@ -110,7 +115,7 @@ def read_whole(uri: Uri, columns: Sequence[str], sha256: str) -> Any:
     """One small file, read at once; DataError if the hash of its content does not begin with ``sha256``."""
     data = read_bytes(uri)
     if not hashlib.sha256(data).hexdigest().startswith(sha256):
-        raise DataError(f"{uri}: {_DAMAGED}")
+        raise DamagedError(f"{uri}: {_DAMAGED}")
     with _parsed(pa.BufferReader(data), uri) as file:
         _check_columns(uri, file.schema_arrow, columns)
         return file.read(columns=list(columns))
@@ -182,7 +187,7 @@ def _parsed(stream: Any, uri: Uri, footer: str = "", dictionaries: Sequence[str]
         raw = _footer(stream, uri)
         _refuse_extensions(raw, uri)
         if footer and hashlib.sha256(raw).hexdigest() != footer:
-            raise DataError(f"{uri}: {_DAMAGED}")
+            raise DamagedError(f"{uri}: {_DAMAGED}")
         known = pq.read_metadata(pa.BufferReader(MAGIC + raw + len(raw).to_bytes(4, "little") + MAGIC))
         file = pq.ParquetFile(
             stream, metadata=known, page_checksum_verification=True, read_dictionary=list(dictionaries)
@@ -193,7 +198,8 @@ def _parsed(stream: Any, uri: Uri, footer: str = "", dictionaries: Sequence[str]
         if is_loss(error):  # it says nothing of the file
             raise
         text = " ".join(str(error).split())
-        raise DataError(f"{uri}: {_DAMAGED if 'checksum' in text else f'cannot be read as Parquet: {text}'}") from error
+        told = _DAMAGED if "checksum" in text else f"cannot be read as Parquet: {text}"
+        raise DamagedError(f"{uri}: {told}") from error
 
 
 def _footer(stream: Any, uri: Uri) -> bytes:
@@ -203,7 +209,7 @@ def _footer(stream: Any, uri: Uri) -> bytes:
     tail = bytes(stream.read(TAIL_BYTES))
     length = int.from_bytes(tail[-8:-4], "little")
     if len(tail) < 8 or tail[-4:] != MAGIC or length > size - 8:
-        raise DataError(f"{uri}: is not a Parquet file, or was cut short")
+        raise DamagedError(f"{uri}: is not a Parquet file, or was cut short")
     if length + 8 + seal.BYTES <= len(tail) or len(tail) == size:
         before, raw = tail[: len(tail) - 8 - length], tail[len(tail) - 8 - length : -8]
     else:
@@ -212,7 +218,7 @@ def _footer(stream: Any, uri: Uri) -> bytes:
         tail = bytes(stream.read(size - 8 - at))
         before, raw = tail[: len(tail) - length], tail[len(tail) - length :]
     if not seal.is_whole(before, raw, all_pages=len(before) + length + 8 == size):
-        raise DataError(f"{uri}: {_DAMAGED}")
+        raise DamagedError(f"{uri}: {_DAMAGED}")
     return raw
 
 

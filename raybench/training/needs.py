@@ -75,7 +75,9 @@ class Needs:
                 second=None if second is None else cls._of(second, where),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise RunError(f"{where}: {KEY!r} of manifest.json cannot be read ({error}); train again") from None
+            raise RunError(
+                f"{where}: {KEY!r} of manifest.json cannot be read ({error}); train into another --out"
+            ) from None
 
 
 def measure_needs(

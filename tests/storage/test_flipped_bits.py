@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from raybench.errors import UserError
@@ -18,6 +19,7 @@ from raybench.feature_sets.table import open_features
 from raybench.market.bars import open_bars
 from raybench.scoring.members import read_members, write_members
 from raybench.scoring.table import read_scores, scored_dates, write_date
+from raybench.storage import parquet
 from tests.panel.panel_market import market_frame, write_bars
 
 DAY = "2020-01-02"
@@ -93,3 +95,38 @@ def test_a_bit_that_flipped_is_told_or_changes_nothing(whole: Path, tmp_path: Pa
             told += "\n" not in str(error)
     assert not silent
     assert told > 10
+
+
+def headers(file: Path) -> list[int]:
+    """Where the bytes of page headers lie that no checksum of a page is of: behind the beginning of each."""
+    metadata = pq.read_metadata(file)
+    found = set()
+    for group in range(metadata.num_row_groups):
+        for column in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(column)
+            for begin in (chunk.dictionary_page_offset, chunk.data_page_offset):
+                found |= set() if begin is None else set(range(begin, begin + 24))
+    return sorted(found)
+
+
+def test_so_it_is_in_a_part_that_is_larger_than_what_is_read_of_its_end(tmp_path: Path) -> None:
+    """No hash is of all that is read of such a part: pages carry checksums, their headers do not."""
+    dates = pd.bdate_range("2015-01-01", periods=600)
+    write_bars(tmp_path / "bars", market_frame(instruments=24, dates=dates))
+    file = max((tmp_path / "bars" / "bars").glob("*.parquet"), key=lambda each: each.stat().st_size)
+    content = file.read_bytes()
+    assert len(content) > 2 * parquet.TAIL_BYTES
+    want = repr(of_bars(tmp_path))
+    places = [*headers(file)[::2], *range(0, len(content), len(content) // 40)]
+    told, silent = 0, []
+    for at in places:
+        flipped = bytearray(content)
+        flipped[at] ^= 1 << at % 8
+        file.write_bytes(flipped)
+        try:
+            if repr(of_bars(tmp_path)) != want:
+                silent.append((at, len(content)))
+        except UserError as error:
+            told += "\n" not in str(error)
+    assert not silent
+    assert told > 40

@@ -117,7 +117,7 @@ class LightGBM(nn.Module):
                 text = bytes(self.booster.cpu().numpy()).decode()
                 self._opened = lightgbm.Booster(model_str=text)
             except (ValueError, lightgbm.basic.LightGBMError) as error:
-                raise RunError(f"the weights hold no trees of lightgbm ({error}); train again") from None
+                raise RunError(f"the weights hold no trees of lightgbm ({error}); train into another --out") from None
         return self._opened
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
