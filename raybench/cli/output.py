@@ -29,6 +29,7 @@ from raybench.cli.json_log import JsonLog
 from raybench.cli.progress_bars import BarProgress, LineProgress, LoggedProgress, StoppableProgress
 from raybench.cli.tables import print_summary
 from raybench.cli.visible import visible, visible_json
+from raybench.cluster.ran_on import heard
 from raybench.errors import UserError, in_one_line
 from raybench.progress import SILENT, Progress
 from raybench.reports.plain import plain
@@ -100,6 +101,7 @@ class Output:
         self.as_json = as_json
         self.verbose = verbose
         self.kept = ""
+        self.ran_on: list[str] = []
         shown: Progress = SILENT
         self._stdout = stdout
         self._stderr = stderr
@@ -120,8 +122,10 @@ class Output:
 
         With --json: ``values`` as one object on one line. Else the title and what is ``told`` of it, a few lines
         in plain words, and all of ``values`` with --verbose or where nothing is told. ``then``: words of the next
-        command to type, such as ``("evaluate", "--scores", scores)``.
+        command to type, such as ``("evaluate", "--scores", scores)``. Where work was done ``ran_on`` says it.
         """
+        if self.ran_on:
+            values = {**values, "ran_on": ", ".join(self.ran_on)}
         if self.as_json:
             self._print_json({**values, "warnings": values.get("warnings", self._warnings)})
         else:
@@ -249,6 +253,7 @@ def command_session(
     out = Output(as_json=json, verbose=verbose, quiet=quiet, progress=progress, **streams)
     settle()
     with ExitStack() as stack:
+        out.ran_on = stack.enter_context(heard())
         stack.enter_context(redirect_stdout(sys.stderr))
         stack.enter_context(_logging(log_level))
         stack.enter_context(warnings.catch_warnings())

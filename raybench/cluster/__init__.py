@@ -16,6 +16,7 @@ __all__ = [
     "own_memory",
     "packing",
     "preparation",
+    "ran_on",
     "residency",
     "resources",
     "scoring_pool",

@@ -25,6 +25,14 @@ def note_local(places: Mapping[str, str | None], progress: Progress) -> None:
 
 
 def _machines() -> int:
-    """How many machines have nodes that can work; those of one address share its disk."""
-    able = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
-    return len({node["NodeManagerAddress"] for node in able})
+    """How many machines have nodes that can work, and this process, which may be on one that cannot.
+
+    Nodes of one address share its disk.
+    """
+    here = ray.get_runtime_context().get_node_id()
+    at_work = [
+        node
+        for node in ray.nodes()
+        if node["Alive"] and (node["Resources"].get("CPU", 0) >= 1 or node["NodeID"] == here)
+    ]
+    return len({node["NodeManagerAddress"] for node in at_work})

@@ -17,7 +17,7 @@ from raybench.cluster.preparation import TrainingData
 from raybench.cluster.regroup import Regroups
 from raybench.cluster.residency import WholeBlocks
 from raybench.cluster.resources import Workers
-from raybench.cluster.session import in_a_thread
+from raybench.cluster.session import in_a_thread, told_growth
 from raybench.cluster.worker import WorkerTask, last_state, work
 from raybench.config import Config
 from raybench.config.schema import Metric
@@ -112,6 +112,6 @@ def _trainer(
                 max_failures=config.cluster.max_failures,
                 controller_failure_limit=3,  # type: ignore[call-arg]  # the stubs show the older class
             ),
-            callbacks=[Regroups(task.journal, workers), *callbacks],  # type: ignore[list-item]  # the stubs show the older class
+            callbacks=[Regroups(task.journal, workers, growth=told_growth()), *callbacks],  # type: ignore[list-item]  # the stubs show the older class
         ),
     )

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 
 from raybench.cluster.address import reaches
 from raybench.cluster.failures import EndsOnUserErrors, cause_of
+from raybench.cluster.growth import said_by_ray
 from raybench.cluster.journal import Journal
-from raybench.cluster.resources import Capacity, Workers, capacity_of
+from raybench.cluster.resources import Capacity, Node, Workers, capacity_of
 from raybench.errors import ResourceError
 from raybench.reports.text import numbered
 
@@ -33,20 +34,28 @@ class Surroundings:
 
     nodes: Callable[[], Sequence[dict[str, Any]]] = ray.nodes
     reaches: Callable[[str, int], bool] = reaches
-    growth: Callable[[], Any] = field(default=lambda: _autoscaler())
+    growth: Callable[[], tuple[Node, ...]] = said_by_ray
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
-    def capacity(self) -> Capacity:
-        """What is there, and could be."""
-        return capacity_of(self.nodes(), self.growth())
+    def capacity(self, told: tuple[Node, ...]) -> Capacity:
+        """What is there, and could be, by what the driver was ``told``, or else by what Ray says."""
+        return capacity_of(self.nodes(), told or self.growth())
 
 
 class Regroups(EndsOnUserErrors):
     """Hears of lost workers: says which and why, and lets the next group begin when it has a chance."""
 
-    def __init__(self, journal: Journal, workers: Workers, around: Surroundings | None = None) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        workers: Workers,
+        around: Surroundings | None = None,
+        *,
+        growth: tuple[Node, ...] = (),
+    ) -> None:
         self._journal, self._workers, self._around = journal, workers, around or Surroundings()
+        self._growth = growth  # as the driver was told it
 
     def after_exception(self, run_context: object, worker_exceptions: dict[int, Exception]) -> None:
         """Called with the errors of the workers by rank, before Ray Train decides what to do."""
@@ -73,7 +82,7 @@ class Regroups(EndsOnUserErrors):
         around, workers = self._around, self._workers
         until, told = around.now() + PATIENCE_SECONDS, False
         while True:
-            there = around.capacity()
+            there = around.capacity(self._growth)
             if there.could_be or there.holds(workers.cpus, gpu=workers.gpu) >= workers.number:
                 return
             wanted = f"{numbered(workers.number, 'worker|workers')} of {numbered(workers.cpus, 'CPU|CPUs')}"
@@ -87,9 +96,3 @@ class Regroups(EndsOnUserErrors):
                 self._note(f"a node is gone: {wanted} have no room on {there.told()}; waiting for it to come back")
                 told = True
             around.sleep(POLL_SECONDS)
-
-
-def _autoscaler() -> Any:
-    from raybench.cluster.session import autoscaler
-
-    return autoscaler()

@@ -107,20 +107,8 @@ class Capacity:
 UNBOUNDED = 1000  # nodes that a group without a largest size is counted as
 
 
-def could_be(config: Any, there: tuple[Node, ...]) -> tuple[Node, ...]:
-    """The nodes of a cluster at its largest, from what its autoscaler says of itself (a ``ClusterConfig`` of Ray).
-
-    Empty for None, and for one that says no more than what is ``there``.
-    """
-    groups = () if config is None else config.node_group_configs
-    nodes = tuple(
-        Node(
-            cpus=float(group.resources.get("CPU", 0)),
-            gpus=float(group.resources.get("GPU", 0)),
-            count=UNBOUNDED if group.max_count < 0 else int(group.max_count),
-        )
-        for group in groups
-    )
+def could_be(nodes: tuple[Node, ...], there: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Those of ``nodes``, which a cluster may have at its largest, that can work; none where that is what is there."""
     grown, now = (
         (sum(node.cpus * node.count for node in each), sum(node.gpus * node.count for node in each))
         for each in (nodes, there)
@@ -129,14 +117,14 @@ def could_be(config: Any, there: tuple[Node, ...]) -> tuple[Node, ...]:
     return tuple(node for node in nodes if node.count and (node.cpus or node.gpus)) if larger else ()
 
 
-def capacity_of(nodes: Sequence[Mapping[str, Any]], autoscaler: Any) -> Capacity:
-    """The capacity of a cluster from what Ray says of its ``nodes`` and of its autoscaler, None without one."""
+def capacity_of(nodes: Sequence[Mapping[str, Any]], growth: tuple[Node, ...]) -> Capacity:
+    """The capacity of a cluster from what Ray says of its ``nodes``, and those it may have at most (``growth``)."""
     there = tuple(
         Node(cpus=node["Resources"].get("CPU", 0.0), gpus=node["Resources"].get("GPU", 0.0))
         for node in nodes
         if node["Alive"]
     )
-    return Capacity(nodes=there, cores=os.cpu_count() or 1, could_be=could_be(autoscaler, there))
+    return Capacity(nodes=there, cores=os.cpu_count() or 1, could_be=could_be(growth, there))
 
 
 def this_machine(*, gpus: int) -> Capacity:

@@ -15,10 +15,12 @@ from typing import Any, TypeVar
 
 import ray
 
+from raybench.cluster import ran_on
 from raybench.cluster.address import LOCAL, cluster_address
 from raybench.cluster.disks import note_local
+from raybench.cluster.growth import said_by_ray, said_by_user
 from raybench.cluster.leftovers import SessionMark, clear_dead
-from raybench.cluster.resources import Capacity, capacity_of
+from raybench.cluster.resources import Capacity, Node, capacity_of
 from raybench.cluster.starting import LOOPBACK, default_folder, give_token, on_loopback, socket_folder
 from raybench.errors import ResourceError
 from raybench.progress import SILENT, Progress
@@ -43,7 +45,7 @@ _QUIET = {
 }
 T = TypeVar("T")
 
-_STATE = {"joined": False}
+_STATE: dict[str, Any] = {"joined": False, "place": None}
 _MARK = SessionMark()
 _REFUSALS = (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError, ray.exceptions.RayError)
 _WAIT_FOR_NODES = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"  # a minute by default; a machine takes longer to come
@@ -69,13 +71,16 @@ def session(
     ResourceError, within seconds, if the cluster does not answer, has no CPU, or none can be started here.
     """
     if ray.is_initialized():
+        _go_on(places or {}, progress)
         yield
         return
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     address = _connect(num_cpus or (os.cpu_count() or 1) + 1, progress, dashboard=dashboard)
     own = address == LOCAL
+    _STATE.update(joined=not own, place=ran_on.OWN if own else ran_on.joined_at(address))
     try:
+        ran_on.at(_STATE["place"])
         _quiet_ray_data()
         if not own:
             there = capacity()
@@ -83,18 +88,28 @@ def session(
             if there.could_be:
                 os.environ.setdefault(_WAIT_FOR_NODES, "900")
             note_local(places or {}, progress)
-        _STATE["joined"] = not own
         with _of_own_cluster() if own else nullcontext():
             yield
     finally:
-        _STATE["joined"] = False
+        _STATE.update(joined=False, place=None)
         ray.shutdown()
         _MARK.take_back()
 
 
+def _go_on(places: Mapping[str, str | None], progress: Progress) -> None:
+    """Say which cluster it is that this process is connected to, and what a session of its own would have said."""
+    place = _STATE["place"]
+    if place is None:  # by a call of ray.init in somebody's own code
+        place = ran_on.joined_at(ray.get_runtime_context().gcs_address)
+        if ran_on.at(place):
+            progress.note(f"on {place}, which this process has joined")
+        note_local(places, progress)
+    ran_on.at(place)
+
+
 def joined() -> bool:
     """Say whether the session at hand is of a cluster that others started, and that goes on after it."""
-    return _STATE["joined"]
+    return bool(_STATE["joined"])
 
 
 def _refuse_empty(there: Capacity, address: str) -> None:
@@ -211,6 +226,11 @@ def _quiet_ray_data() -> None:
     logging.getLogger("ray.train").setLevel(logging.ERROR)
 
 
+def told_growth() -> tuple[Node, ...]:
+    """What the user says that the cluster may grow to; one of a command's own does not."""
+    return () if _STATE["place"] == ran_on.OWN else said_by_user()
+
+
 def cluster_cpus() -> float:
     """Logical CPUs of the whole cluster."""
     return float(ray.cluster_resources().get("CPU", 0.0))
@@ -229,11 +249,4 @@ def capacity() -> Capacity:
 
         if torch.cuda.is_available():
             gpu_bytes = torch.cuda.get_device_properties(0).total_memory
-    return replace(capacity_of(ray.nodes(), autoscaler()), gpu_bytes=gpu_bytes)
-
-
-def autoscaler() -> Any:
-    """What the autoscaler of the cluster may make of it, None without one; no public call of Ray 2.60 says it."""
-    from ray._private.state import state
-
-    return state.get_cluster_config()
+    return replace(capacity_of(ray.nodes(), told_growth() or said_by_ray()), gpu_bytes=gpu_bytes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -54,9 +53,27 @@ def read_whole(uri: str, fits: Callable[[int], None] = lambda size: None) -> byt
     raise AssertionError("the last try returns or raises")
 
 
+def code_of_reading(uri: str) -> str:
+    """The code with which the store refuses to read ``uri``; empty where it does not, or does not say why.
+
+    The answer to a question about a file has no body, and so no code; that to a request for its first byte has one.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, _, key = files.open_location(uri).path.partition("/")
+    try:
+        client(os.environ.get("AWS_ENDPOINT_URL")).get_object(Bucket=bucket, Key=key or "-", Range="bytes=0-0")
+    except ClientError as error:
+        code = str(error.response["Error"].get("Code", ""))
+        return "" if code in _MISSING or code.isdigit() else refusals.spelt(code)
+    except BotoCoreError:
+        return ""
+    return ""
+
+
 def _as_arrow_says(error: Mapping[str, str]) -> OSError:
-    """The error that pyarrow's file system raises of the same: NoSuchBucket is NO_SUCH_BUCKET there."""
-    code = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", error.get("Code", "UNKNOWN")).upper()
+    """The error that pyarrow's file system raises of the same."""
+    code = refusals.spelt(error.get("Code", "UNKNOWN"))
     return OSError(f"AWS Error {code} during GetObject operation: {error.get('Message', '')}")
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ray.core.generated.autoscaler_pb2 import ClusterConfig
 from ray.exceptions import ActorDiedError
 
 from raybench.cluster import regroup as module
 from raybench.cluster.regroup import Regroups, Surroundings
-from raybench.cluster.resources import Workers
+from raybench.cluster.resources import Node, Workers
 from raybench.errors import DataError, ResourceError, UserError
 
 TWO = Workers(number=2, cpus=4, gpu=False)
@@ -20,7 +19,7 @@ LOST: dict[int, Exception] = {1: ActorDiedError()}
 class World:
     """Two nodes of 4 CPUs; the second is there until ``gone`` and again from ``back`` on, Ray needs 20 s to notice."""
 
-    def __init__(self, gone: float = 1e9, back: float = 1e9, growth: Any = None) -> None:
+    def __init__(self, gone: float = 1e9, back: float = 1e9, growth: tuple[Node, ...] = ()) -> None:
         self.clock, self.gone, self.back, self.growth = 0.0, gone, back, growth
         self.notes: list[str] = []
 
@@ -38,7 +37,9 @@ class World:
         assert kind == "note"
         self.notes.append(text)
 
-    def regroup(self, errors: dict[int, Exception] = LOST, workers: Workers = TWO) -> float:
+    def regroup(
+        self, errors: dict[int, Exception] = LOST, workers: Workers = TWO, told: tuple[Node, ...] = ()
+    ) -> float:
         around = Surroundings(
             nodes=self.nodes,
             reaches=lambda host, port: host == "A" or not self.gone <= self.clock < self.back,
@@ -47,7 +48,7 @@ class World:
             sleep=self.sleep,
         )
         began = self.clock
-        Regroups(self, workers, around).after_exception(None, errors)  # type: ignore[arg-type]
+        Regroups(self, workers, around, growth=told).after_exception(None, errors)  # type: ignore[arg-type]
         return self.clock - began
 
 
@@ -79,9 +80,9 @@ def test_one_that_does_not_is_the_cause() -> None:
 
 
 def test_a_cluster_that_grows_is_left_to_grow() -> None:
-    growth = ClusterConfig()
-    growth.node_group_configs.add(resources={"CPU": 4}, max_count=5)
+    growth = (Node(cpus=4, count=5),)
     assert World(gone=0, growth=growth).regroup() < 25
+    assert World(gone=0).regroup(told=growth) < 25
 
 
 def test_an_error_of_the_user_is_raised_at_once() -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray.core.generated.autoscaler_pb2 import ClusterConfig as AutoscalerConfig
 
-from raybench.cluster.resources import UNBOUNDED, Capacity, Node, Workers, could_be, plan_training, plan_workers
+from raybench.cluster.resources import Capacity, Node, Workers, could_be, plan_training, plan_workers
 from raybench.config import ClusterConfig, load_config
 from raybench.errors import ResourceError
 
@@ -79,26 +78,18 @@ def test_a_plan_that_no_nodes_hold_is_refused_with_both_and_the_key_to_change(
         plan_workers(ClusterConfig(**wanted), there, streaming=streaming)
 
 
-def group(count: int, **resources: int) -> dict[str, Any]:
-    return {"max_count": count, "resources": resources}
-
-
 @pytest.mark.parametrize(
-    ("groups", "nodes"),
+    ("most", "nodes"),
     [
-        ([group(1, CPU=2), group(3, CPU=16, GPU=4)], (Node(cpus=2), Node(cpus=16, gpus=4, count=3))),
-        ([group(-1, CPU=4)], (Node(cpus=4, count=UNBOUNDED),)),
-        ([group(1, CPU=2)], ()),  # no more than there is
-        ([group(0, CPU=16)], ()),
-        ([], ()),
+        ((Node(cpus=2), Node(cpus=16, gpus=4, count=3)), None),
+        ((Node(cpus=0), Node(cpus=16, count=0), Node(cpus=4)), (Node(cpus=4),)),
+        ((Node(cpus=2),), ()),  # no more than there is
+        ((Node(cpus=16, count=0),), ()),
+        ((), ()),
     ],
 )
-def test_what_an_autoscaler_says_of_itself(groups: list[dict[str, Any]], nodes: tuple[Node, ...]) -> None:
-    config = AutoscalerConfig()
-    for each in groups:
-        config.node_group_configs.add(**each)
-    assert could_be(config, (Node(cpus=2),)) == nodes
-    assert could_be(None, (Node(cpus=2),)) == ()
+def test_what_a_cluster_could_be(most: tuple[Node, ...], nodes: tuple[Node, ...] | None) -> None:
+    assert could_be(most, (Node(cpus=2),)) == (most if nodes is None else nodes)
 
 
 TWO_GPUS = Capacity(nodes=(Node(cpus=8, gpus=2),), cores=8)

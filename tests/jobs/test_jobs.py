@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -29,6 +30,7 @@ from raybench.cli.app import COMMANDS
 from raybench.market.synthetic import make_market
 from raybench.scoring.table import dates
 from tests.k8s.api_server import script
+from tests.k8s.built import built, of_kind, ray_job
 from tests.k8s.watched import NOT_RAYS, ON_GPUS, asked_for
 
 ROOT = Path(__file__).parents[2]
@@ -101,13 +103,20 @@ class Cluster:
 
     def done(self, *words: str) -> dict[str, Any]:
         """Submit a job that has to succeed, and give its summary."""
-        ended = self.submit(*words, "--json")
+        ended = self.submit(*words, *({"--json"} - {*words}))
         assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-1000:]
         return _summary(ended.stdout)
 
+    def done_as_in(self, overlay: str) -> dict[str, Any]:
+        """Submit what the RayJob of an overlay of k8s/ runs, as kustomize builds it, with the folder of this code."""
+        entry = ray_job(of_kind("RayJob", built(overlay))[0])["entrypoint"]
+        python, *words = shlex.split(entry.replace("$RAYBENCH_STORE", str(self.folder)))
+        assert python == "python"
+        return self.done(*words)
+
     def done_as_on_kubernetes(self, overlay: str) -> dict[str, Any]:
-        """Submit what the RayJob of an overlay of k8s/ runs, as KubeRay does: over HTTP and without a folder."""
-        job = yaml.safe_load((ROOT / "k8s" / "overlays" / overlay / "rayjob.yaml").read_text())["spec"]
+        """The same as KubeRay does it: over HTTP, without a folder, the variable left to a shell."""
+        job = ray_job(of_kind("RayJob", built(overlay))[0])
         assert job["submissionMode"] == "HTTPMode"
         name = self._ask("/api/jobs/", {"entrypoint": job["entrypoint"]})["submission_id"]
         for _ in range(600):
@@ -248,14 +257,15 @@ def test_the_whole_way_by_submitted_jobs(cluster: Cluster, scraped: Scraper) -> 
     config = str(folder / "config" / "train.yaml")
     assert cluster.done("jobs/import_bars.py", str(folder / "market.parquet"), "--to", bars)["instruments"] == 12
     cluster.done("jobs/features.py", "--bars", bars, "--set", "alpha158", "--to", str(folder / "features"))
-    assert cluster.done_as_on_kubernetes("training")["run"] == run
+    assert cluster.done_as_in("training")["run"] == run
     scored = cluster.done("jobs/score.py", "--model", run, "--bars", bars, "--to", str(folder / "scores"))
     assert scored["dates_written"] > 30
     morning = {"bars": bars, "score": {"model": run, "to": str(folder / "mornings"), "start": "2014-12-22"}}
     (folder / "config" / "daily.yaml").write_text(yaml.safe_dump(morning))
-    assert cluster.done_as_on_kubernetes("daily")["up_to_date"]
+    assert cluster.done_as_in("daily")["up_to_date"]
     assert dates(str(folder / "mornings")) == dates(str(folder / "scores"), "2014-12-22")
-    cluster.done_as_on_kubernetes("search")
+    cluster.done_as_in("search")
+    assert cluster.done_as_on_kubernetes("daily")["dates_written"] == []  # it is up to date
     assert (folder / "searches" / "search" / "best" / "model.safetensors").exists()
     cluster.done("jobs/bench.py", config, here, "--seeds", "1", "--out", str(folder / "bench"))
     assert (folder / "bench" / "results.parquet").exists()

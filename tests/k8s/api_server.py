@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import importlib.util
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -72,8 +74,8 @@ class Server:
 
 
 @contextmanager
-def serving(server: Server) -> Iterator[str]:
-    """Let a server answer, and give its address."""
+def serving(server: Server, identity: Path | None = None) -> Iterator[str]:
+    """Let a server answer, and give its address; ``identity``: the file of its certificate and key, over TLS."""
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
@@ -91,9 +93,13 @@ def serving(server: Server) -> Iterator[str]:
             pass
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if identity is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(identity)
+        http.socket = context.wrap_socket(http.socket, server_side=True)
     threading.Thread(target=http.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{http.server_address[1]}"
+        yield f"http{'s' * (identity is not None)}://127.0.0.1:{http.server_address[1]}"
     finally:
         http.shutdown()
         http.server_close()

@@ -153,12 +153,46 @@ def test_ports_are_what_the_network_policy_lets_through(manifests: list[Manifest
             assert group["template"]["metadata"]["annotations"]["prometheus.io/port"] == str(PORTS["metrics"])
 
 
-def test_a_budget_is_for_a_head_that_is_there(manifests: list[Manifest]) -> None:
-    for budget in of_kind("PodDisruptionBudget", manifests):
-        labels = dict(budget["spec"]["selector"]["matchLabels"])
-        assert labels.pop("ray.io/node-type") == "head"  # KubeRay's
-        heads = [pod for one in manifests for pod in pods(one) if pod["spec"]["containers"][0]["name"] == "ray-head"]
-        assert [labels.items() <= pod["metadata"]["labels"].items() for pod in heads] == [True]
+def test_nobody_else_is_reached_or_reaches_us(manifests: list[Manifest]) -> None:
+    """Out go raybench's own pods, names and object storage, and nothing more; by default in goes nobody."""
+    (policy,) = [one for one in of_kind("NetworkPolicy", manifests) if one["metadata"]["name"] == "raybench"]
+    spec, ours = policy["spec"], {"matchLabels": {"app.kubernetes.io/part-of": "raybench"}}
+    assert spec["podSelector"] == ours
+    assert sorted(spec["policyTypes"]) == ["Egress", "Ingress"]
+    among_us, names, storage = spec["egress"]
+    assert among_us == {"to": [{"podSelector": ours}]}
+    assert names == {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}
+    assert storage == {"ports": [{"protocol": "TCP", "port": 443}]}
+    assert [rule["from"][0] for rule in spec["ingress"] if "ports" not in rule] == [{"podSelector": ours}]
+
+
+def test_a_budget_keeps_every_pod_whose_loss_costs_work(manifests: list[Manifest]) -> None:
+    """The head, and with it all workers that there are from the start."""
+    (budget,) = of_kind("PodDisruptionBudget", manifests)
+    labels = dict(budget["spec"]["selector"]["matchLabels"])
+    kept = [labels.pop("ray.io/node-type")] if "ray.io/node-type" in labels else ["head", "worker"]  # KubeRay's
+    (one,) = filter(is_rays, manifests)
+    cluster = one["spec"] if one["kind"] == "RayCluster" else ray_job(one)["rayClusterSpec"]
+    workers = cluster.get("workerGroupSpecs", [])
+    groups = [(1, cluster["headGroupSpec"]), *((each["replicas"], each) for each in workers)]
+    assert kept[-1] == ("worker" if workers else "head")
+    assert all(labels.items() <= group["template"]["metadata"]["labels"].items() for _, group in groups)
+    assert budget["spec"]["minAvailable"] == sum(count for count, _ in groups)
+
+
+def test_a_job_is_tried_again_where_it_goes_on_from_what_it_left() -> None:
+    """On a new cluster, once: KubeRay looks at no exit code, so what the user has to put right is tried again, too."""
+    for name in OVERLAYS:
+        for job in map(ray_job, [one for one in built(name) if one["kind"] in ("RayJob", "RayCronJob")]):
+            assert job["backoffLimit"] == ("--resume" in job["entrypoint"])
+
+
+def test_gpu_overlays_run_the_same_commands() -> None:
+    """tests/jobs runs those of the others; whether there is a GPU their configuration says (cluster.use_gpu)."""
+    for name in ("training", "search"):
+        commands = [ray_job(of_kind("RayJob", built(each))[0])["entrypoint"] for each in (name, f"{name}-gpu")]
+        assert commands[0] == commands[1]
+        assert "gpu" not in commands[0]
 
 
 def test_gpus_are_asked_for_where_they_are() -> None:
@@ -224,7 +258,11 @@ def test_entry_points_are_the_scripts_of_jobs(manifests: list[Manifest]) -> None
 def test_image_is_pinned_and_not_roots() -> None:
     lines = (K8S / "Dockerfile").read_text().splitlines()
     (base,) = [line.partition("=")[2] for line in lines if line.startswith("ARG BASE=")]
-    assert re.fullmatch(r"python:3\.11\.\d+-slim-[a-z]+", base)
+    assert re.fullmatch(r"python:3\.11\.\d+-slim-[a-z]+@sha256:[0-9a-f]{64}", base)
+    (packages,) = [
+        line.split("--no-install-recommends ")[1].split()[:-1] for line in lines if "apt-get install" in line
+    ]
+    assert [each for each in packages if "=" not in each] == []
     assert "Python 3.11" in (ROOT / "constraints.txt").read_text().splitlines()[0]
     assert [line.split()[1] for line in lines if line.startswith("FROM")] == ["${BASE}"]
     assert not re.search(r"\bPATH=", "\n".join(lines))  # which a login shell, as KubeRay's, would not keep

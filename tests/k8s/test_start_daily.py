@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from .api_server import Server, script, serving
+from .built import built, of_kind
 
 start_daily = script()
 NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -220,3 +226,58 @@ def test_sigterm_ends_it_as_process_1_too(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(SystemExit) as ended:
         start_daily.main()
     assert ended.value.code == 143
+
+
+OF_THE_POD = {"metadata.namespace": "quant", "metadata.labels['batch.kubernetes.io/job-name']": NAME}
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> Path:
+    """A certificate for this machine's loopback, with its key in the same file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl, which makes the certificate of the server")
+    file = tmp_path / "server.pem"
+    line = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=kubernetes"]
+    line += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(tmp_path / "key"), "-out", str(file)]
+    subprocess.run(line, check=True, capture_output=True)
+    file.write_text(file.read_text() + (tmp_path / "key").read_text())
+    return file
+
+
+@pytest.mark.parametrize("ended", [DONE, failed(3)])
+def test_the_cron_job_s_own_command_ends_as_the_rayjob_did(
+    ended: dict[str, Any], identity: Path, tmp_path: Path
+) -> None:
+    """As the manifest has it, in a process of its own, with what Kubernetes mounts and tells a pod."""
+    manifests = built("daily")
+    (cron,) = of_kind("CronJob", manifests)
+    pod = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    mounted = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+    (scripts,) = [one for one in of_kind("ConfigMap", manifests) if "start_daily.py" in one["data"]]
+    account = tmp_path / "account"
+    account.mkdir()
+    (account / "token").write_text("of the account")
+    shutil.copy(identity, account / "ca.crt")
+    (tmp_path / "start_daily.py").write_text(scripts["data"]["start_daily.py"])
+    command = [word.replace(mounted["script"], str(tmp_path)) for word in container["command"]]
+    assert command[0] == "python"
+    template = {
+        **TEMPLATE,
+        "metadata": {**TEMPLATE["metadata"], "name": of_kind("RayJob", manifests)[0]["metadata"]["name"]},
+    }
+    server = Server(template)
+    server.states, server.now = [ended], "2026-01-05T12:00:05Z"
+    with serving(server, identity) as url:
+        environment = {
+            each["name"]: each["value"] if "value" in each else OF_THE_POD[each["valueFrom"]["fieldRef"]["fieldPath"]]
+            for each in container["env"]
+        }
+        environment |= {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": url.rpartition(":")[2]}
+        environment |= {"ACCOUNT": str(account), "PATH": os.environ["PATH"]}
+        line = [sys.executable, *command[1:]]
+        done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == (0 if ended is DONE else 3), done.stdout + done.stderr
+    assert done.stdout.splitlines()[0] == f"creating {NAME}"
+    assert server.jobs[NAME]["asked"]["spec"]["suspend"] is False
+    assert server.tokens == {"Bearer of the account"}

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+ACCOUNT = Path(os.environ.get("ACCOUNT", "/var/run/secrets/kubernetes.io/serviceaccount"))  # its token
 ENDED = ("Complete", "Failed", "ValidationFailed")  # jobDeploymentStatus; with retries left it is Retrying instead
 NOT_REACHED = 4
 PATIENCE_S = 300.0  # for an API server that does not answer

@@ -13,6 +13,7 @@ from raybench.cli.config_argument import ConfigArgument, OverridesArgument, conf
 from raybench.cli.output import Output, command
 from raybench.cli.progress_bars import duration
 from raybench.cli.startup import loading
+from raybench.cluster.address import check_named
 from raybench.reports.text import numbered
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def daily(out: Output, config: ConfigArgument, overrides: OverridesArgument = No
     from raybench.config.daily import parse_daily
 
     asked = parse_daily(config_text(config), name=config, overrides=overrides or ())
+    if asked.score.local is not True:
+        check_named()
     with loading():
         from raybench.cluster.jobs.daily import daily as work
     out.about(run=", ".join(asked.score.model))

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 
 from torch import Tensor, nn
 
-from raybench.cluster import choice
+from raybench.cluster import choice, ran_on
 from raybench.cluster.jobs.ownership import claim, compare_data
 from raybench.config import Config, load_config, with_absolute_paths
+from raybench.config.identity import data_places
 from raybench.config.load import Source
 from raybench.config.panel_spec import PanelSpec
 from raybench.config.size import count_parameters
@@ -58,7 +59,7 @@ def adopt(
         spec = PanelSpec.of(config)
         bars, features = open_data(spec)
         model = _fitting(config, chain_of(spec, features, None).columns, state, weights)
-        panel = _fitted_panel(spec, bars, features, local, progress)
+        panel = _fitted_panel(config, bars, features, local, progress)
         artifact.begin_run(out, config)
         return artifact.write_run(
             out,
@@ -105,12 +106,14 @@ def _fitting(config: Config, columns: tuple[str, ...], state: Mapping[str, Tenso
 
 
 def _fitted_panel(
-    spec: PanelSpec, bars: Bars | None, features: FeatureTable | None, local: bool | None, progress: Progress
+    config: Config, bars: Bars | None, features: FeatureTable | None, local: bool | None, progress: Progress
 ) -> Panel:
+    spec = PanelSpec.of(config)
     if choice.here(local, little=panel_bytes(spec, bars, features) <= IN_PROCESS_BYTES):
+        ran_on.here(progress)
         return build_panel(spec, bars, features, segments=("train",), progress=progress)
     from raybench.cluster.fanout import fanout
     from raybench.cluster.session import session
 
-    with session(progress=progress):
+    with session(places=data_places(config), progress=progress):
         return build_panel(spec, bars, features, run=fanout, segments=("train",), progress=progress)

@@ -46,7 +46,7 @@ def run_demo(out: str, *, instruments: int = INSTRUMENTS, years: float = YEARS, 
         market = make_market(instruments=instruments, years=years)
         _publish_market(market, place)
         config = demo_config(market, bars=place["bars"], features=place["features"])
-        with session(progress=progress):
+        with session(places={"--out": out}, progress=progress):
             build_features(place["bars"], "alpha158", place["features"], progress=progress)
             run = train(config, out=place["run"], resume=True, progress=progress)
             score([place["run"]], features=place["features"], bars=place["bars"], to=place["scores"], progress=progress)

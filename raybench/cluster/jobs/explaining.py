@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 import raybench
-from raybench.cluster import choice
-from raybench.cluster.jobs.scoring import LOCAL_ROWS
+from raybench.cluster import choice, ran_on
+from raybench.cluster.jobs.scoring import LOCAL_ROWS, read_places
 from raybench.config.panel_spec import PanelSpec
 from raybench.errors import DataError
 from raybench.explanation.explanation import Explanation, explain_section
@@ -132,7 +132,7 @@ def explain(
         dates = _Dates.parse(date, start, end, inputs.calendar)
         warnings = check_inputs([run], inputs, np.array([dates.day]))
         here = choice.here(local, little=_passes(run, inputs, dates, repeats) <= LOCAL_ROWS)
-        with _fanout(here, progress) as mapper:
+        with _fanout(here, read_places(run, inputs), progress) as mapper:
             panel = _panel(run, inputs, dates, mapper, progress)
             subject = Subject(
                 run.config, {name: value.numpy() for name, value in run.weights.items()}, panel, run.memory
@@ -150,15 +150,16 @@ def explain(
 
 
 @contextmanager
-def _fanout(here: bool, progress: Progress) -> Iterator[Fanout]:
+def _fanout(here: bool, places: Mapping[str, str], progress: Progress) -> Iterator[Fanout]:
     """What calls are spread over: this process, or Ray, which is not even loaded for the former."""
     if here:
+        ran_on.here(progress)
         yield map
         return
     from raybench.cluster.fanout import fanout
     from raybench.cluster.session import session
 
-    with session(progress=progress):
+    with session(places=places, progress=progress):
         yield fanout
 
 

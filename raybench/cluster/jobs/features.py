@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from raybench.cluster import choice
+from raybench.cluster import choice, ran_on
 from raybench.errors import DataError, UserError
 from raybench.fanout import on_threads
 from raybench.feature_sets.build import build_features, is_built, parse_sets, plan_features
@@ -42,7 +42,10 @@ def write_features(
     """
     job = plan_features(open_bars(bars), parse_sets(set), to, universe=universe, start=start, end=end)
     with held(job.to, what="features"):
-        if is_built(job) or choice.here(local, little=job.bars.metadata.rows * 4 * len(job.columns) <= LITTLE):
+        if is_built(job):
+            return build_features(job, progress=progress)
+        if choice.here(local, little=job.bars.metadata.rows * 4 * len(job.columns) <= LITTLE):
+            ran_on.here(progress)
             return build_features(job, run=on_threads, progress=progress)
         from raybench.cluster.session import session
 

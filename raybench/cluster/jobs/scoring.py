@@ -19,7 +19,8 @@ import torch
 
 import raybench
 from raybench.allocator import keep_memory
-from raybench.cluster import choice
+from raybench.cluster import choice, ran_on
+from raybench.config.identity import data_places
 from raybench.config.panel_spec import PanelSpec
 from raybench.errors import DataError
 from raybench.progress import SILENT, Progress
@@ -44,6 +45,7 @@ from raybench.training.needs import Needs, most_rows
 
 MIN_COVERAGE = 0.5
 IN_ORDER = 8  # dates that are written one after the other; of more, to wait for the disk or S3 each time is felt
+_BY_OPTION = ("data.bars", "data.features")  # what a run was trained on; what is read now is given anew
 LOCAL_ROWS = 150_000  # scores that one process makes about as fast as Ray starts and does them; see docs/performance.md
 
 
@@ -274,6 +276,7 @@ def _score(
     rows = max(most_rows(PanelSpec.of(run.config), run.processors.columns) for run in runs)
     parts = apart(days, inputs.calendar, rows)
     if here:
+        ran_on.here(progress)
         every = (_score_here(runs, inputs, part, target, begun, progress) for part in parts)
         _gather(itertools.chain.from_iterable(every), target, days, progress, results)
         return
@@ -281,13 +284,20 @@ def _score(
     from raybench.cluster.session import joined, session
 
     places = {"--model": runs[0].uri, "--to": target.to}
-    places |= {} if inputs.bars is None else {"--bars": inputs.bars.uri}
-    places |= {} if inputs.features is None else {"--features": inputs.features.uri}
+    for run in runs:
+        places |= read_places(run, inputs)
     with session(places=places, progress=progress):
         every = (score_on_ray(runs, inputs, part, target, progress) for part in parts)
         _gather(itertools.chain.from_iterable(every), target, days, progress, results)
         if joined():
             _show(target.to, work, asked, results, time.monotonic() - began)
+
+
+def read_places(run: StoredRun, inputs: ScoringSource) -> dict[str, str]:
+    """Where the data lie that nodes read to score with a run, by option, or by the key of its configuration."""
+    places = {} if inputs.bars is None else {"--bars": inputs.bars.uri}
+    places |= {} if inputs.features is None else {"--features": inputs.features.uri}
+    return places | {key: at for key, at in data_places(run.config).items() if key not in _BY_OPTION}
 
 
 def _show(to: str, work: Work, asked: Asked, results: Sequence[DayResult], seconds: float) -> None:

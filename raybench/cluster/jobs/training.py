@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from raybench.allocator import give_back_memory, keep_memory
-from raybench.cluster import choice
+from raybench.cluster import choice, ran_on
 from raybench.cluster.epochs import epoch_bars, names
 from raybench.cluster.jobs.ownership import Say, claim, compare_data
 from raybench.cluster.resources import Workers, check_dates, plan_training, plan_workers, suited, this_machine
@@ -214,6 +214,7 @@ def _train_here(group: _Sharing, begun: Mapping[str, Beginning], alone: Workers,
     sources, configs = group.sources, group.configs
     if group.dates:
         check_dates(group.first, alone)
+    ran_on.here(progress)
     panel = build_panel(sources.spec, sources.bars, sources.features, progress=progress)
     facts = DataFacts.of(panel, sources)
     look_at(facts, sources, warn)

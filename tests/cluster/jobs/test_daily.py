@@ -167,6 +167,19 @@ def test_a_cluster_that_is_gone_takes_no_metrics_and_no_morning(
     assert days_of(room.folder / "scores")[-1] == days[-2]
 
 
+def test_a_cluster_that_is_gone_is_told_before_anything_is_imported(
+    room: Room, market: pd.DataFrame, days: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    room.deliver(market[market["datetime"] <= days[-2]], "history")
+    began = time.monotonic()
+    told = room.morning("score.local=null", code=2)["error"]
+    assert time.monotonic() - began < 15
+    assert told.startswith("error: RAY_ADDRESS is 127.0.0.1:9, which does not answer")
+    assert told.count("\n") == 1
+    assert not (room.folder / "bars").exists()
+
+
 def test_of_two_at_once_one_does_it_and_the_other_says_so(room: Room, market: pd.DataFrame, days: list[str]) -> None:
     room.deliver(market[market["datetime"] <= days[-2]], "history")
     both = [room.start() for _ in range(2)]

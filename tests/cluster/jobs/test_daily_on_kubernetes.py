@@ -23,9 +23,9 @@ from raybench.market.bars import open_bars
 from tests.cluster.jobs.test_daily import FIELDS, Room
 from tests.cluster.scored import bytes_of, days_of
 from tests.k8s.api_server import Server, script, serving
+from tests.k8s.built import built, of_kind
 
 ROOT = Path(__file__).parents[3]
-OVERLAY = ROOT / "k8s" / "overlays" / "daily"
 ZONE = ZoneInfo("Asia/Shanghai")
 
 
@@ -84,7 +84,7 @@ class Cron:
 
 @pytest.fixture
 def cron(tmp_path: Path) -> Iterator[Cron]:
-    template = yaml.safe_load((OVERLAY / "rayjob.yaml").read_text())
+    (template,) = of_kind("RayJob", built("daily"))
     template["metadata"] |= {"namespace": "quant", "uid": "template"}
     server = KubeRay(template, tmp_path)
     with serving(server) as url:
