@@ -23,14 +23,14 @@ from raybench.config import Config, load_config
 from raybench.config.data.label import DEFAULT_LABEL, parse_label
 from raybench.config.load import Source
 from raybench.errors import DataError
-from raybench.evaluation.evaluation import Evaluation, also_said, evaluate_against
+from raybench.evaluation.evaluation import LAGS, Evaluation, also_said, evaluate_against
 from raybench.evaluation.label_table import LabelTable
 from raybench.evaluation.matching import several_runs
 from raybench.evaluation.members import compare_members
 from raybench.evaluation.origin import ScoresOrigin, Yardstick, origin_of, yardstick
 from raybench.evaluation.report import EvaluationReport, metrics_json, to_html, to_json
 from raybench.feature_sets.table import FeatureTable, open_features
-from raybench.market.bars import Bars, open_bars
+from raybench.market.bars import BarBlock, Bars, open_bars
 from raybench.progress import SILENT, Progress
 from raybench.reports.cards import ResultCard
 from raybench.reports.text import numbered
@@ -101,8 +101,7 @@ class Truth:
         assert self.bars is not None, "without a table there are bars"
         label = by.expression or DEFAULT_LABEL
         known = self._known(scores, self.bars.instruments, self.bars.uri)
-        block = self.bars.block(known, parse_label(label).fields)
-        return LabelTable.of_bars(block, label, calendar=self.bars.calendar, listed=self.bars.instruments)
+        return labels_of_bars(self.bars, known, scores, label)
 
     def _of_table(self, table: FeatureTable, scores: pd.DataFrame, column: str, holding: int) -> LabelTable:
         if column not in table.readable:
@@ -139,6 +138,28 @@ class Truth:
             for name, each in named.items()
             if each is not None
         }
+
+
+def labels_of_bars(bars: Bars, instruments: Sequence[str], scores: pd.DataFrame, label: str) -> LabelTable:
+    """Labels of instruments on the scored dates and those on which they are still compared, of no other rows.
+
+    Of all rows where these do not tell up to when labels are known, which decides who has to have one.
+    """
+    expression, calendar_T = parse_label(label), bars.calendar
+    ends = scores["datetime"].agg(["min", "max"]).to_numpy().astype("datetime64[us]")
+    first = max(int(np.searchsorted(calendar_T, ends[0])) - expression.reach, 0)
+    stop = int(np.searchsorted(calendar_T, ends[1], side="right")) + LAGS + expression.horizon
+
+    def table(block: BarBlock) -> LabelTable:
+        return LabelTable.of_bars(block, label, calendar=calendar_T, listed=bars.instruments)
+
+    if first < len(calendar_T) and (first or stop < len(calendar_T)):
+        within = calendar_T[[first, min(stop, len(calendar_T)) - 1]]
+        some = table(bars.block(instruments, expression.fields, start=within[0], end=within[1]))
+        known = some.dates_L[np.isfinite(some.label_LN).any(axis=1)]
+        if len(known) and (stop >= len(calendar_T) or known[-1] >= ends[1]):
+            return some
+    return table(bars.block(instruments, expression.fields))
 
 
 def evaluate_scores(

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raybench.columns.types import Floats, Moments
-from raybench.market.quality import PRICES, Findings, found
+from raybench.market.calendar import Dates
+from raybench.market.quality import PRICES, Finding, Findings, found
 from raybench.market.universe import Universe
 from raybench.reports.text import numbered
 
@@ -25,6 +26,7 @@ LONG_GAP = 120  # days; no market was closed for longer in a century
 MANY_STEPS = 20  # as long a gap is as steps are, in bars of a month
 SATURDAY = 5  # where Monday is 0
 HALF = 0.5  # with so many of all instruments it is a date, whoever the members are
+MOST = 0.8  # of all weekdays, and of all dates that are weekdays, where a market trades five days a week
 
 Counts = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -131,23 +133,16 @@ class Census:
         """
         dates = np.flatnonzero(self.bars_D)
         mask_D = np.zeros(len(self.day_D), dtype=bool)
-        gaps = self._gaps(dates)
+        gaps = long_gaps(self.day_D[dates])
         for at in [i for i in gaps if i < HANDFUL and i < len(dates) - HANDFUL]:
             mask_D[dates[: at + 1]] |= self.bars_D[dates[: at + 1]] < HALF * self.bars_D[dates[at + 1]]
         for at in [i for i in gaps if i >= len(dates) - 1 - HANDFUL and i >= HANDFUL]:
             mask_D[dates[at + 1 :]] |= self.bars_D[dates[at + 1 :]] < HALF * self.bars_D[dates[at]]
         return mask_D
 
-    def _gaps(self, dates: NDArray[np.int64]) -> list[int]:
-        """After which of these dates there is none for far longer than is usual."""
-        steps = np.diff(self.day_D[dates]).astype(np.int64)
-        if not len(steps):
-            return []
-        return [int(i) for i in np.flatnonzero(steps > max(LONG_GAP, MANY_STEPS * np.median(steps)))]
-
     def _said_gaps(self) -> list[str]:
         dates = np.flatnonzero(self.bars_D)
-        return [f"{self.day_D[dates[i]]} to {self.day_D[dates[i + 1]]}" for i in self._gaps(dates)]
+        return [f"{self.day_D[dates[i]]} to {self.day_D[dates[i + 1]]}" for i in long_gaps(self.day_D[dates])]
 
     def thin(self, min_coverage: float) -> Mask:
         """Dates on which hardly anybody who could have a bar has one -> [D].
@@ -169,14 +164,15 @@ class Census:
         """These dates for people, with who has bars on them."""
         return [self._said(int(d)) for d in np.flatnonzero(mask_D)]
 
-    def findings(self) -> Findings:
-        """What is odd about the dates that are in the calendar."""
+    def findings(self, *, daily: bool = True) -> Findings:
+        """What is odd about the dates that are in the calendar; ``daily``: of bars of a day."""
         begun_D = np.cumsum(self.bars_D) > 0  # a calendar may well begin before the bars
         return {
             **found("date_with_few_bars", self.said(self.thin(MIN_COVERAGE))),
             **found("date_without_bars", [str(day) for day in self.day_D[begun_D & (self.bars_D == 0)]]),
             **found("long_gap", self._said_gaps()),
             **found("newest_date_incomplete", self._newest()),
+            **(weekday_findings(self.day_D[self.bars_D > 0]) if daily else {}),
         }
 
     def _newest(self) -> list[str]:
@@ -192,6 +188,41 @@ class Census:
         if self.members_D[d]:
             return f"{self.day_D[d]} ({self.member_bars_D[d]} of {self.members_D[d]} members)"
         return f"{self.day_D[d]} ({self.bars_D[d]} of {self.alive_D[d]} instruments)"
+
+
+def long_gaps(day_D: Dates) -> list[int]:
+    """After which of these dates there is none for far longer than is usual."""
+    steps = np.diff(day_D).astype(np.int64)
+    if not len(steps):
+        return []
+    return [int(i) for i in np.flatnonzero(steps > max(LONG_GAP, MANY_STEPS * np.median(steps)))]
+
+
+def lone_weekdays(day_D: Dates) -> Dates:
+    """Weekdays that are missing between two that are there, where a market trades five days a week.
+
+    Holidays of one day are among them, those of several are not.
+
+    >>> day_D = np.array(["2020-01-06", "2020-01-07", "2020-01-09", "2020-01-10", "2020-01-13"], "M8[D]")
+    >>> lone_weekdays(day_D).tolist()
+    [datetime.date(2020, 1, 8)]
+    """
+    if not len(day_D):
+        return day_D
+    every = np.arange(day_D[0], day_D[-1] + 1)
+    every = every[(every.astype(np.int64) + 3) % 7 < SATURDAY]
+    there = np.isin(every, day_D)
+    if there.sum() < MOST * max(len(every), len(day_D)):
+        return day_D[:0]
+    lone: Dates = every[1:-1][there[:-2] & ~there[1:-1] & there[2:]]
+    return lone
+
+
+def weekday_findings(day_D: Dates) -> Findings:
+    """How many such weekdays there are, the first and the last of them."""
+    lone = [str(day) for day in lone_weekdays(day_D)]
+    finding = Finding(count=len(lone), examples=tuple(dict.fromkeys([*lone[:1], *lone[-1:]])))
+    return {"weekday_without_bars": finding} if lone else {}
 
 
 def _expected(bars_D: Counts, alive_D: Counts) -> NDArray[np.float64]:

@@ -17,6 +17,14 @@ from raybench.reports.text import numbered
 
 EXAMPLES = 3
 PRICES = ("open", "high", "low", "close")
+ROW_FINDINGS = (
+    "non_positive_price",
+    "infinite_value",
+    "negative_volume",
+    "high_below_low",
+    "close_outside_low_high",
+)
+"""What `check` finds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +102,10 @@ _SERIOUS = {
     "left_out_instrument": "instrument|instruments left out, who has|have no row on the calendar",
     "date_with_few_bars": "date|dates of the calendar on which hardly anybody has a bar",
     "date_without_bars": "date|dates of the calendar on which nobody has a bar",
+    "weekday_without_bars": "weekday|weekdays without bars between two that have some, first and last: holidays, or "
+    "dates that are missing (raybench import --market NAME tells which)",
+    "weekday_before_new_dates": "weekday|weekdays before the new dates on which nobody has a bar: a holiday, or is a "
+    "delivery missing? (raybench import --market NAME tells)",
     "session_without_bars": "date|dates on which the exchange (--market) was open and nobody has a bar: "
     "windows reach over it|them as if it|they had not been",
     "date_without_session": "date|dates of the calendar on which the exchange (--market) was closed",
@@ -146,6 +158,11 @@ def serious(findings: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
             count, examples = findings[name]["count"], list(findings[name]["examples"])
             lines.append(f"{numbered(count, text)}: {', '.join(examples)}{', ...' if count > len(examples) else ''}")
     return tuple(lines)
+
+
+def loud(findings: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """The lines of `serious` that are said unasked: every market has weekdays on which it is closed."""
+    return serious({name: finding for name, finding in findings.items() if name != "weekday_without_bars"})
 
 
 def clock(when: np.datetime64) -> str:

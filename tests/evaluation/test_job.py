@@ -7,15 +7,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from raybench.cli.app import run
+from raybench.config.data.label import DEFAULT_LABEL, parse_label
 from raybench.errors import DataError, RunError
-from raybench.evaluation.evaluation import evaluate
-from raybench.evaluation.job import evaluate_scores
-from raybench.market.bars import BarBlock
+from raybench.evaluation.evaluation import LAGS, evaluate, evaluate_against
+from raybench.evaluation.job import evaluate_scores, labels_of_bars
+from raybench.evaluation.label_table import LabelTable
+from raybench.market.bars import BarBlock, Bars, open_bars
 from raybench.market.importing.job import import_bars
 from raybench.market.sources.source import memory_source
 from raybench.market.synthetic import make_market
@@ -107,3 +111,45 @@ def test_what_is_missing_is_named(stored: dict[str, str], tmp_path: Path, capsys
     assert run(["evaluate", "--scores", stored["scores"], "--bars", str(tmp_path), "--out", out]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert not (tmp_path / "e").exists()
+
+
+@pytest.mark.parametrize("label", ["Ref($close, -2) / Ref($close, -1) - 1", "Ref($close, -5) / Ref($close, 3) - 1"])
+def test_only_the_rows_that_labels_need_are_read(
+    stored: dict[str, str], monkeypatch: pytest.MonkeyPatch, label: str
+) -> None:
+    bars, scores = open_bars(stored["bars"]), pd.read_parquet(stored["plain.parquet"])
+    days = np.sort(scores["datetime"].unique())
+    some = scores[scores["datetime"].between(days[100], days[104])]
+    read: list[int] = []
+    whole = Bars.block
+
+    def counted(self: Bars, *args: Any, **options: Any) -> BarBlock:
+        block = whole(self, *args, **options)
+        read.append(block.rows)
+        return block
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Bars, "block", counted)
+        found = evaluate_against(some, labels_of_bars(bars, bars.instruments, some, label))
+    every = LabelTable.of_bars(bars.block(), label, calendar=bars.calendar, listed=bars.instruments)
+    want = evaluate_against(some, every)
+    pd.testing.assert_frame_equal(found.daily, want.daily)
+    pd.testing.assert_frame_equal(found.decay, want.decay)
+    assert (found.metrics, found.warnings) == (want.metrics, want.warnings)
+    expression = parse_label(label)
+    first, last = np.searchsorted(bars.calendar, days[[100, 104]])
+    span = bars.calendar[[first - expression.reach, last + LAGS + expression.horizon]]
+    assert read == [bars.block(start=span[0], end=span[1]).rows]
+    assert read[0] < 20 * (5 + LAGS + expression.horizon + expression.reach + 1)
+
+
+def test_what_is_said_of_scores_without_a_label_is_as_if_all_rows_were_read(stored: dict[str, str]) -> None:
+    bars, scores = open_bars(stored["bars"]), pd.read_parquet(stored["plain.parquet"])
+    newest = scores[scores["datetime"] == bars.calendar[-1]]
+    every = LabelTable.of_bars(bars.block(), calendar=bars.calendar, listed=bars.instruments)
+    said = []
+    for table in (labels_of_bars(bars, bars.instruments, newest, DEFAULT_LABEL), every):
+        with pytest.raises(DataError, match="labels are known from") as error:
+            evaluate_against(newest, table)
+        said.append(str(error.value))
+    assert said[0] == said[1]

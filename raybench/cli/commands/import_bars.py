@@ -127,12 +127,18 @@ def import_(
 ) -> None:
     """Import bars; importing the same again changes nothing."""
     from raybench.market.importing.append import append_bars, compact_bars, frequency_of
-    from raybench.market.importing.job import check_target, import_bars
+    from raybench.market.importing.job import ImportResult, check_target, import_bars
     from raybench.market.sessions import check_market
     from raybench.market.sources import open_source
     from raybench.market.sources.spans_file import read_spans
 
-    _check_usage(source, replace=replace, append=append, compact=compact)
+    given = {
+        **{"--format": format, "--universe": universe, "--columns": columns, "--frequency": frequency},
+        **{"--encoding": encoding, "--calendar": calendar, "--min-date-coverage": min_date_coverage},
+        **{"--market": market, "--adjust": adjust, "--replace": replace or None},
+    }
+    options = [name for name, value in given.items() if value is not None and value != []]
+    _check_usage(source, options, replace=replace, append=append, compact=compact)
     out.keeps(f"{to} is whole, as it was or with all of the new bars; the same command does the rest")
     if source is None:
         _say(out, to, compact_bars(to, progress=out.progress))
@@ -148,6 +154,7 @@ def import_(
     opened = open_source(source, format, columns=mapping, frequency=frequency, encoding=encoding, progress=out.progress)
     universes = {name: read_spans(file, name, encoding) for name, file in files.items()}
     chosen: dict[str, Any] = {"universes": universes, "rules": rules, "adjust": adjust, "market": market}
+    done: ImportResult
     if append:
         done = append_bars(opened, to, **chosen, compact=compact, progress=out.progress)
     else:
@@ -155,13 +162,18 @@ def import_(
     _say(out, to, done)
 
 
-def _check_usage(source: str | None, *, replace: bool, append: bool, compact: bool) -> None:
+def _check_usage(source: str | None, given: Sequence[str], *, replace: bool, append: bool, compact: bool) -> None:
     if source is None and not compact:
         raise DataError("nothing to import; name a SOURCE, or --compact to join the files that are there")
     if append and replace:
         raise DataError("--append adds to what is there, --replace takes its place; give one of them")
     if source is None and append:
         raise DataError("--append without a SOURCE to add; name one, or leave --append out")
+    if source is None and given:
+        raise DataError(
+            f"--compact without a SOURCE joins files and changes nothing else; leave {', '.join(given)} out, or name a "
+            "SOURCE with --append"
+        )
     if source is not None and compact and not append:
         raise DataError("--compact joins what --append has added, an import makes all files anew; leave it out")
 

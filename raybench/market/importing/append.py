@@ -22,19 +22,20 @@ from raybench.errors import DataError
 from raybench.market.bars import BarBlock, Bars, open_bars
 from raybench.market.bars_metadata import BarsMetadata, Histories
 from raybench.market.calendar import DAY, union
-from raybench.market.census import DateRules
-from raybench.market.importing.arrivals import refuse_thin_dates
+from raybench.market.census import DateRules, lone_weekdays, weekday_findings
+from raybench.market.importing.arrivals import judged_dates
 from raybench.market.importing.comparing import Brought, Comparison
+from raybench.market.importing.fitting import adjusted_as_before, check_clock, check_fits, left_out_fields
 from raybench.market.importing.growing import Growing, in_order
-from raybench.market.importing.job import ImportResult, check_source, import_bars, said_of
+from raybench.market.importing.job import ImportResult, check_source, check_universes, import_bars, said_of
 from raybench.market.importing.joining import joined_slices, rewritten, without
 from raybench.market.importing.parts import PartsWriter, groups_of_file
-from raybench.market.importing.spans import merged_universes
+from raybench.market.importing.spans import DAY_LONG, joined_and_left, merged_universes
 from raybench.market.importing.target import Target
 from raybench.market.importing.union import Coming, UnionSource
 from raybench.market.importing.writing import Content, publish
 from raybench.market.membership import Days, last_runs, universe_of_runs
-from raybench.market.quality import Finding, Findings, check, clock, merge, serious
+from raybench.market.quality import Finding, Findings, check, clock, found, loud, merge
 from raybench.market.sessions import session_findings
 from raybench.market.sources.letter_case import spelled_as_bars
 from raybench.market.sources.source import Source
@@ -84,34 +85,40 @@ def append_bars(
     market: str | None = None,
     compact: bool = False,
     progress: Progress = SILENT,
-) -> ImportResult:
+) -> AppendResult:
     """Add the bars of ``source`` to the dataset ``to``, or make it; arguments as of ``import_bars``.
 
-    The spans of a universe are those given from each instrument's first one on, and those that are there before it.
-    DataError with nothing changed if the bars are of another frequency or lack a field, if a date is new on which
-    hardly any member has a bar, if prices were restated and the source begins in the middle of them, or if another
-    process writes the dataset. ``compact`` joins all files.
+    The spans of a universe are those given from each instrument's first one on, and those that are there before it; a
+    list without dates says who is a member on new dates. DataError with nothing changed if the bars are of another
+    frequency or lack a field, if nobody in a universe has bars, if a date is new on which hardly any member has a bar,
+    if prices were restated and the source begins in the middle of them, or if another process writes the dataset.
+    ``compact`` joins all files.
     """
     uri = storage.open_location(to).uri
     if not storage.exists(storage.join(uri, METADATA)):
-        return import_bars(
+        made = import_bars(
             source, to, universes=universes, rules=rules, adjust=adjust, market=market, progress=progress
         )
+        return _everything(made)
     refuse_others(uri, Kind.BARS, option="--to")
     with held(uri, what="import"):
         target = Target(uri, replace=False)
         assert target.old is not None
         bars = Bars(uri=uri, metadata=target.old)
-        adjust = _adjusted_as_before(bars, adjust)
+        adjust = adjusted_as_before(bars, adjust)
         check_source(source, uri, adjust)
-        _check_fits(source, bars)
-        extra, spelled = spelled_as_bars(universes or {}, sorted({*source.spans, *bars.instruments}))
-        source = source.settled({**source.universes, **extra}, rules)
-        _check_clock(source, bars)
+        check_fits(source, bars)
+        named = sorted({*source.spans, *bars.instruments})
+        extra, spelled = spelled_as_bars(universes or {}, named)
+        check_universes(extra, named)
+        source = source.settled({**source.universes, **extra}, rules, bars.calendar)
+        check_clock(source, bars)
         market = market or bars.metadata.source.get("market")
         adding = _Adding(target, bars, Coming(source=source, adjust=adjust), extra, rules, market, progress)
         done = adding.run(compact=compact)
-    return replace(done, notes=(*done.notes, *spelled, *said_of(source, extra, adjust)))
+    new = {name: universe for name, universe in extra.items() if name not in bars.universes}
+    said = (*spelled, *said_of(source, new, adjust), *adding.moves)
+    return replace(done, notes=(*done.notes, *said), warnings=(*left_out_fields(source, bars), *done.warnings))
 
 
 def frequency_of(to: storage.Uri) -> str | None:
@@ -153,53 +160,83 @@ class _Adding:
         self.market = market
         self.target, self.bars, self.coming, self.rules, self.progress = target, bars, coming, rules, progress
         self.calendar_T = union(bars.calendar, coming.source.calendar)
+        self.added_T = np.setdiff1d(self.calendar_T, bars.calendar)
         self.days = Days(self.calendar_T)
         comes = {**coming.source.universes, **extra}
         kept = [name for name in bars.universes if name != ALL or bars.metadata.given or ALL in comes]
-        self.universes = merged_universes({name: bars.listed(name) for name in kept}, comes)
-        self.findings: Findings = {}
+        there, since = {name: bars.listed(name) for name in kept}, bars.calendar[-1].astype("datetime64[D]") + DAY_LONG
+        self.universes = merged_universes(there, comes, since)
+        self.moves = [line for n in comes if n in there for line in joined_and_left(there[n], comes[n], since)]
+        self.rows: Findings = {}
 
     def run(self, *, compact: bool) -> AppendResult:
         """Compare, write, and put the new metadata in place."""
         old, source = self.bars.metadata, self.coming.source
-        added_T = np.setdiff1d(self.calendar_T, self.bars.calendar)
         brought = self._compared()
         brought.refuse_scaled(source.uri)
-        if old.histories is not None:
-            last = self.bars.calendar[-1].astype("datetime64[D]")
-            refuse_thin_dates(source, brought, old.histories, self.universes, self.days, last, self.rules)
+        dates = judged_dates(source, brought, self.bars, self.universes, self.days, self.rules)
         with self.target.changing():
-            if old.histories is None or (len(added_T) and added_T[0] < self.bars.calendar[-1]):
+            if old.histories is None or (len(self.added_T) and self.added_T[0] < self.bars.calendar[-1]):
                 metadata = rewritten(self.target, self.bars, self.coming, self.universes, progress=self.progress)
+                known = metadata.warnings
+                odd = merge(self.rows, self._sessions())
             else:
                 metadata = self._grown(old, old.histories, brought)
-            if self.market is not None and len(added_T):
-                after = min(self.bars.calendar[-1], added_T[0])
-                self.findings = merge(self.findings, session_findings(self.market, self.calendar_T, after))
-            if brought.any() or len(added_T):
-                metadata = replace(metadata, warnings=_warnings(old.warnings, source.findings, self.findings))
+                known = self._outlived(old.warnings, brought)
+                odd = merge(merge(self.rows, dates), self._sessions())
+            if brought.any() or len(self.added_T):
+                warnings = _warnings(known, {**source.findings, **self._weekdays()}, odd)
+                metadata = replace(metadata, warnings=warnings)
             metadata, joined = joined_slices(self.target, metadata, compact=compact, progress=self.progress)
             changed = metadata != old
             if changed:
                 self.target.publish_metadata(metadata)
         self.target.clear(metadata)
+        told = merge(merge(self.rows, dates), merge(self._sessions(), self._days_before_new_ones()))
         return AppendResult(
             uri=self.target.uri,
             metadata=metadata,
             changed=changed,
             notes=source.notes,
-            warnings=serious(_warnings({}, source.findings, self.findings)),
-            appended=_appended(
-                brought, np.unique(added_T.astype("datetime64[D]")), joined=joined, before=old.fingerprint
-            ),
+            warnings=loud(_warnings({}, source.findings, told)),
+            appended=_appended(brought, self._new_dates(), joined=joined, before=old.fingerprint),
         )
+
+    def _new_dates(self) -> NDArray[np.datetime64]:
+        """The dates of which there was nothing."""
+        return np.setdiff1d(self.days.day_D, self.bars.calendar.astype("datetime64[D]"))
+
+    def _outlived(self, warnings: dict[str, dict[str, Any]], brought: Brought) -> dict[str, dict[str, Any]]:
+        """What was odd before and is still: not the newest date, where there is a newer one or more of it."""
+        newest = brought.newest()
+        if newest < 0 or self.days.code_T[newest] != self.days.code_T[-1]:
+            return warnings
+        return {name: finding for name, finding in warnings.items() if name != "newest_date_incomplete"}
+
+    def _sessions(self) -> Findings:
+        """What the calendar of the exchange says of the dates that are new."""
+        if self.market is None or not len(self.added_T):
+            return {}
+        after = min(self.bars.calendar[-1], self.added_T[0])
+        return session_findings(self.market, self.calendar_T, after)
+
+    def _weekdays(self) -> Findings:
+        """Weekdays that are missing in the calendar of both."""
+        return weekday_findings(self.days.day_D) if self.bars.frequency == DAY else {}
+
+    def _days_before_new_ones(self) -> Findings:
+        """Weekdays between the last date and the new ones that nobody has, where no exchange says which there are."""
+        if self.market is not None or self.bars.frequency != DAY or not len(self.added_T):
+            return {}
+        days = [str(day) for day in lone_weekdays(self.days.day_D) if day > self.bars.calendar[-1]]
+        return found("weekday_before_new_dates", days)
 
     def _compared(self) -> Brought:
         comparison, groups = Comparison(self.bars, self.calendar_T), self._groups()
         with self.progress.track("compare", len(groups)) as advance:
             for group in groups:
                 block, lost = self.coming.block(group, self.bars.fields)
-                self.findings = merge(self.findings, lost)
+                self.rows = merge(self.rows, lost)
                 comparison.add(block)
                 advance(1, text=group[-1])
         return comparison.brought
@@ -218,7 +255,7 @@ class _Adding:
         whole = {*brought.new, *brought.changed}
         for group in self._groups():
             anew, tails = self._new_rows(group, whole, set(brought.grown), both, records)
-            self.findings = merge(self.findings, check(tails))
+            self.rows = merge(self.rows, check(tails))
             writer.add(in_order([anew, tails]))
         base = len(old.files) - old.slices
         kept = [without(self.target, self.bars, file, brought.changed.keys()) for file in old.files]
@@ -273,42 +310,20 @@ def _appended(brought: Brought, added_D: NDArray[np.datetime64], *, joined: bool
 def _warnings(before: Mapping[str, dict[str, Any]], source: Findings, rows: Findings) -> dict[str, dict[str, Any]]:
     """Findings on rows are added to those before, findings on a source take the place of those on the last one."""
     old = {name: Finding(count=f["count"], examples=tuple(f["examples"])) for name, f in before.items()}
-    found = {**merge(old, rows), **source}
-    return {name: finding.to_json() for name, finding in sorted(found.items())}
+    every = {**merge(old, rows), **source}
+    return {name: finding.to_json() for name, finding in sorted(every.items())}
 
 
-def _adjusted_as_before(bars: Bars, adjust: str | None) -> str | None:
-    """The field that prices are adjusted by: that of the bars that are there."""
-    before = bars.metadata.source.get("adjusted_by")
-    if adjust is not None and adjust != before:
-        was = f"adjusted by {before}" if before else "not adjusted by a field"
-        raise DataError(f"--adjust {adjust}: the bars at {bars.uri} were {was}; leave --adjust out, or import again")
-    return before
-
-
-def _check_clock(source: Source, bars: Bars) -> None:
-    """Daily bars of one date have one stamp: another clock would put them beside those that are there."""
-    if bars.frequency != DAY:
-        return
-    clocks = [np.unique(each - each.astype("datetime64[D]")) for each in (source.calendar, bars.calendar)]
-    new, old = (np.datetime64("2000-01-01", "us") + each[:1] for each in clocks)
-    if len(clocks[0]) == len(clocks[1]) == 1 and new != old:
-        times = [str(each[0].astype("datetime64[s]"))[11:] for each in (new, old)]
-        raise DataError(
-            f"{source.uri}: has daily bars at {times[0]}, and those at {bars.uri} are at {times[1]}; bring datetimes "
-            "to that clock, or to dates without one"
-        )
-
-
-def _check_fits(source: Source, bars: Bars) -> None:
-    if source.frequency != bars.frequency:
-        raise DataError(
-            f"{source.uri}: has the frequency {source.frequency}, and the bars at {bars.uri} have {bars.frequency}; "
-            "want the same (--frequency)"
-        )
-    missing = [name for name in bars.fields if name not in source.fields]
-    if missing:
-        raise DataError(
-            f"{source.uri}: has no field {', '.join(missing)}, which the bars at {bars.uri} have; bring it "
-            "(--columns THEIRS=OURS), or import again without it"
-        )
+def _everything(made: ImportResult) -> AppendResult:
+    """An import where nothing was, told as an append."""
+    bars = Bars(uri=made.uri, metadata=made.metadata)
+    days = np.unique(bars.calendar.astype("datetime64[D]"))
+    brought = Brought(new=list(bars.instruments), rows=made.metadata.rows)
+    return AppendResult(
+        uri=made.uri,
+        metadata=made.metadata,
+        changed=made.changed,
+        notes=made.notes,
+        warnings=made.warnings,
+        appended=_appended(brought, days, joined=False, before=""),
+    )

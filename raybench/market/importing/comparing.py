@@ -1,11 +1,12 @@
 """What a source brings to bars that are there: instrument by instrument, bar by bar.
 
-R rows of a source, N instruments, T entries of the calendar of both. A row without a value says nothing. Values are
-compared as they are stored, float32 after the same adjustment; NaN is NaN.
+R rows of a source, N instruments, T entries of the calendar of both, P prices, B bars that are in both. A row without a
+value says nothing. Values are compared as they are stored, float32 after the same adjustment; NaN is NaN.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,11 +17,12 @@ from raybench.errors import DataError
 from raybench.market.bars import BarBlock, Bars
 from raybench.market.calendar import positions
 from raybench.market.census import has_bar
+from raybench.market.importing.restated import restated
 from raybench.market.importing.union import valued
-from raybench.market.quality import EXAMPLES, PRICES, clock
+from raybench.market.quality import PRICES, clock
 from raybench.reports.text import numbered
 
-ALIKE, APART = 2e-3, 5e-4  # the prices of one bar times one number, vendors' rounding aside, and not by one
+NAMED = 20  # instruments in a refusal: whose history is to be brought is to be read off it
 
 Mask = NDArray[np.bool_]
 
@@ -32,9 +34,10 @@ class Brought:
     new, grown : instruments without bars so far; those with rows after their last one
     changed, until : those with other values, or with rows before their first, by the first moment that is another, and
         by the last one
-    scaled : those of the changed whose every bar in both differs while older ones are not in the source
+    scaled : those of the changed whose prices were restated while bars that are older are not in the source
     rows : how many are new
-    bars : where in the calendar of both each instrument has a bar behind the calendar so far
+    lives : where in the calendar of both each instrument of the source has its first bar and its last
+    bars : where each has bars at moments that are new, or on the newest date that is there
     """
 
     new: list[str] = field(default_factory=list)
@@ -43,21 +46,26 @@ class Brought:
     until: dict[str, np.datetime64] = field(default_factory=dict)
     scaled: dict[str, np.datetime64] = field(default_factory=dict)
     rows: int = 0
+    lives: dict[str, tuple[int, int]] = field(default_factory=dict)
     bars: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def any(self) -> bool:
         """Whether there is any of it."""
         return bool(self.new or self.grown or self.changed)
 
+    def newest(self) -> int:
+        """The position of the newest bar at a moment that is new, or on the newest date that is there; -1 for none."""
+        return max((int(at_R[-1]) for at_R in self.bars.values()), default=-1)
+
     def refuse_scaled(self, uri: str) -> None:
         """DataError if prices were restated and the source does not reach back to where they begin."""
         if self.scaled:
-            some = [f"{name} from {clock(when)}" for name, when in list(self.scaled.items())[:EXAMPLES]]
-            more = ", ..." if len(self.scaled) > EXAMPLES else ""
+            some = [f"{name} from {clock(when)}" for name, when in list(self.scaled.items())[:NAMED]]
+            more = ", ..." if len(self.scaled) > NAMED else ""
             raise DataError(
-                f"{uri}: {numbered(len(self.scaled), 'instrument|instruments has|have')} other values on every date "
-                f"that is there already ({', '.join(some)}{more}), as after a split or a dividend, and its older bars "
-                "are not in it, which would stay as they were; bring the whole history of these instruments"
+                f"{uri}: the prices of {numbered(len(self.scaled), 'instrument|instruments')} are restated, as after "
+                f"a split or a dividend ({', '.join(some)}{more}), and older bars are not in it, which would stay as "
+                "they were; bring the whole history of these instruments too, and all of it is appended"
             )
 
 
@@ -69,6 +77,8 @@ class Comparison:
         self._bars = bars
         self._calendar_T = calendar_T
         self._lives = bars.lives(trailing=False)
+        newest = bars.calendar[-1].astype("datetime64[D]")
+        self._told_T = np.isin(calendar_T, bars.calendar, invert=True) | (calendar_T >= newest)
 
     def add(self, block: BarBlock) -> None:
         """Compare the instruments of one more block."""
@@ -76,13 +86,19 @@ class Comparison:
         start, end = (block.datetime_R.min(), block.datetime_R.max()) if block.rows else (None, None)
         old = self._bars.block(there, list(block.fields), start=start, end=end, trailing=False)
         known = _Known.of(block, old, self._calendar_T)
-        behind = len(self._bars.calendar)
         for i, name in enumerate(block.instruments):
             rows = slice(int(block.start_N1[i]), int(block.start_N1[i + 1]))
             one = block.slice(i)
-            bars = known.at_R[rows][has_bar(one.fields, one.rows)]
-            self.brought.bars[name] = bars[bars >= behind]
+            self._tell(name, known.at_R[rows][has_bar(one.fields, one.rows)])
             self._sort(name, one, known.part(rows))
+
+    def _tell(self, name: str, at_R: NDArray[np.int64]) -> None:
+        """Remember when an instrument has bars."""
+        if len(at_R):
+            self.brought.lives[name] = (int(at_R[0]), int(at_R[-1]))
+            told_R = self._told_T[at_R]
+            if told_R.any():
+                self.brought.bars[name] = at_R[told_R]
 
     def _sort(self, name: str, one: BarBlock, known: _Known) -> None:
         """Put an instrument where it belongs."""
@@ -97,7 +113,7 @@ class Comparison:
         other_R = (value_R & known.differs_R) | (when_R < first) | (value_R & ~known.there_R & (when_R < last))
         if other_R.any():
             brought.changed[name], brought.until[name] = when_R[other_R][0], when_R[other_R][-1]
-            if when_R[0] > first and known.scaled():
+            if when_R[0] > first and known.restated(one.fields):
                 brought.scaled[name] = when_R[other_R][0]
         elif one.rows and when_R[-1] > last:
             brought.grown.append(name)
@@ -107,13 +123,13 @@ class Comparison:
 class _Known:
     """Of each row of a source [R]: its place in the calendar, whether there is such a row and with another value.
 
-    ratio_RP : of the prices that are in both, what comes to what is there; NaN where either has none
+    before : the values that are there, by field; NaN where there is none
     """
 
     at_R: NDArray[np.int64]
     there_R: Mask
     differs_R: Mask
-    ratio_RP: NDArray[np.float64]
+    before: Mapping[str, Floats]
 
     @classmethod
     def of(cls, block: BarBlock, old: BarBlock, calendar_T: Moments) -> _Known:
@@ -126,14 +142,12 @@ class _Known:
         place_R = np.minimum(np.searchsorted(key_O, key_R), max(len(key_O) - 1, 0))
         there_R = key_O[place_R] == key_R if len(key_O) else np.zeros(len(key_R), bool)
         differs_R, hits = np.zeros(len(key_R), bool), place_R[there_R]
+        before: dict[str, Floats] = {}
         for name, value_R in block.fields.items():
+            before[name] = np.full(len(key_R), np.nan, np.float32)
+            before[name][there_R] = old.fields[name][hits]
             differs_R[there_R] |= ~_same(value_R[there_R], old.fields[name][hits])
-        prices = [name for name in PRICES if name in block.fields]
-        ratio_RP = np.full((len(key_R), len(prices)), np.nan)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            for k, name in enumerate(prices):
-                ratio_RP[there_R, k] = block.fields[name][there_R].astype(np.float64) / old.fields[name][hits]
-        return cls(at_R=at_R, there_R=there_R, differs_R=differs_R, ratio_RP=ratio_RP)
+        return cls(at_R=at_R, there_R=there_R, differs_R=differs_R, before=before)
 
     def part(self, rows: slice) -> _Known:
         """The same of some rows."""
@@ -141,18 +155,20 @@ class _Known:
             at_R=self.at_R[rows],
             there_R=self.there_R[rows],
             differs_R=self.differs_R[rows],
-            ratio_RP=self.ratio_RP[rows],
+            before={name: value_R[rows] for name, value_R in self.before.items()},
         )
 
-    def scaled(self) -> bool:
-        """Whether every bar that is in both differs; of a single one, all of its prices by the same number."""
-        both_R = np.isfinite(self.ratio_RP).any(axis=1)
-        if not both_R.any() or not self.differs_R[both_R].all():
-            return False
-        if both_R.sum() > 1:
-            return True
-        ratio_P = self.ratio_RP[both_R][0]
-        return bool(np.ptp(ratio_P) <= ALIKE and abs(np.median(ratio_P) - 1) >= APART)
+    def restated(self, now: Mapping[str, Floats]) -> bool:
+        """Whether the prices that are in both were restated, as all that is older then is; ``now``: what comes."""
+        names = [name for name in PRICES if name in now]
+        before_RP, now_RP = (
+            np.stack([values[name].astype(np.float64) for name in names], axis=1) for values in (self.before, now)
+        )
+        both_R: Mask = np.any(np.isfinite(before_RP) & np.isfinite(now_RP), axis=1)
+        volume_R2 = np.full((len(self.at_R), 2), np.nan)
+        if "volume" in now:
+            volume_R2 = np.stack([self.before["volume"], now["volume"]], axis=1).astype(np.float64)
+        return restated(before_RP[both_R], now_RP[both_R], volume_R2[both_R], self.at_R[both_R])
 
 
 def _same(left_R: Floats, right_R: Floats) -> Mask:

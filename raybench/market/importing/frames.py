@@ -13,7 +13,7 @@ from raybench.columns import typed
 from raybench.errors import DataError
 from raybench.market.bars import FRAME, BarBlock, frame_columns
 from raybench.market.importing.survey import Survey
-from raybench.market.quality import merge, serious
+from raybench.market.quality import loud, merge
 from raybench.market.sources.clocks import zone_clocks
 from raybench.market.sources.source import field_order
 from raybench.market.sources.spool import Spool
@@ -43,4 +43,4 @@ def frame_bars(bars: pd.DataFrame, fields: Sequence[str] | None = None) -> tuple
     survey = Survey(source, {})
     survey.add(block)
     findings = merge(source.findings, survey.findings())
-    return block, serious({name: finding.to_json() for name, finding in findings.items()})
+    return block, loud({name: finding.to_json() for name, finding in findings.items()})

@@ -8,7 +8,7 @@ folder. Equal bars give equal files and an equal fingerprint, so an import of wh
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from raybench.errors import DataError
@@ -19,7 +19,7 @@ from raybench.market.census import DateRules
 from raybench.market.importing.replacing import Replaced
 from raybench.market.importing.target import Target
 from raybench.market.importing.writing import write
-from raybench.market.quality import serious
+from raybench.market.quality import loud
 from raybench.market.sources.letter_case import spelled_as_bars
 from raybench.market.sources.source import REQUIRED, Source
 from raybench.market.universe import ALL, Universe
@@ -68,7 +68,8 @@ def import_bars(
     check_source(source, uri, adjust)
     extra, spelled = spelled_as_bars(universes or {}, list(source.spans))
     source = source.settled({**source.universes, **extra}, rules)
-    every = _universes(source, extra)
+    check_universes(extra, list(source.spans))
+    every = {**source.universes, **extra}
     with held(uri, what="import"):
         target = Target(uri, replace=replace)
         done = _import(target, source, every, replace=replace, adjust=adjust, market=market, progress=progress)
@@ -155,7 +156,7 @@ def _import(
         metadata=metadata if old is None or changed else old,
         changed=changed,
         notes=source.notes,
-        warnings=((fewer,) if fewer else ()) + serious(metadata.warnings),
+        warnings=((fewer,) if fewer else ()) + loud(metadata.warnings),
     )
 
 
@@ -163,15 +164,15 @@ def _differs(new: BarsMetadata, old: BarsMetadata) -> bool:
     return dataclasses.replace(new, source=old.source) != old
 
 
-def _universes(source: Source, extra: Mapping[str, Universe]) -> dict[str, Universe]:
-    """The universes by name; ``all`` among them only if the source says who is in it."""
-    for name, universe in extra.items():
+def check_universes(universes: Mapping[str, Universe], instruments: Sequence[str]) -> None:
+    """DataError if one is called ``all``, or none of its members is among the instruments that have bars."""
+    known = set(instruments)
+    for name, universe in universes.items():
         if name == ALL:
             raise DataError(f"universe {ALL} is made from the bars; give yours another name")
-        if not set(universe.instrument_K) & set(source.spans):
+        if known.isdisjoint(universe.instrument_K):
             raise DataError(
                 f"universe {name}: none of its "
                 f"{numbered(len(universe.instruments), 'instrument|instruments')} has bars; it has "
-                f"{universe.instrument_K[0]} ..., the bars have {next(iter(source.spans))} ..."
+                f"{universe.instrument_K[0]} ..., the bars have {instruments[0]} ..."
             )
-    return {**source.universes, **extra}

@@ -12,6 +12,7 @@ from dataclasses import replace
 from raybench.market.bars import Bars
 from raybench.market.bars_metadata import BarsFile, BarsMetadata
 from raybench.market.importing.parts import PartsWriter, groups_of_file
+from raybench.market.importing.survey import SURVEYED
 from raybench.market.importing.target import Target
 from raybench.market.importing.union import Coming, UnionSource
 from raybench.market.importing.writing import write
@@ -49,9 +50,16 @@ def joined_slices(
 def rewritten(
     target: Target, bars: Bars, coming: Coming | None, universes: Mapping[str, Universe], *, progress: Progress
 ) -> BarsMetadata:
-    """Write all bars anew, with those of a source; ``universes``: all of them, ``all`` only if it was given."""
+    """Write all bars anew, with those of a source; ``universes``: all of them, ``all`` only if it was given.
+
+    What was odd about what is there stays said, but for what is seen anew of both.
+    """
     metadata, _ = write(target, UnionSource.of(bars, coming), universes, None, progress)
-    return replace(metadata, source=bars.metadata.source, warnings=bars.metadata.warnings)
+    warnings = bars.metadata.warnings
+    if coming is not None:
+        kept = {name: finding for name, finding in warnings.items() if name not in SURVEYED}
+        warnings = dict(sorted({**kept, **metadata.warnings}.items()))
+    return replace(metadata, source=bars.metadata.source, warnings=warnings)
 
 
 def without(target: Target, bars: Bars, file: BarsFile, moved: Collection[str]) -> BarsFile | None:

@@ -8,17 +8,28 @@ import numpy as np
 
 from raybench.market.adjustment import Adjustment
 from raybench.market.bars import BarBlock
+from raybench.market.calendar import DAY
 from raybench.market.census import Census, has_bar
-from raybench.market.quality import Findings, check, merge
+from raybench.market.quality import ROW_FINDINGS, Findings, check, merge
 from raybench.market.sources.source import Source
 from raybench.market.universe import ALL, Universe
+
+SURVEYED = frozenset(
+    {
+        *ROW_FINDINGS,
+        *("date_with_few_bars", "date_without_bars", "long_gap", "newest_date_incomplete", "weekday_without_bars"),
+        *("overnight_jump", "raw_beside_factor", "adjusted_twice", "raw_beside_adjusted_close"),
+        "member_without_files",
+    }
+)
+"""What is found by looking at all bars and their universes, and so is found anew when all are written."""
 
 
 class Survey:
     """Findings on rows, dates and the adjustment of prices; blocks are added one after another."""
 
     def __init__(self, source: Source, universes: Mapping[str, Universe]) -> None:
-        self._spans = source.spans
+        self._spans, self._daily = source.spans, source.frequency == DAY
         self._rows: Findings = {}
         self._census = Census(source.calendar, {name: u for name, u in universes.items() if name != ALL})
         self._adjustment = Adjustment()
@@ -35,4 +46,5 @@ class Survey:
 
     def findings(self) -> Findings:
         """All of it, by name."""
-        return merge(self._rows, merge(self._census.findings(), self._adjustment.findings()))
+        dates = self._census.findings(daily=self._daily)
+        return merge(self._rows, merge(dates, self._adjustment.findings()))

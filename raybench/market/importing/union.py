@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from raybench.columns.types import Floats, Moments
 from raybench.market.adjustment import adjusted
 from raybench.market.bars import BarBlock, Bars, block_of
-from raybench.market.calendar import Dates, no_dates, no_moments, positions, union
+from raybench.market.calendar import no_moments, positions, union
 from raybench.market.census import DateRules
 from raybench.market.quality import Findings
 from raybench.market.sources.source import Source
@@ -53,7 +53,6 @@ class UnionSource:
     findings: Findings = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     left_out: Moments = field(default_factory=no_moments)
-    thin: Dates = field(default_factory=no_dates)
 
     @classmethod
     def of(cls, bars: Bars, coming: Coming | None = None) -> UnionSource:
@@ -90,7 +89,9 @@ class UnionSource:
     def fields(self) -> tuple[str, ...]:
         return self.bars.fields
 
-    def settled(self, universes: Mapping[str, Universe], rules: DateRules | None) -> UnionSource:
+    def settled(
+        self, universes: Mapping[str, Universe], rules: DateRules | None, there: Moments | None = None
+    ) -> UnionSource:
         """The source itself: both calendars are settled."""
         return self
 

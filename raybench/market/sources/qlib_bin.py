@@ -22,7 +22,7 @@ from raybench.columns.typed import datetimes
 from raybench.columns.types import Floats, Moments
 from raybench.errors import DataError
 from raybench.market.bars import BarBlock, block_of
-from raybench.market.calendar import Dates, no_dates, no_moments
+from raybench.market.calendar import no_moments
 from raybench.market.census import DateRules
 from raybench.market.quality import Findings, found
 from raybench.market.sources.letter_case import in_lower_case, one_spelling, respelled
@@ -60,9 +60,10 @@ class QlibProvider:
     format: str = "qlib"
     notes: tuple[str, ...] = ()
     left_out: Moments = field(default_factory=no_moments)
-    thin: Dates = field(default_factory=no_dates)
 
-    def settled(self, universes: Mapping[str, Universe], rules: DateRules | None) -> QlibProvider:
+    def settled(
+        self, universes: Mapping[str, Universe], rules: DateRules | None, there: Moments | None = None
+    ) -> QlibProvider:
         """The provider itself: its calendar says which dates there are."""
         if rules is not None:
             raise DataError(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from raybench.columns.types import Moments
 from raybench.market.bars import BarBlock
-from raybench.market.calendar import Dates, infer_frequency, no_dates, no_moments, positions
+from raybench.market.calendar import infer_frequency, no_moments, positions
 from raybench.market.census import DateRules
 from raybench.market.quality import Findings
 from raybench.market.universe import Universe
@@ -30,7 +30,6 @@ class Source(Protocol):
     findings : oddities that only the source can see
     notes : decisions that people should know of, such as ignored columns
     left_out : moments with rows that are kept out of the calendar
-    thin : datetime64[D], those of their dates on which hardly anybody has a bar
     """
 
     @property
@@ -53,13 +52,14 @@ class Source(Protocol):
     def notes(self) -> tuple[str, ...]: ...
     @property
     def left_out(self) -> Moments: ...
-    @property
-    def thin(self) -> Dates: ...
 
-    def settled(self, universes: Mapping[str, Universe], rules: DateRules | None) -> Source:
+    def settled(
+        self, universes: Mapping[str, Universe], rules: DateRules | None, there: Moments | None = None
+    ) -> Source:
         """The source with the calendar that ``rules`` leave it; ``universes`` are those besides ``all``.
 
-        None: by the rules that hold unless somebody asks for others.
+        None: by the rules that hold unless somebody asks for others. ``there``: the calendar of the bars that the
+        source is added to, whose dates are dates.
         """
         ...
 
@@ -82,9 +82,10 @@ class MemorySource:
     findings: Findings
     notes: tuple[str, ...] = ()
     left_out: Moments = field(default_factory=no_moments)
-    thin: Dates = field(default_factory=no_dates)
 
-    def settled(self, universes: Mapping[str, Universe], rules: DateRules | None) -> MemorySource:
+    def settled(
+        self, universes: Mapping[str, Universe], rules: DateRules | None, there: Moments | None = None
+    ) -> MemorySource:
         """The source itself: its calendar is the dates that occur."""
         return self
 

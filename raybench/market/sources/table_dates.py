@@ -4,19 +4,21 @@ Left out, and said: moments at which nobody has a bar, dates on which hardly any
 bars only repeat the ones before (see `Census`). A list of dates, if one is given, decides alone. Where many dates
 are thin the table has two calendars in it, such as stocks beside coins, and nobody but its owner can tell which is
 meant: an error.
+
+A table that is added to bars may be a few rows of a market: dates that the bars have stay, whoever has a row here, and
+later ones are for the append to judge, beside the bars.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from raybench.columns.types import Moments
 from raybench.errors import DataError
-from raybench.market.calendar import Dates, no_dates
 from raybench.market.census import HANDFUL, Census, DateRules, Mask
 from raybench.market.quality import EXAMPLES, Findings, clock, found, merge
 from raybench.market.universe import Universe
@@ -42,31 +44,38 @@ class TableRowDates(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalendarChoice:
-    """The calendar, where each instrument that still has rows lies in it, and what was left out.
-
-    ``thin``: the dates left out for hardly anybody has a bar on them.
-    """
+    """The calendar, where each instrument that still has rows lies in it, and what was left out."""
 
     calendar: Moments
     spans: Mapping[str, range]
     left_out: Moments
     findings: Findings
-    thin: Dates = field(default_factory=no_dates)
 
 
-def settle(table: TableRowDates, universes: Mapping[str, Universe], rules: DateRules) -> CalendarChoice:
-    """The calendar of a table by the rules; DataError if there is none in it, or two."""
+def settle(
+    table: TableRowDates, universes: Mapping[str, Universe], rules: DateRules, there: Moments | None = None
+) -> CalendarChoice:
+    """The calendar of a table by the rules; DataError if there is none in it, or two.
+
+    ``there``: that of the bars that it is added to.
+    """
     census = Census(table.calendar, universes)
     for name in table.spans:
         datetime_R, bar_R = table.moments(name)
         census.add(name, np.searchsorted(table.calendar, datetime_R[bar_R]), table.repeats(name)[bar_R])
     if rules.days is not None:
-        return _settled(table, _listed(table, rules), {}, "row_off_calendar")
-    empty_T, thin_D = census.bars_T == 0, census.thin(rules.min_coverage)
+        return _settled(table, _listed(table, rules, there), {}, "row_off_calendar")
+    empty_T, empty_D, thin_D = census.bars_T == 0, census.bars_D == 0, census.thin(rules.min_coverage)
+    known_D = np.zeros_like(thin_D)
+    if there is not None:
+        days = there.astype("datetime64[D]")
+        known_D = np.isin(census.day_D, days)
+        thin_D &= ~known_D & (census.day_D < days[-1])
+        empty_T &= ~np.isin(table.calendar, there)
+        empty_D &= ~known_D
     if thin_D.sum() > max(HANDFUL, MANY * (census.bars_D > 0).sum()):
         raise DataError(_two_calendars(table.uri, census, thin_D, rules))
-    filled_D = census.filled() & ~thin_D if rules.min_coverage else np.zeros_like(thin_D)
-    empty_D = census.bars_D == 0
+    filled_D = census.filled() & ~thin_D & ~known_D if rules.min_coverage else np.zeros_like(thin_D)
     dates = [str(day) for day in census.day_D[empty_D]]
     moments = [clock(when) for when in table.calendar[empty_T & ~census.of_day(empty_D)]]
     findings = merge(found("left_out_date_without_bars", dates), found("left_out_moment_without_bars", moments))
@@ -75,7 +84,7 @@ def settle(table: TableRowDates, universes: Mapping[str, Universe], rules: DateR
     if empty_T.all():
         raise DataError(f"{table.uri}: has no bars: no row has a price")
     kept_T = ~(empty_T | census.of_day(thin_D | filled_D))
-    return replace(_settled(table, table.calendar[kept_T], findings, "left_out_row"), thin=census.day_D[thin_D])
+    return _settled(table, table.calendar[kept_T], findings, "left_out_row")
 
 
 def _settled(table: TableRowDates, calendar_T: Moments, findings: Findings, what: str) -> CalendarChoice:
@@ -98,8 +107,8 @@ def _settled(table: TableRowDates, calendar_T: Moments, findings: Findings, what
     return CalendarChoice(calendar=calendar_T, spans=spans, left_out=left_out, findings=findings)
 
 
-def _listed(table: TableRowDates, rules: DateRules) -> Moments:
-    """The calendar of the dates that are listed, from the first to the last on which there are rows.
+def _listed(table: TableRowDates, rules: DateRules, there: Moments | None) -> Moments:
+    """The calendar of the dates that are listed, from the first to the last on which there are rows, here or there.
 
     Daily bars have an entry for each, rows or none. Bars within a day have the moments that occur on them.
     """
@@ -112,11 +121,12 @@ def _listed(table: TableRowDates, rules: DateRules) -> Moments:
             f"{rules.days[0]} to {rules.days[-1]}; its own are {day_T[0]} to {day_T[-1]}"
         )
     kept_T = table.calendar[inside_T]
-    if len(np.unique(table.calendar - day_T)) > 1:
+    both = [table.calendar, kept_T if there is None else there]
+    if any(len(np.unique(each - each.astype("datetime64[D]"))) > 1 for each in both):
         return kept_T
-    first, last = kept_T[[0, -1]].astype("datetime64[D]")
-    days = rules.days[(rules.days >= first) & (rules.days <= last)]
-    stamps: Moments = (days + (kept_T[0] - first)).astype("datetime64[us]")
+    ends = np.concatenate([kept_T[[0, -1]], both[1][[0, -1]]]).astype("datetime64[D]")
+    days = rules.days[(rules.days >= ends.min()) & (rules.days <= ends.max())]
+    stamps: Moments = (days + (kept_T[0] - ends[0])).astype("datetime64[us]")
     return stamps
 
 

@@ -23,7 +23,7 @@ from raybench.columns.names import recognised
 from raybench.columns.types import Floats, Moments
 from raybench.errors import DataError
 from raybench.market.bars import BarBlock, block_of
-from raybench.market.calendar import Dates, complete, no_dates, no_moments
+from raybench.market.calendar import complete, no_moments
 from raybench.market.census import DateRules, Mask, has_bar, repeats
 from raybench.market.quality import PRICES, Findings, clock, found, merge
 from raybench.market.sources.clocks import (
@@ -86,17 +86,17 @@ class TableSource:
     spool: Spool
     clocks: Clocks
     left_out: Moments = field(default_factory=no_moments)
-    thin: Dates = field(default_factory=no_dates)
 
-    def settled(self, universes: Mapping[str, Universe], rules: DateRules | None) -> TableSource:
+    def settled(
+        self, universes: Mapping[str, Universe], rules: DateRules | None, there: Moments | None = None
+    ) -> TableSource:
         """The same rows on the calendar that ``rules`` leave."""
-        done = settle(self, {n: u for n, u in universes.items() if n != ALL}, rules or DateRules())
+        done = settle(self, {n: u for n, u in universes.items() if n != ALL}, rules or DateRules(), there)
         return replace(
             self,
             calendar=done.calendar,
             spans=done.spans,
             left_out=done.left_out,
-            thin=done.thin,
             findings=merge(self.findings, done.findings),
         )
 

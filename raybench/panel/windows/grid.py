@@ -16,12 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Int32 = npt.NDArray[np.int32]
+Places = npt.NDArray[np.signedinteger[Any]]
+"""Rows or slots: int32, which is half the memory, or int64 where there are more than that can number."""
 ROWS_AT_ONCE = 100_000
+LARGEST = np.iinfo(np.int32).max
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +37,10 @@ class WindowGrid:
     at or before each slot, behind ``step_len - 1`` leading slots that belong to nobody.
     """
 
-    slot_R: Int32
-    first_R: Int32
+    slot_R: Places
+    first_R: Places
     regular_R: npt.NDArray[np.bool_]
-    last_P: Int32
+    last_P: Places
 
 
 def window_grid(
@@ -64,15 +68,17 @@ def window_grid(
     """
     rows = len(instrument_R)
     kept_K = np.arange(rows) if keep_R is None else np.flatnonzero(keep_R)
+    axis = np.unique(date_R[kept_K]) if axis is None else axis
+    most = max(rows, step_len - 1 + _slots(instrument_R[kept_K], date_R[kept_K], axis))
+    number = np.int32 if most <= LARGEST else np.int64
     grid = WindowGrid(
-        slot_R=np.full(rows, -1, np.int32),
-        first_R=np.zeros(rows, np.int32),
+        slot_R=np.full(rows, -1, number),
+        first_R=np.zeros(rows, number),
         regular_R=np.zeros(rows, np.bool_),
-        last_P=np.full(step_len - 1, -1, np.int32),
+        last_P=np.full(step_len - 1, -1, number),
     )
     if not len(kept_K):
         return grid
-    axis = np.unique(date_R[kept_K]) if axis is None else axis
     parts, slots = [grid.last_P], step_len - 1
     for part in _stretches(instrument_R[kept_K]):
         row_K = kept_K[part]
@@ -81,6 +87,15 @@ def window_grid(
         parts.append(_index(grid, row_K, instrument_R[row_K], step_K, floor_K, slots, step_len))
         slots += len(parts[-1])
     return replace(grid, last_P=np.concatenate(parts))
+
+
+def _slots(instrument_K: Int32, date_K: Int32, axis: Int32) -> int:
+    """How many dates there are from the first row of each instrument to its last."""
+    if not len(instrument_K):
+        return 0
+    begins = np.flatnonzero(np.r_[True, instrument_K[1:] != instrument_K[:-1]])
+    first, last = (np.searchsorted(axis, date_K[at]) for at in (begins, np.r_[begins[1:], len(date_K)] - 1))
+    return int((last - first + 1).sum())
 
 
 def _stretches(instrument_K: Int32) -> Iterator[slice]:
@@ -101,11 +116,11 @@ def _index(
     floor_step_K: npt.NDArray[np.int64] | None,
     begin: int,
     step_len: int,
-) -> Int32:
+) -> Places:
     """Fill in rows of whole instruments, whose slots start at ``begin``; return the last row of each of those slots."""
     base_K, first_step_K, slots = _bases(instrument_K, step_K)
     slot_K = base_K + step_K - first_step_K
-    last_P, next_P = _filled(slot_K, row_K, slots)
+    last_P, next_P = _filled(slot_K, row_K, slots, grid.last_P.dtype)
     start_K = np.maximum(slot_K - (step_len - 1), base_K)
     if floor_step_K is not None:
         start_K = np.maximum(start_K, np.minimum(slot_K, base_K + floor_step_K - first_step_K))
@@ -131,10 +146,10 @@ def _bases(
 
 
 def _filled(
-    slot_K: npt.NDArray[np.int64], kept_K: npt.NDArray[np.int64], slots: int
-) -> tuple[Int32, npt.NDArray[np.int64]]:
+    slot_K: npt.NDArray[np.int64], kept_K: npt.NDArray[np.int64], slots: int, number: np.dtype[Any]
+) -> tuple[Places, npt.NDArray[np.int64]]:
     """Last row at or before, and first row at or after, each slot (over all instruments: rows only grow)."""
-    last_P = np.full(slots, -1, np.int32)
+    last_P = np.full(slots, -1, number)
     last_P[slot_K] = kept_K
     np.maximum.accumulate(last_P, out=last_P)
     next_P = np.full(slots, np.iinfo(np.int64).max, np.int64)

@@ -29,9 +29,11 @@ from tests.killed import Steps, killed_at
 from tests.market.importing.worlds import (
     DAYS,
     FIELDS,
+    KEEP_ALL,
     append,
     assert_same_content,
     files_of,
+    flat,
     full,
     provider,
     world,
@@ -48,23 +50,39 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 10_000), steps=st.lists(st.integers(30, 119), min_size=1, max_size=6), window=st.booleans())
+@given(
+    seed=st.integers(0, 10_000),
+    steps=st.lists(st.integers(30, 119), min_size=1, max_size=6),
+    delivery=st.sampled_from(["whole", "newest", "windows"]),
+    default=st.booleans(),
+)
 def test_appended_bars_are_those_of_one_import(
-    tmp_path_factory: pytest.TempPathFactory, seed: int, steps: list[int], window: bool
+    tmp_path_factory: pytest.TempPathFactory, seed: int, steps: list[int], delivery: str, default: bool
 ) -> None:
-    """Histories as they are delivered day by day, whole, or of the instruments that did not change the newest dates."""
+    """Histories as they are delivered day by day, whole, or as the newest dates with the whole history of who changed.
+
+    Of those who were corrected it may be the bar alone, however old: a window of its own.
+    """
     folder, known = tmp_path_factory.mktemp("append"), world(seed)
     before = DAYS[25]
     full(known.at(before), known.universe(before), folder)
     for step in sorted(steps):
         day = DAYS[step]
         rows = known.at(day)
-        if window:  # what a vendor sends daily: the last dates, and whole histories where they were restated
-            restated = {n for n, when in known.splits.items() if before < when <= day}
-            restated |= {n for (n, _), when in known.corrections.items() if before < when <= day}
-            recent = rows["datetime"] > DAYS[max(DAYS.get_loc(before) - 3, 0)]
-            rows = rows[recent | rows["instrument"].isin(restated)]
-        append(rows, known.universe(day), folder)
+        if delivery != "whole":
+            whole = {n for n, when in known.splits.items() if before < when <= day}
+            bars = [bar for bar, when in known.corrections.items() if before < when <= day]
+            whole |= {name for name, _ in bars} if delivery == "newest" else set()
+            sent = (rows["datetime"] > DAYS[max(DAYS.get_loc(before) - 3, 0)]) | rows["instrument"].isin(whole)
+            for name, of in bars:
+                sent |= (rows["instrument"] == name) & (rows["datetime"] == of)
+            rows = rows[sent]
+        try:
+            append(rows, known.universe(day), folder, rules=None if default else KEEP_ALL)
+        except DataError as refused:  # a date on which most happen to be suspended
+            if not default or "hardly anybody has a bar" not in str(refused):
+                raise
+            append(rows, known.universe(day), folder)
         before = day
     everything = folder / "at once"
     full(known.at(before), known.universe(before), everything)
@@ -111,14 +129,6 @@ def test_what_was_restated_is_named_with_its_date_and_others_keep_their_files(tm
     assert_same_content(bars, open_bars(tmp_path / "once" / "bars"))
 
 
-def flat(instruments: int, days: int) -> pd.DataFrame:
-    """Bars of every instrument on every date."""
-    frame = pd.DataFrame([(f"I{i}", d) for i in range(instruments) for d in DAYS[:days]])
-    frame = frame.set_axis(["instrument", "datetime"], axis=1)
-    close = 10 + np.arange(len(frame)) % 7 * 0.5
-    return frame.assign(open=close, high=close + 1, low=close - 1, close=close, volume=100.0)
-
-
 @pytest.mark.parametrize("overlap", [1, 5])
 def test_a_restated_price_whose_older_bars_are_not_there_is_refused(tmp_path: Path, overlap: int) -> None:
     rows = flat(6, 60)
@@ -126,7 +136,7 @@ def test_a_restated_price_whose_older_bars_are_not_there_is_refused(tmp_path: Pa
     before = files_of(tmp_path / "bars")
     new = rows[rows["datetime"] >= DAYS[58 - overlap]].copy()
     new.loc[(new["instrument"] == "I2") & (new["datetime"] < DAYS[58]), FIELDS[:4]] /= 2
-    with pytest.raises(DataError, match=r"1 instrument has other values on every date .*I2 from 2020-0.*whole history"):
+    with pytest.raises(DataError, match=r"prices of 1 instrument are restated.*I2 from 2020-0.*whole history"):
         append(new, {}, tmp_path)
     assert files_of(tmp_path / "bars") == before
     whole = rows[(rows["instrument"] == "I2") | (rows["datetime"] >= DAYS[57])].copy()
@@ -254,7 +264,33 @@ def test_an_append_where_nothing_is_makes_the_dataset(tmp_path: Path) -> None:
     rows.to_parquet(tmp_path / "rows.parquet")
     done = append_bars(open_source(tmp_path / "rows.parquet"), tmp_path / "bars")
     assert done.changed
+    assert (done.appended.rows, done.appended.dates, done.appended.first) == (360, 60, str(DAYS[0].date()))
+    assert done.appended.new == tuple(f"I{i}" for i in range(6))
     assert open_bars(tmp_path / "bars").metadata.rows == 360
+
+
+def test_files_are_joined_once_there_are_many_of_them(tmp_path: Path) -> None:
+    rows = flat(6, 60)
+    full(rows[rows["datetime"] < DAYS[50]], {}, tmp_path)
+    joined, slices = [], []
+    for k in range(50, 56):
+        joined.append(append(rows[rows["datetime"] == DAYS[k]], {}, tmp_path).appended.joined)
+        slices.append(open_bars(tmp_path / "bars").metadata.slices)
+    assert joined == [False, False, True, False, True, False]
+    assert slices == [1, 2, 1, 2, 1, 2]
+
+
+def test_fields_that_only_the_source_has_are_named(tmp_path: Path) -> None:
+    rows = flat(6, 60)
+    full(rows[rows["datetime"] < DAYS[58]], {}, tmp_path)
+    more = rows[rows["datetime"] >= DAYS[57]].assign(pe=1.0, turnover=2.0)
+    done = append(more, {}, tmp_path)
+    assert done.warnings == (
+        "2 fields left out, for the bars have no pe, turnover: import the whole history again to have them, or leave "
+        "them out with --columns pe=,turnover=",
+    )
+    assert open_bars(tmp_path / "bars").fields == tuple(FIELDS)
+    assert append(rows[rows["datetime"] >= DAYS[57]], {}, tmp_path).warnings == ()
 
 
 def test_spans_given_hold_from_their_first_start_on(tmp_path: Path) -> None:
@@ -345,7 +381,13 @@ def test_as_it_is_typed(tmp_path: Path) -> None:
     assert (said["changed"], said["appended"]["rows"], said["appended"]["changed"]) == (False, 0, {})
     joined = json.loads(typed(tmp_path, "import", "--to", "bars", "--compact", "--json").stdout.splitlines()[-1])
     assert (joined["changed"], joined["files"], joined["fingerprint"]) == (True, 1, said["fingerprint"])
-    for words in (["--to", "bars"], ["new.csv", "--to", "bars", "--append", "--replace"]):
+    unused = typed(tmp_path, "import", "--to", "bars", "--compact", "--universe", "pool=new.csv", "--adjust", "factor")
+    assert "leave --universe, --adjust out" in " ".join(unused.stderr.split())
+    for words in (
+        ["--to", "bars"],
+        ["new.csv", "--to", "bars", "--append", "--replace"],
+        ["--to", "bars", "--compact", "--min-date-coverage", "0"],
+    ):
         wrong = typed(tmp_path, "import", *words)
         assert (wrong.returncode, wrong.stdout) == (2, "")
         assert "Traceback" not in wrong.stderr

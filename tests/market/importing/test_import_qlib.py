@@ -195,6 +195,7 @@ def test_the_real_provider(shared: Path, tmp_path: Path) -> None:
         "date_with_few_bars": 2,
         "member_without_files": 7,
         "overnight_jump": 18,
+        "weekday_without_bars": 43,
     }
     bars = open_bars(tmp_path / "bars")
     assert (len(bars.instruments), len(bars.calendar), bars.frequency) == (684, 3292, "day")

@@ -79,14 +79,28 @@ def world(seed: int, *, instruments: int = 9, moments: int = 1) -> World:
     return World(made, splits, corrections, pd.DataFrame(spans, columns=["instrument", "start", "end"]))
 
 
+def flat(instruments: int, days: int) -> pd.DataFrame:
+    """Bars of every instrument on every date."""
+    frame = pd.DataFrame([(f"I{i}", d) for i in range(instruments) for d in DAYS[:days]])
+    frame = frame.set_axis(["instrument", "datetime"], axis=1)
+    close = 10 + np.arange(len(frame)) % 7 * 0.5
+    return frame.assign(open=close, high=close + 1, low=close - 1, close=close, volume=100.0)
+
+
 KEEP_ALL = DateRules(min_coverage=0.0)
 
 
-def full(rows: pd.DataFrame, universes: dict[str, Universe], folder: Path, **options: Any) -> ImportResult:
+def full(
+    rows: pd.DataFrame,
+    universes: dict[str, Universe],
+    folder: Path,
+    rules: DateRules | None = KEEP_ALL,
+    **options: Any,
+) -> ImportResult:
     folder.mkdir(exist_ok=True)
     rows.to_parquet(folder / "rows.parquet", index=False)
     return import_bars(
-        open_source(folder / "rows.parquet"), folder / "bars", universes=universes, rules=KEEP_ALL, **options
+        open_source(folder / "rows.parquet"), folder / "bars", universes=universes, rules=rules, **options
     )
 
 

@@ -46,15 +46,17 @@ def markets(draw: st.DrawFn) -> tuple[NDArray[np.int32], NDArray[np.int32], NDAr
     more=st.sets(st.integers(0, DATES)),
     given_axis=st.booleans(),
     at_once=st.sampled_from([1, DATES + 1, 100_000]),
+    largest=st.sampled_from([0, np.iinfo(np.int32).max]),
 )
 def test_windows_are_what_brute_force_says(
-    market, step_len: int, more: set[int], given_axis: bool, at_once: int
+    market, step_len: int, more: set[int], given_axis: bool, at_once: int, largest: int
 ) -> None:
     instrument_R, date_R, keep_R, floor_R = market
     dates = set(date_R[keep_R].tolist()) | (more or set())  # where others have rows on dates that these have not
     axis = None if more is None else np.array(sorted(dates), np.int32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grids, "ROWS_AT_ONCE", at_once)
+        patch.setattr(grids, "LARGEST", largest)  # of rows that an int32 can number
         grid = window_grid(instrument_R, date_R, step_len, keep_R=keep_R, floor_R=floor_R, axis=axis)
     source = RowWindows.build(np.arange(len(date_R), dtype=np.float32)[:, None], grid, step_len)
     kept = np.flatnonzero(keep_R)
