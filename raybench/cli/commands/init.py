@@ -51,6 +51,9 @@ def init(
     target = to or (f"{model}.yaml" if set == "alpha158" else f"{model}_{set}.yaml")
     refuse_below_a_file(target, option="--to")
     refuse_within(target, Kind.FILE, option="--to")
+    if target.endswith("/") or files.is_folder(target):
+        file = files.join(target, f"{model}.yaml")
+        raise ConfigError(f"--to is {target}, a folder; want the file to write, such as {file}")
     made = draft(bars, network=model, feature_set=set, universe=universe, concepts=concepts, file=target)
     there = files.read_bytes(target) if files.exists(target) else None
     written = made.text.encode()

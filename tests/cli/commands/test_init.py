@@ -92,3 +92,12 @@ def test_one_line_and_nothing_written(words: list[str], why: str, tmp_path: Path
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert why in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("to", ["there", "new/"])
+def test_a_folder_is_no_file_to_write(to: str, room: Path) -> None:
+    (room / "there").mkdir()
+    done = type_in(room, "init", "--bars", "market.parquet", "--to", to)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert f"--to is {to}, a folder; want the file to write" in done.stderr
+    assert sorted(each.name for each in room.iterdir()) == ["few.csv", "market.parquet", "there"]
