@@ -15,7 +15,8 @@ import pandas as pd
 
 from raybench.comparison.fits import Fit
 from raybench.comparison.results import TABLE, read_daily, read_results, results_frame, write_daily, write_results
-from raybench.storage import files
+from raybench.errors import RunError
+from raybench.storage import files, parquet
 
 
 class Results:
@@ -28,15 +29,24 @@ class Results:
         self._daily: dict[str, pd.DataFrame] = {}
 
     @classmethod
-    def opened(cls, out: str, fits: Sequence[Fit]) -> Results:
-        """Those that lie in ``out``, of these ``fits`` alone."""
+    def opened(cls, out: str, fits: Sequence[Fit], *, anew: bool = False) -> Results:
+        """Those that lie in ``out``, of these ``fits`` alone; RunError if they are damaged.
+
+        ``anew``: none then, for the runs of fits that ended are there to be judged again.
+        """
         found = cls(out, fits)
         if not files.exists(files.join(out, TABLE)):
             return found
-        days = read_daily(out)
+        try:
+            days, table = read_daily(out), read_results(out)
+        except parquet.DamagedError as error:
+            if anew:
+                return found
+            text = str(error).removesuffix(parquet.AGAIN)
+            raise RunError(f"{text}; the same command with --resume judges its runs again") from None
         keys = days["name"], days["seed"], days["roll"].fillna("")
         parts = {key: part.reset_index(drop=True) for key, part in days.groupby(list(keys), sort=False)}
-        for row in read_results(out).to_dict(orient="records"):
+        for row in table.to_dict(orient="records"):
             fit = found._fits.get(str(row["run"]))
             part = None if fit is None else parts.get((fit.name, fit.seed, fit.roll or ""))
             if fit is not None and (row["error"] is not None or part is not None):
@@ -44,6 +54,15 @@ class Results:
                 if row["error"] is None and part is not None:
                     found._daily[fit.folder] = part
         return found
+
+    @classmethod
+    def are_whole(cls, out: str) -> bool:
+        """Whether what lies in ``out`` can be read."""
+        try:
+            cls.opened(out, ())
+        except RunError:
+            return False
+        return True
 
     def row(self, fit: Fit) -> Mapping[str, Any] | None:
         """The row of a fit that ended."""

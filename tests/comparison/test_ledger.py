@@ -48,6 +48,24 @@ def test_a_row_without_its_days_is_not_kept(make_config, tmp_path: Path) -> None
     assert not Results.opened(str(tmp_path / "nowhere"), fits).went_well(fits[0])
 
 
+@pytest.mark.parametrize("name", ["results.parquet", "daily/a.parquet"])
+def test_a_damaged_table_is_told_and_its_runs_are_judged_again(make_config, tmp_path: Path, name: str) -> None:
+    fits = plan_fits({"a": make_config()}, 1)
+    Results(str(tmp_path), fits).put(fits[0], *ended(fits[0]))
+    assert Results.are_whole(str(tmp_path))
+    file = tmp_path / name
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(RunError, match=r"is damaged: .* was written; the same command with --resume judges its runs"):
+        Results.opened(str(tmp_path), fits)
+    assert not Results.are_whole(str(tmp_path))
+    again = Results.opened(str(tmp_path), fits, anew=True)
+    assert not again.went_well(fits[0])
+    again.put(fits[0], *ended(fits[0]))
+    assert Results.opened(str(tmp_path), fits).went_well(fits[0])
+
+
 def test_what_was_asked_for(make_config, tmp_path: Path) -> None:
     configs, out = {"a": make_config(), "b": make_config(train__lr=1.0)}, str(tmp_path)
     asked = Asked.of(plan_fits(configs, 2), None, expanding=False)

@@ -166,7 +166,7 @@ def _done(out: str, asked: Asked, *, resume: bool) -> bool:
         return False
     asked.refuse_other(out, stored.asked)
     if stored.ended is not None:
-        return not (resume and stored.ended.failed)
+        return not (resume and (stored.ended.failed or not Results.are_whole(out)))
     if not resume:
         raise RunError(f"{out} holds an unfinished bench of these configurations; add --resume or choose another --out")
     return False
@@ -187,7 +187,7 @@ class _Benching:
         """Do what is left, and publish what came of all."""
         opened = opened_data(self._fits)
         self._leave_out(opened)
-        results = Results.opened(self._out, self._fits)
+        results = Results.opened(self._out, self._fits, anew=True)
         left = [fit for fit in self._fits if not results.went_well(fit)]
         refuse_changed_data(self._out, results, self._fits, opened)
         for fit in left:

@@ -136,6 +136,21 @@ def test_a_finished_bench_stays_as_it_is(done: BenchResult, configs: dict[str, C
         bench({"gru": configs["gru"]}, seeds=2, out=done.uri, rolling="2m")
 
 
+def test_a_damaged_table_is_made_again_from_the_runs(
+    configs: dict[str, Config], tmp_path: Path, local_ray: None
+) -> None:
+    line = {"line": configs["line"]}
+    done = bench(line, out=str(tmp_path / "b"))
+    file = tmp_path / "b" / "results.parquet"
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(RunError, match=r"results\.parquet: .*; the same command with --resume judges its runs again"):
+        bench(line, out=done.uri)
+    again = bench(line, out=done.uri, resume=True)
+    assert again.results["run_id"].equals(done.results["run_id"])
+    assert again.results["Rank IC"].equals(done.results["Rank IC"])
+    assert len(bench(line, out=done.uri).results) == 1
+
+
 def test_a_process_that_is_killed_goes_on_from_its_checkpoint(
     make_config: MakeConfig, tmp_path: Path, local_ray: None
 ) -> None:
