@@ -24,8 +24,13 @@ class Advance(Protocol):
 class Progress(Protocol):
     """What a long-running function is given to tell how far it is."""
 
-    def track(self, name: str, total: int | None, *, at_most: bool = False) -> AbstractContextManager[Advance]:
-        """Open one bar; ``total`` None: its length is not known; ``at_most``: it may end before ``total``."""
+    def track(
+        self, name: str, total: int | None, *, at_most: bool = False, alike: bool = False
+    ) -> AbstractContextManager[Advance]:
+        """Open one bar; ``total`` None: its length is not known; ``at_most``: it may end before ``total``.
+
+        ``alike``: its steps take about as long as each other, however few they are: trainings, not labels and a report.
+        """
         ...
 
     def note(self, text: str) -> None:
@@ -35,7 +40,7 @@ class Progress(Protocol):
 
 class _Silent:
     @contextmanager
-    def track(self, name: str, total: int | None, *, at_most: bool = False) -> Iterator[Advance]:
+    def track(self, name: str, total: int | None, *, at_most: bool = False, alike: bool = False) -> Iterator[Advance]:
         yield lambda n=1, text="": None
 
     def note(self, text: str) -> None:

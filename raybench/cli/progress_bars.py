@@ -46,7 +46,8 @@ def speed(per_second: float | None) -> str:
 def figures(pace: Pace, total: int | None, *, at_most: bool) -> str:
     """Write how fast a stage goes and how long the rest takes, as far as it can be known."""
     left = pace.left(total)
-    rest = "" if left is None else f"{'at most ' if at_most else ''}{duration(left)} left"
+    how = "at most " if at_most else "about " if pace.alike else ""
+    rest = "" if left is None else f"{how}{duration(left)} left"
     return ", ".join(part for part in (speed(pace.rate()), rest) if part)
 
 
@@ -59,10 +60,10 @@ class LineProgress:
         self._clock = clock
 
     @contextmanager
-    def track(self, name: str, total: int | None, *, at_most: bool = False) -> Iterator[Advance]:
+    def track(self, name: str, total: int | None, *, at_most: bool = False, alike: bool = False) -> Iterator[Advance]:
         """Open one stage."""
         start = said = self._clock()
-        done, last, pace = 0, "", Pace(self._clock)
+        done, last, pace = 0, "", Pace(self._clock, alike=alike)
 
         def advance(n: int = 1, text: str = "") -> None:
             nonlocal done, last, said
@@ -108,10 +109,10 @@ class StoppableProgress:
         self._shown = shown
 
     @contextmanager
-    def track(self, name: str, total: int | None, *, at_most: bool = False) -> Iterator[Advance]:
+    def track(self, name: str, total: int | None, *, at_most: bool = False, alike: bool = False) -> Iterator[Advance]:
         """See ``raybench.progress``."""
         again()
-        with self._shown.track(name, total, at_most=at_most) as advance:
+        with self._shown.track(name, total, at_most=at_most, alike=alike) as advance:
 
             def checked(n: int = 1, text: str = "") -> None:
                 again()
@@ -165,13 +166,13 @@ class BarProgress:
         self._open: list[TaskID] = []
 
     @contextmanager
-    def track(self, name: str, total: int | None, *, at_most: bool = False) -> Iterator[Advance]:
+    def track(self, name: str, total: int | None, *, at_most: bool = False, alike: bool = False) -> Iterator[Advance]:
         """Open one stage."""
         outermost = self._bars is None
         bars = self._bars or self._start()
         if self._open:
             bars.update(self._open[-1], visible=False)
-        start, done, last, pace = self._clock(), 0, "", Pace(self._clock)
+        start, done, last, pace = self._clock(), 0, "", Pace(self._clock, alike=alike)
         task = bars.add_task(name, total=total, text="", pace=pace, at_most=at_most)
         self._open.append(task)
 

@@ -8,6 +8,7 @@ __all__ = [
     "address",
     "beforehand",
     "choice",
+    "dashboard",
     "epochs",
     "exported",
     "failures",

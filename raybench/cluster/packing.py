@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from raybench.cluster.resources import Capacity, Workers, cores, share_of_gpu, suited
+from raybench.cluster.resources import Capacity, Workers, cores, refuse_too_much, share_of_gpu, suited
 from raybench.config import Config
-from raybench.errors import ConfigError, ResourceError
+from raybench.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +31,9 @@ def share_of(config: Config, there: Capacity, *, panel_bytes: int) -> Share:
     """The share of one fit of ``config``; ResourceError for more than any node has."""
     wanted = suited(config)
     cpus = wanted.cpus_per_worker or 1
-    if cpus > there.largest_node:
-        raise ResourceError(
-            f"cluster.cpus_per_worker is {cpus} but the largest node has {there.largest_node:g} CPUs; "
-            "lower cluster.cpus_per_worker"
-        )
-    return Share(cpus=cpus, gpu=share_of_gpu(config, wanted, there, panel_bytes))
+    gpu = share_of_gpu(config, wanted, there, panel_bytes)
+    refuse_too_much(cpus, gpu, there, key="cluster.cpus_per_worker")
+    return Share(cpus=cpus, gpu=gpu)
 
 
 def refuse_streaming(configs: Iterable[Config]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raybench.config import ClusterConfig, Config
-from raybench.config.tune import ResourcesPerTrial
+from raybench.config.tune import HyperBand, Pbt, ResourcesPerTrial
 from raybench.errors import ResourceError
 from raybench.reports.text import numbered
 
@@ -38,6 +38,13 @@ class Node:
         """How many workers of ``cpus`` CPUs, and one GPU if ``gpu``, fit on it."""
         room = int(self.cpus) // cpus
         return min(room, int(self.gpus)) if gpu else room
+
+    def shares(self, cpus: float, gpu: float) -> int:
+        """How many trainings of ``cpus`` CPUs and ``gpu`` of a GPU, or so many whole ones, fit on it."""
+        room = int(self.cpus / cpus + 1e-9)
+        if not gpu:
+            return room
+        return min(room, int(self.gpus) * int(1 / gpu + 1e-9) if gpu <= 1 else int(self.gpus // gpu))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +97,19 @@ class Capacity:
     def holds_now(self, cpus: int, *, gpu: bool) -> int:
         """How many fit on the nodes that are there, or where there are none yet, that there could be; 1 at least."""
         return max(sum(node.holds(cpus, gpu=gpu) * node.count for node in self.at_hand), 1)
+
+    @property
+    def rooms(self) -> tuple[Node, ...]:
+        """The nodes that a single training may ask for, at their largest; a spare logical CPU is for none."""
+        if self.one_machine:
+            (node,) = self.nodes
+            return (Node(cpus=min(node.cpus, self.cores), gpus=node.gpus),)
+        return self.could_be or self.nodes
+
+    def side_by_side(self, cpus: float, gpu: float) -> int:
+        """How many trainings of so much fit on the nodes that are there; 1 at least."""
+        nodes = self.rooms if self.one_machine else self.at_hand
+        return max(sum(node.shares(cpus, gpu) * node.count for node in nodes), 1)
 
     def told(self) -> str:
         """What there is, for people: node by node, equal ones counted."""
@@ -206,21 +226,23 @@ def plan_trials(config: Config, there: Capacity, *, panel_bytes: int) -> tuple[W
     if (wanted.num_workers or 1) > 1:
         return _plan_wide(config, wanted, there)
     asked = config.tune.resources_per_trial
-    if asked.cpu > there.largest_node:
-        raise ResourceError(
-            f"tune.resources_per_trial.cpu is {asked.cpu}, and the largest node has {there.largest_node:g} CPUs; "
-            "lower it"
-        )
     gpu = share_of_gpu(config, wanted, there, panel_bytes)
-    most = max(cores(there) // asked.cpu, 1)
-    if gpu:
-        most = min(most, max(int(there.gpus) * int(1 / gpu), 1) if gpu <= 1 else max(int(there.gpus / gpu), 1))
+    refuse_too_much(asked.cpu, gpu, there, key="tune.resources_per_trial.cpu")
+    most = there.side_by_side(asked.cpu, gpu)
     concurrent = min(config.tune.max_concurrent or most, max(int(there.cpus) // asked.cpu, 1))
     return Workers(number=1, cpus=asked.cpu, gpu=gpu > 0), concurrent, gpu
 
 
 def _plan_wide(config: Config, wanted: ClusterConfig, there: Capacity) -> tuple[Workers, int, float]:
     """Trials of several workers, each of which is Ray Train's."""
+    scheduler = config.tune.scheduler
+    if isinstance(scheduler, Pbt | HyperBand):
+        does = "copies" if isinstance(scheduler, Pbt) else "pauses"
+        raise ResourceError(
+            f"tune.scheduler {scheduler.type} {does} trials by their checkpoints, which Ray Tune is not given by "
+            f"trials of several workers (cluster.num_workers is {wanted.num_workers}); set cluster.num_workers to 1, "
+            "or tune.scheduler.type to asha, median or fifo"
+        )
     if config.tune.resources_per_trial != ResourcesPerTrial():
         raise ResourceError(
             f"tune.resources_per_trial is for trials of one worker, and cluster.num_workers is {wanted.num_workers}; "
@@ -235,10 +257,10 @@ def share_of_gpu(config: Config, wanted: ClusterConfig, there: Capacity, panel_b
     """The GPU of a trial or a fit: as told, or a share with room for the panel, what autograd keeps and CUDA's own."""
     asked = config.tune.resources_per_trial.gpu
     if asked:
-        if asked > there.largest_gpu:
+        if asked > 1 and asked != int(asked):
             raise ResourceError(
-                f"tune.resources_per_trial.gpu is {asked:g}, and no node has more than {there.largest_gpu:g} GPUs; "
-                "lower it"
+                f"tune.resources_per_trial.gpu is {asked:g}, and Ray gives a share of one GPU or whole ones; want "
+                "up to 1, or a whole number"
             )
         return asked
     if asked == 0 or wanted.use_gpu is False or there.gpus < 1:
@@ -249,6 +271,37 @@ def share_of_gpu(config: Config, wanted: ClusterConfig, there: Capacity, panel_b
     side_by_side = int(room // (panel_bytes + TRIAL_GPU_BYTES))
     per_gpu = max(min(side_by_side, cores(there) // max(int(there.gpus), 1)), 1)
     return 1.0 / per_gpu
+
+
+def refuse_too_much(cpus: int, gpu: float, there: Capacity, *, key: str) -> None:
+    """Refuse what one training would wait for for ever: it takes all on one node. ``key``: that of its CPUs."""
+    largest, most = max((node.cpus for node in there.rooms), default=0.0), there.largest_gpu
+    if cpus > largest:
+        raise ResourceError(f"{key} is {cpus} but the largest node has {numbered(int(largest), 'CPU|CPUs')}; lower it")
+    if gpu > most:
+        raise ResourceError(
+            f"tune.resources_per_trial.gpu is {gpu:g}, and no node has more than {numbered(int(most), 'GPU|GPUs')}; "
+            "lower it"
+        )
+    if not any(node.shares(cpus, gpu) for node in there.rooms):
+        raise ResourceError(
+            f"no node has {numbered(cpus, 'CPU|CPUs')} and {gpu:.3g} of its GPUs at once: the cluster has "
+            f"{there.told()}; lower {key}, or set tune.resources_per_trial.gpu to 0"
+        )
+
+
+def held_back(cpus: int, gpu: float, concurrent: int, there: Capacity) -> float:
+    """Return the CPUs that each of many waiting trainings asks for, so that no more than ``concurrent`` begin at once.
+
+    The least that does that, at least ``cpus``, to hundredths. None asks for more than the largest node has, so where
+    there are several of those, one begins on each.
+    """
+    nodes = [node for node in there.at_hand if node.shares(cpus, gpu)]
+    shares = {int(100 * node.cpus / k) / 100 for node in nodes for k in range(1, concurrent + 1)}
+    for each in sorted({float(cpus), *(share for share in shares if share >= cpus)}):
+        if sum(node.shares(each, gpu) * node.count for node in nodes) <= concurrent:
+            return each
+    return max((node.cpus for node in nodes), default=float(cpus))
 
 
 def cores(there: Capacity) -> int:

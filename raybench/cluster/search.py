@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import (
     AsyncHyperBandScheduler,
@@ -36,9 +37,9 @@ from raybench.config.tune import (
     TpeSearch,
     Uniform,
 )
-from raybench.search.reported import GOODNESS
+from raybench.search.draws import value_of
+from raybench.search.reported import GOODNESS, OWN_EPOCH
 
-EPOCH = "epoch"
 SEPARATOR = "@"  # between a key and the network that it is drawn for
 
 
@@ -47,13 +48,16 @@ def hands_over(scheduler: AnyScheduler) -> bool:
     return isinstance(scheduler, Pbt | HyperBand)
 
 
-def make_scheduler(wanted: AnyScheduler, space: Space, *, max_epochs: int) -> TrialScheduler:
-    """The scheduler; epochs are its time, and ``GOODNESS`` what it compares."""
+def make_scheduler(wanted: AnyScheduler, space: Space, *, max_epochs: int, seed: int = 0) -> TrialScheduler:
+    """The scheduler; epochs of the network itself are its time, and ``GOODNESS`` what it compares.
+
+    ``seed``: of what a population draws anew.
+    """
     match wanted:
         case Asha():
             grace = min(wanted.grace_period, max_epochs)
             return AsyncHyperBandScheduler(
-                time_attr=EPOCH, max_t=max_epochs, grace_period=grace, reduction_factor=wanted.reduction_factor
+                time_attr=OWN_EPOCH, max_t=max_epochs, grace_period=grace, reduction_factor=wanted.reduction_factor
             )
         case Median():
             return MedianStoppingRule(
@@ -62,29 +66,25 @@ def make_scheduler(wanted: AnyScheduler, space: Space, *, max_epochs: int) -> Tr
                 min_samples_required=wanted.min_samples,
             )
         case HyperBand():
-            return HyperBandScheduler(time_attr=EPOCH, max_t=max_epochs, reduction_factor=wanted.reduction_factor)
+            return HyperBandScheduler(time_attr=OWN_EPOCH, max_t=max_epochs, reduction_factor=wanted.reduction_factor)
         case Pbt():
+            draw = random.Random(seed)
             return _Population(
-                max_epochs,
                 time_attr="training_iteration",
                 perturbation_interval=wanted.interval,
                 quantile_fraction=wanted.quantile,
                 resample_probability=wanted.resample,
-                hyperparam_mutations={TRIAL: {"values": {key: _domain(each) for key, each in space.items()}}},
+                hyperparam_mutations={TRIAL: {"values": {key: _drawn_anew(each, draw) for key, each in space.items()}}},
                 custom_explore_fn=_Within(space),
             )
     return FIFOScheduler()
 
 
 class _Population(PopulationBasedTraining):
-    """Gives no trial the state of one that reported its last epoch: nothing would be trained with the new values."""
-
-    def __init__(self, max_epochs: int, **options: Any) -> None:
-        super().__init__(**options)
-        self._max_epochs = max_epochs
+    """Gives no trial the state of one that ended, early or not: nothing would be trained with the new values."""
 
     def _exploit(self, tune_controller: Any, trial: Trial, trial_to_clone: Trial) -> None:
-        if trial_to_clone.last_result.get(EPOCH, 0) < self._max_epochs:
+        if not trial_to_clone.last_result.get("finished"):
             super()._exploit(tune_controller, trial, trial_to_clone)
 
 
@@ -114,18 +114,11 @@ def within(distribution: AnyDistribution, value: Any) -> Any:
     return value
 
 
-def _domain(distribution: AnyDistribution) -> Any:
-    """What Tune knows of a distribution."""
-    match distribution:
-        case Uniform(uniform=(low, high)):
-            return tune.uniform(low, high)
-        case LogUniform(loguniform=(low, high)):
-            return tune.loguniform(low, high)
-        case RandInt(randint=(first, last)):
-            return tune.randint(first, last + 1)
-        case QUniform() | Choice() | Grid() | Networks():
-            return list(distribution.values)
-    raise AssertionError(distribution)
+def _drawn_anew(distribution: AnyDistribution, draw: random.Random) -> Any:
+    """What Tune takes new values from: a list, or a function. Its own distributions use a generator of all numpy."""
+    if isinstance(distribution, Uniform | LogUniform | RandInt):
+        return partial(value_of, distribution, draw)
+    return list(distribution.values)
 
 
 class Proposals(OptunaSearch):

@@ -3,7 +3,7 @@
 A trial is a training into a run directory of its own: what is there is gone on from, by a trial that was lost and is
 tried again as by a search that goes on. What it had reported before is then reported again, epoch by epoch, so that a
 scheduler which begins anew knows what the one before it knew. Tune is given checkpoints as well where a scheduler
-copies or pauses trials. A scheduler that ends a trial does so inside ``report``.
+copies or pauses trials. A scheduler that ends a trial does so inside ``report``. Of a pretraining nothing is told.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from raybench.progress import SILENT
 from raybench.runs import artifact
 from raybench.search.draws import trial_config
 from raybench.search.ledger import FAILED, TrialRecord, trial_folder
-from raybench.search.reported import fatal_metrics, replayed, state_metrics
+from raybench.search.reported import OWN_EPOCH, fatal_metrics, replayed, state_metrics
 from raybench.storage import rooms
 from raybench.training import checkpoints
 from raybench.training.checkpoints import Identity
@@ -70,12 +70,10 @@ def run_trial(space: Mapping[str, Any], task: SearchTask) -> None:
 
     An error that would come again ends the trial as its result; any other is raised, and Tune tries again.
     """
-    number, values = int(tune.get_context().get_trial_name()), dict(space[TRIAL]["values"])
-    out, config = trial_folder(task.out, number), trial_config(task.config, values)
-    before = task.ended.get(number)
-    if before is not None:
-        _tell_again(out, config, before, task.metric)
+    begun = _begun_with(space, task)
+    if begun is None:
         return
+    out, config = begun
     data = task.panels[PanelSpec.of(config).key]
     identity = Identity.of(config, data.facts.fingerprint, workers=1, rows="resident")
     reporter = TrialReporter(out, identity, config, task.metric, hands_over=task.hands_over)
@@ -122,8 +120,13 @@ class TrialReporter:
         self.tell(state)
 
     def tell(self, state: TrainState) -> None:
-        """Give Tune the metrics of the last epoch, and its checkpoint where a scheduler needs one."""
+        """Give Tune the metrics of the last epoch, and its checkpoint where a scheduler needs one.
+
+        Of a pretraining it is told nothing: that has no metric, and is as long as it is.
+        """
         metrics = state_metrics(state, self._metric)
+        if not metrics[OWN_EPOCH]:
+            return
         if not self._hands_over:
             tune.report(metrics)
             return
@@ -133,7 +136,7 @@ class TrialReporter:
 
     def tell_again(self, state: TrainState) -> None:
         """Tell Tune of every epoch that was reached before; only of the last where it comes with a checkpoint."""
-        for metrics in [] if self._hands_over else list(replayed(state.history, self._options, self._metric))[:-1]:
+        for metrics in [] if self._hands_over else list(replayed(state, self._options, self._metric))[:-1]:
             tune.report(metrics)
         self.tell(state)
 
@@ -158,6 +161,8 @@ def _begun(
         if _adopted(state, there, identity, config):  # another trial's, copied by the scheduler
             checkpoints.prune(out, ())
             checkpoints.publish(out, state, identity)
+            if state.finished:  # it ended while it was copied: nothing is left to be trained
+                reporter.tell(state)
         return state
     found = checkpoints.newest_state(out) if hands_over else None
     if found is not None and found[1].data == identity.data:
@@ -170,6 +175,21 @@ def _begun(
     state = checkpoints.read(beginning.uri)
     reporter.tell_again(state)
     return state
+
+
+def _begun_with(space: Mapping[str, Any], task: SearchTask) -> tuple[str, Config] | None:
+    """The folder and the configuration of a trial; None where all is said, as it ended before or cannot begin."""
+    number, values = int(tune.get_context().get_trial_name()), dict(space[TRIAL]["values"])
+    out, before = trial_folder(task.out, number), task.ended.get(number)
+    try:
+        config = trial_config(task.config, values)
+    except UserError as cause:  # a combination of values that is not valid, and would not be again
+        tune.report(fatal_metrics(str(cause), type(cause).__name__))
+        return None
+    if before is not None:
+        _tell_again(out, config, before, task.metric)
+        return None
+    return out, config
 
 
 def _adopted(state: TrainState, there: Identity, identity: Identity, config: Config) -> bool:
@@ -186,8 +206,7 @@ def _tell_again(out: str, config: Config, before: TrialRecord, metric: Metric) -
         tune.report(fatal_metrics(str(before.error), "UserError"))
         return
     found = checkpoints.newest_state(out)
-    history = [] if found is None else found[0].history
-    for metrics in replayed(history[: before.epochs], config.train, metric):
+    for metrics in [] if found is None else replayed(found[0], config.train, metric, until=before.epochs):
         tune.report(metrics)
 
 
@@ -196,16 +215,13 @@ def run_wide_trial(space: Mapping[str, Any], task: SearchTask) -> None:
 
     Ray Train starts workers again that die, and Tune starts this process again.
     """
-    from ray.tune.integration.ray_train import TuneReportCallback
-
     from raybench.cluster.fitting import fit_on_workers
+    from raybench.cluster.wide import Passing
 
-    number, values = int(tune.get_context().get_trial_name()), dict(space[TRIAL]["values"])
-    out, config = trial_folder(task.out, number), trial_config(task.config, values)
-    before = task.ended.get(number)
-    if before is not None:
-        _tell_again(out, config, before, task.metric)
+    told = _begun_with(space, task)
+    if told is None:
         return
+    out, config = told
     data = task.panels[PanelSpec.of(config).key]
     identity = Identity.of(config, data.facts.fingerprint, workers=task.workers.number, rows="resident")
     reporter = TrialReporter(out, identity, config, task.metric)
@@ -225,7 +241,7 @@ def run_wide_trial(space: Mapping[str, Any], task: SearchTask) -> None:
             begun=begun,
             progress=SILENT,
             metric=task.metric,
-            callbacks=[TuneReportCallback()],
+            callbacks=[Passing(OWN_EPOCH)],
         )
     except UserError as cause:
         reporter.fatal(cause)

@@ -13,13 +13,16 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
+from raybench.cluster.resources import held_back
 from raybench.cluster.search import Proposals, hands_over, make_scheduler
-from raybench.cluster.session import cluster_cpus
+from raybench.cluster.session import capacity
 from raybench.cluster.trial import TRIAL, SearchTask, run_trial, run_wide_trial
 from raybench.cluster.watch import Interrupted, Watch
 from raybench.config import Config
+from raybench.config.search_space import most_epochs
 from raybench.config.tune import HyperBand, TpeSearch
 from raybench.progress import Progress
+from raybench.reports.text import numbered
 from raybench.search.draws import Draw
 from raybench.search.ledger import Ledger, trial_id
 from raybench.search.reported import GOODNESS
@@ -57,9 +60,8 @@ class Plan:
 
     @property
     def max_epochs(self) -> int:
-        """The most epochs that a trial may have."""
-        searched = self.config.search_space.get("train.max_epochs")
-        return self.config.train.max_epochs if searched is None else int(max(searched.extremes))
+        """The most epochs that a trial may have, beside those of a pretraining."""
+        return most_epochs(self.config.search_space, self.config.train.max_epochs)
 
 
 def run_trials(plan: Plan, task: SearchTask, ledger: Ledger, progress: Progress) -> None:
@@ -76,18 +78,26 @@ def run_trials(plan: Plan, task: SearchTask, ledger: Ledger, progress: Progress)
     random.seed(plan.config.tune.search.seed)  # which a population is changed by
     os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
     stop = Interrupted()
-    watch = Watch(ledger, task.ended, task.metric, stop, progress)
+    watch = Watch(ledger, task.ended, task.metric, stop, progress, each=_each(plan, task))
     folder = files.join(task.out, FOLDER)
     files.discard(folder)
     tuner = _tuner(plan, drawn, task, ledger, watch, stop)
     try:
-        with progress.track("trials", plan.count) as advance:
+        with progress.track("trials", plan.count, alike=True) as advance:
             advance(plan.count - len(drawn) if drawn is not None else 0)
             watch.advance = advance
             _until_interrupted(tuner, stop)
+            if watch.trouble is not None:
+                raise watch.trouble
     finally:
         ledger.publish()
         files.discard(folder)
+
+
+def _each(plan: Plan, task: SearchTask) -> str:
+    """What a trial takes, in words."""
+    gpu = f" and {plan.gpu:.3g} of a GPU" if plan.gpu else ""
+    return numbered(task.workers.cpus, "CPU|CPUs") + gpu
 
 
 def _until_interrupted(tuner: tune.Tuner, stop: Interrupted) -> None:
@@ -127,7 +137,7 @@ def _tuner(
     concurrent: int | None = plan.concurrent
     if isinstance(wanted.scheduler, HyperBand) and not wide:  # it fills its brackets with trials that wait, so all must
         concurrent = None
-        resources["CPU"] = max(float(int(100 * cluster_cpus() / plan.concurrent) / 100), resources["CPU"])
+        resources["CPU"] = held_back(task.workers.cpus, plan.gpu, plan.concurrent, capacity())
     if drawn is None:
         assert isinstance(wanted.search, TpeSearch)
         before = [ledger.records[number].values for number in sorted(ledger.records)]
@@ -144,7 +154,9 @@ def _tuner(
             num_samples=wanted.num_samples if drawn is None else 1,
             max_concurrent_trials=concurrent,
             search_alg=search,
-            scheduler=make_scheduler(wanted.scheduler, config.search_space, max_epochs=plan.max_epochs),
+            scheduler=make_scheduler(
+                wanted.scheduler, config.search_space, max_epochs=plan.max_epochs, seed=wanted.search.seed
+            ),
             reuse_actors=not wide,
             trial_name_creator=_name,
             trial_dirname_creator=_name,

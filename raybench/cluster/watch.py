@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,10 +13,17 @@ from ray.tune.experiment import Trial
 
 from raybench.cluster.failures import cause_of
 from raybench.cluster.trial import TRIAL
+from raybench.errors import DataError
 from raybench.progress import Advance, Progress
+from raybench.runs import artifact
 from raybench.search.draws import told
-from raybench.search.ledger import DONE, FAILED, RUNNING, STOPPED, Ledger, TrialRecord, trial_id
+from raybench.search.ledger import DONE, FAILED, RUNNING, STOPPED, Ledger, TrialRecord, trial_folder, trial_id
 from raybench.search.reported import CAUSE
+from raybench.storage import files
+
+WAITING_SECONDS = 60.0  # after which people are told that no trial can begin; Ray starts a process within a few
+
+Clock = Callable[[], float]
 
 NAMES = {"loss": "valid loss", "ic": "IC", "rank_ic": "Rank IC"}
 
@@ -42,15 +50,40 @@ class Interrupted(Stopper):
 class Watch(Callback):
     """Enters what Tune tells of its trials into the ledger; one line for each that begins or ends.
 
-    Trials of ``ended`` only repeat what is known of them.
+    Trials of ``ended`` only repeat what is known of them. ``each``: what a trial takes, in words. ``trouble``: why the
+    search was ended here, None if it was not.
     """
 
     def __init__(
-        self, ledger: Ledger, ended: Mapping[int, TrialRecord], metric: str, stop: Interrupted, progress: Progress
+        self,
+        ledger: Ledger,
+        ended: Mapping[int, TrialRecord],
+        metric: str,
+        stop: Interrupted,
+        progress: Progress,
+        *,
+        each: str = "1 CPU",
+        clock: Clock = time.monotonic,
     ) -> None:
         self._ledger, self._ended, self._name, self._stop = ledger, dict(ended), NAMES[metric], stop
-        self._progress, self._begun = progress, set[int]()
+        self._progress, self._begun, self._each = progress, set[int](), each
+        self._clock, self._ran, self._said = clock, clock(), False
         self.advance: Advance | None = None
+        self.trouble: DataError | None = None
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Tune looked at its trials: say so where none could run for a while, as others hold what it takes."""
+        waiting = [trial for trial in trials if trial.status == Trial.PENDING]
+        if not waiting or any(trial.status == Trial.RUNNING for trial in trials):
+            self._ran, self._said = self._clock(), False
+            return
+        seconds = self._clock() - self._ran
+        if seconds >= WAITING_SECONDS and not self._said:
+            self._said = True
+            self._progress.note(
+                f"no trial could begin for {seconds:.0f} s: each takes {self._each} of one node, and no node has that "
+                f"free (ray status says who holds it); {len(waiting)} wait until it has. Ctrl-C ends the search"
+            )
 
     def __reduce__(self) -> tuple[type[Callback], tuple[()]]:
         """Tune stores its settings; nothing of this is needed to read them."""
@@ -99,7 +132,10 @@ class Watch(Callback):
             return
         if CAUSE in result:
             self._ended_as(number, FAILED, error=str(result[CAUSE]))
-        elif result.get("finished"):
+            return
+        if "epoch" in result:
+            self._check_written(number)
+        if result.get("finished"):
             self._ended_as(number, DONE)
         elif not self._stop.asked.is_set():
             self._ended_as(number, STOPPED, stopped_epoch=self._ledger.records[number].epochs)
@@ -117,6 +153,16 @@ class Watch(Callback):
         number, _ = _of(trial)
         if number in self._ledger.records and number not in self._ended:
             self._ended_as(number, FAILED, error=_cause(trial), lost=True)
+
+    def _check_written(self, number: int) -> None:
+        """End the search where a trial left nothing here: what it wrote lies on another machine's disk."""
+        out = self._ledger.out
+        if self.trouble is None and not files.exists(files.join(trial_folder(out, number), artifact.CONFIG)):
+            self.trouble = DataError(
+                f"trial {trial_id(number)} was written on a node whose disk is not this one's; --out is {out}, want "
+                "s3:// or a folder that all nodes share"
+            )
+            self._stop.asked.set()
 
     def _ended_as(self, number: int, status: str, **facts: Any) -> None:
         record = self._ledger.change(number, status=status, **facts)

@@ -187,10 +187,10 @@ def daily_means(daily: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
     return table.reindex(columns=[name for name in order if name in table])
 
 
-def rank_ic_by_roll(results: pd.DataFrame, order: Sequence[str]) -> Figure:
-    """Mean test Rank IC of each configuration in each roll."""
+def by_roll(results: pd.DataFrame, order: Sequence[str], metric: str) -> Figure:
+    """Mean of a test ``metric`` of each configuration in each roll."""
     rolls = results[results["roll"].notna()]
-    table = rolls.groupby(["roll", "name"])["Rank IC"].mean().unstack("name")
+    table = rolls.groupby(["roll", "name"])[metric].mean().unstack("name")
     table = table.reindex(columns=[name for name in order if name in table]).dropna(how="all").dropna(axis=1, how="all")
     if table.empty:
         return nothing(WIDE, NONE)
@@ -204,7 +204,7 @@ def rank_ic_by_roll(results: pd.DataFrame, order: Sequence[str]) -> Figure:
     step = math.ceil(letters / (50 if is_narrow() else 115))
     axes.set_xticks(place[::step], names[::step], parse_math=False)
     axes.set_xlim(-0.5, len(table) - 0.5)
-    heading(axes, "Test Rank IC by roll, mean over seeds")
+    heading(axes, f"Test {metric} by roll, mean over seeds")
     _limit_said(axes, table.shape[1])
     _legend_below(axes)
     return figure

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pandas as pd
 
 from raybench.comparison import figures
 from raybench.comparison.published import METRICS, SOURCE
+from raybench.comparison.roll_table import roll_tables
 from raybench.comparison.table import TableRow, per_seed, table_frame, table_rows, tables, to_csv, to_markdown
 from raybench.config import Config
 from raybench.reports.html import Drawing, FigureCard, Page, Table, number, to_html
@@ -107,7 +109,7 @@ def write_report(
 
 def page(report: ComparisonReport, rows: Sequence[TableRow]) -> str:
     """The page."""
-    found = [*tables(rows), *report.more]
+    found = [*tables(rows), *roll_tables(report.results, _order(rows)), *report.more]
     return to_html(
         Page(
             kind=report.kind,
@@ -220,14 +222,15 @@ def _drawings(report: ComparisonReport, rows: Sequence[TableRow]) -> list[Drawin
         ),
     ]
     if results["roll"].notna().any():
-        drawings.append(
+        drawings += [
             Drawing(
-                name="Rank IC by roll",
+                name=f"{metric} by roll",
                 means="Each roll is trained anew on the dates before it.",
-                draw=lambda: figures.rank_ic_by_roll(results[results["error"].isna()], order),
+                draw=partial(figures.by_roll, results[results["error"].isna()], order, metric),
                 wide=True,
             )
-        )
+            for metric in ("IC", "Rank IC")
+        ]
     if any(len(history) for runs in report.histories.values() for history in runs):
         drawings.append(
             Drawing(

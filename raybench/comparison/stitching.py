@@ -2,7 +2,8 @@
 
 What a fit scored of its test dates lies beside its run, ``test_scores.parquet``: instrument, datetime, score, and the
 share of the universe that the date has. The seeds of a roll are an ensemble: the mean of their standardised scores
-(``scoring.ensemble``), under an id of their own.
+(``scoring.ensemble``), under an id of their own. What each seed said lies beside the table as that of any ensemble does
+(``scoring.members``), by seed: a run is of one roll, a seed of all.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from raybench.comparison.on_test import TestResult
 from raybench.evaluation.origin import ScoresOrigin
 from raybench.runs.artifact import StoredRun, load_run
 from raybench.scoring.ensemble import combine, ensemble_id
-from raybench.scoring.job import columns_of
+from raybench.scoring.job import columns_of, scores_for
+from raybench.scoring.members import write_members
 from raybench.scoring.predictor import MomentScores
 from raybench.scoring.table import write_date
 from raybench.storage import files, parquet
@@ -52,10 +54,20 @@ def stitch(out: str, fits: Sequence[Fit], to: str) -> ScoresOrigin:
         parts = [_parts(files.join(out, fit.folder)) for fit in members]
         for day, moments, coverage in _combined(parts):
             facts = {"roll": members[0].roll, "coverage": coverage}
-            write_date(to, day, columns_of(moments), run_id, facts)
+            columns = columns_of(moments)
+            if len(members) > 1:
+                said = {f"seed {fit.seed}": _said(own, moments) for fit, own in zip(members, parts, strict=True)}
+                write_members(to, day, columns, said, run_id)
+            write_date(to, day, columns, run_id, facts)
         runs.append(opened[0])
         learned_until[run_id] = np.datetime64(members[0].config.data.segments.valid[1], "D")
     return ScoresOrigin(runs=tuple(runs), learned_until=learned_until)
+
+
+def _said(part: Mapping[pd.Timestamp, tuple[MomentScores, float]], moments: Sequence[MomentScores]) -> np.ndarray:
+    """What one member said [R] of all instruments of combined ``moments``."""
+    own = [scores_for(each.instrument_N, part[pd.Timestamp(str(each.moment))][0]) for each in moments]
+    return np.concatenate(own)
 
 
 def _parts(run: str) -> Mapping[pd.Timestamp, tuple[MomentScores, float]]:

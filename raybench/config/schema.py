@@ -237,7 +237,7 @@ class Config(ConfigPart):
 
     @model_validator(mode="after")
     def _space_is_valid(self) -> Config:
-        """Try the ends of every range searched, each alone and then together."""
+        """Try what can be drawn of every key searched, each alone and then together."""
         if self.tune.space is None:
             return self
         tree = self.model_dump(by_alias=True, exclude={"tune"})

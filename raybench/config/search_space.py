@@ -15,7 +15,8 @@ from raybench.config.networks import NETWORKS
 from raybench.config.tune import AnyDistribution, Networks, TuneConfig
 
 TYPE = "model.type"
-MOST_CORNERS = 256  # combinations of extremes that are tried
+MOST_VALUES = 1_000  # of a key that are tried
+MOST_COMBINATIONS = 500  # of values that are tried
 SEARCHED = ("data", "model", "train", "recipe")
 OTHER_DATA = ("data.label", "data.segments", "data.universe", "data.embargo", "data.bars", "data.features")
 """Keys with which trials are no longer compared on the same validation data."""
@@ -80,24 +81,64 @@ def branches(space: Space) -> list[tuple[Values, Space]]:
     return [({TYPE: name}, {**shared, **keys}) for name, keys in networks.choice.items()]
 
 
-def corners(space: Space) -> Iterator[Values]:
-    """Combinations of the extremes of all keys: all of them, or the same sample of ``MOST_CORNERS`` each time."""
+def most_epochs(space: Space, otherwise: int) -> int:
+    """The most epochs that a trial may have; ``otherwise``: where train.max_epochs is not searched."""
+    return max(_epochs(keys, otherwise) for _, keys in branches(space))
+
+
+def _epochs(keys: Space, otherwise: int) -> int:
+    if "train.max_epochs" in keys:
+        return int(max(keys["train.max_epochs"].extremes))
+    parts = keys["train"].extremes if "train" in keys else ()
+    return max((int(part.get("max_epochs", otherwise)) for part in parts), default=otherwise)
+
+
+def tried(distribution: AnyDistribution) -> Sequence[Any]:
+    """Values that stand for all that a key may have: each that can be counted, or else the ends.
+
+    Of more than ``MOST_VALUES`` the ends and others drawn at random, the same each time.
+    """
+    values = distribution.values
+    if values is None:
+        return distribution.extremes
+    if len(values) <= MOST_VALUES:
+        return values
+    return *distribution.extremes, *random.Random(0).sample(values, MOST_VALUES - len(distribution.extremes))
+
+
+def combinations(space: Space) -> Iterator[Values]:
+    """What trials may draw together: all of it where that is not more than ``MOST_COMBINATIONS``.
+
+    Else all pairs of values of two keys, as many as that, each with values of the other keys drawn at random; what is
+    drawn is the same each time.
+    """
     for fixed, keys in branches(space):
-        extremes = [each.extremes for each in keys.values()]
-        if math.prod(map(len, extremes)) <= MOST_CORNERS:
-            chosen: Iterator[tuple[Any, ...]] = itertools.product(*extremes)
-        else:
-            draw = random.Random(0)
-            chosen = (tuple(draw.choice(each) for each in extremes) for _ in range(MOST_CORNERS))
-        for values in chosen:
-            yield {**fixed, **dict(zip(keys, values, strict=True))}
+        values = [tried(each) for each in keys.values()]
+        whole = math.prod(map(len, values)) <= MOST_COMBINATIONS
+        for chosen in itertools.product(*values) if whole else _pairs(values):
+            yield {**fixed, **dict(zip(keys, chosen, strict=True))}
+
+
+def _pairs(values: Sequence[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+    draw = random.Random(0)
+    keys = list(itertools.combinations(range(len(values)), 2))
+    sizes = [len(values[i]) * len(values[j]) for i, j in keys]
+    count = sum(sizes)
+    for number in range(count) if count <= MOST_COMBINATIONS else draw.sample(range(count), MOST_COMBINATIONS):
+        at, of = number, 0
+        while at >= sizes[of]:
+            at, of = at - sizes[of], of + 1
+        i, j = keys[of]
+        chosen = [draw.choice(each) for each in values]
+        chosen[i], chosen[j] = values[i][at // len(values[j])], values[j][at % len(values[j])]
+        yield chosen
 
 
 def problems(tune: TuneConfig, tree: Mapping[str, Any], wrong_with: WrongWith) -> list[Problem]:
     """Say what is wrong with a space, each with its place and what was given.
 
-    ``wrong_with`` tells what is wrong with a configuration, empty if it is valid. Each key is tried alone, at every
-    extreme; only if all are right, combinations of them.
+    ``wrong_with`` tells what is wrong with a configuration, empty if it is valid. Each key is tried alone, with every
+    value that can be counted; only if all are right, combinations of them.
     """
     space = tune.space or {}
     found: list[Problem] = []
@@ -111,7 +152,7 @@ def problems(tune: TuneConfig, tree: Mapping[str, Any], wrong_with: WrongWith) -
     if tune.scheduler.type == "pbt":
         found += [_immutable(key) for key in space if not mutable(key)]
     if not found:
-        for values in corners(space):
+        for values in combinations(space):
             text = _wrong(values, tree, wrong_with)
             if text:
                 shown = ", ".join(f"{key}={value!r}" for key, value in values.items())
@@ -151,7 +192,7 @@ def _alone(
     if not having:
         return [(place, f"is a key of none of the networks searched ({', '.join(map(str, types))})", None)]
     for kind in having:
-        for value in distribution.extremes:
+        for value in tried(distribution):
             values = {key: value} if kind is None else {TYPE: kind, key: value}
             text = _wrong(values, tree, wrong_with)
             if text:

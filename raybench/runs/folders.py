@@ -104,7 +104,8 @@ def _known(place: str) -> list[str]:
     if rolls and not seeds:
         raise RunError(
             f"{place}: holds {len(rolls)} rolls, which are no ensemble: later ones have learned from dates that "
-            f"earlier ones score; name one of them, such as {files.join(place, rolls[-1])}"
+            f"earlier ones score; name the newest, {files.join(place, rolls[-1])}, to score dates to come; the "
+            f"rolls' test dates, each scored by its roll, are in scores/{files.name_of(place)} of the bench"
         )
     return seeds
 

@@ -3,7 +3,8 @@
     SCORES.members/date=YYYY-MM-DD/members.parquet
 
     instrument, datetime    as in the score table
-    <run_id>                float32, one column for each run, in the order that they were given
+    <run_id>                float32, one column for each run, in the order that they were given; of rolls put together
+                            ``seed <n>``, which is a run in each roll
 
 A date's file is published before the date itself, and its footer holds the id of the ensemble: so whoever finds
 scores of an ensemble finds what its members said, or knows that it is not there.

@@ -119,6 +119,7 @@ def _fit_phase(training: _Training, model: nn.Module, following: nn.Module | Non
     optimizer = make_optimizer(model, options)
     epochs = epochs_of(model, options)
     schedule = Schedule(optimizer, options, epochs)
+    state.pretraining = following is not None
     state.last_epoch = state.phase_began + epochs + (0 if following is None else epochs_of(following, options))
     if state.weights:
         model.load_state_dict(state.weights)

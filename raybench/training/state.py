@@ -42,10 +42,12 @@ class TrainState:
     Epochs are counted through all phases (a pretraining, the network); ``phase_began`` is the last epoch of the
     phase before, ``last_epoch`` what can be the last of all, ``steps`` the batches of the phase so far. The best
     epoch, weights and optimizer are those of the phase at hand; ``best_memory``: the losses that a network remembers
-    with its best weights (``feeds.memory``), empty for others.
+    with its best weights (``feeds.memory``), empty for others. ``pretraining``: whether the last epoch was of a phase
+    before the network's own.
     """
 
     phase: int = 0
+    pretraining: bool = False
     phase_began: int = 0
     last_epoch: int = 0
     epoch: int = 0
@@ -65,6 +67,10 @@ class TrainState:
         self.phase, self.phase_began, self.steps = self.phase + 1, self.epoch, 0
         self.best_epoch, self.best, self.best_weights, self.best_memory = 0, -math.inf, {}, b""
         self.weights, self.optimizer, self.schedule = weights, {}, {}
+
+    def own_history(self) -> list[EpochRecord]:
+        """Return the epochs of the network itself, without those of its pretraining: losses of both do not compare."""
+        return [] if self.pretraining else self.history[self.phase_began :]
 
     def best_record(self) -> EpochRecord:
         """Return the history row of the best epoch."""

@@ -20,7 +20,7 @@ class StepEvents:
         self._say, self._every = say, every
 
     @contextmanager
-    def track(self, name: str, total: int | None, *, at_most: bool = False) -> Iterator[Advance]:
+    def track(self, name: str, total: int | None, *, at_most: bool = False, alike: bool = False) -> Iterator[Advance]:
         """Announce a stage and count its steps."""
         done, said_at = 0, time.monotonic()
 

@@ -99,10 +99,10 @@ def test_speeds(per_second: float | None, text: str) -> None:
     assert speed(per_second) == text
 
 
-def paced(*seconds: float) -> Pace:
+def paced(*seconds: float, alike: bool = False) -> Pace:
     """A stage whose steps took so long."""
     clock = Clock()
-    pace = Pace(clock)
+    pace = Pace(clock, alike=alike)
     for each in seconds:
         clock.now += each
         pace.step(1)
@@ -128,6 +128,27 @@ def test_a_stage_that_stands_still_takes_longer() -> None:
     pace._clock.now += 8.0
     assert pace.left(12) == pytest.approx(45.0)
     assert pace.left(4) is None  # so few are unlike each other
+
+
+def test_few_steps_that_are_alike_have_an_estimate_from_the_second_on() -> None:
+    assert paced(60.0, alike=True).left(8) is None
+    assert paced(60.0, 0.0, alike=True).left(8) == pytest.approx(180.0), "two that ran side by side end together"
+    assert paced(60.0, 20.0, 10.0, alike=True).left(8) == pytest.approx(150.0)
+    assert paced(0.0, 0.0, 0.0, 60.0, 60.0, alike=True).left(8) == pytest.approx(180.0), "three were done before"
+    assert paced(60.0, 60.0, alike=True).left(2) is None
+
+
+def test_what_is_left_of_trainings_is_said_roughly() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with LineProgress(stream, every=5.0, clock=clock).track("trials", 8, alike=True) as advance:
+        for _ in range(3):
+            clock.now += 30.0
+            advance(text="best Rank IC 0.05")
+    assert stream.getvalue().splitlines()[:3] == [
+        "trials: 1/8, best Rank IC 0.05",
+        "trials: 2/8, 30 s each, about 3 min 00 s left, best Rank IC 0.05",
+        "trials: 3/8, 30 s each, about 2 min 30 s left, best Rank IC 0.05",
+    ]
 
 
 def test_steps_of_many_and_a_burst_of_them() -> None:

@@ -34,6 +34,8 @@ def test_cards_are_shared_by_their_memory(make_config: MakeConfig) -> None:
     assert share_of(make_config(cluster__use_gpu=False), CARD, panel_bytes=GIB) == Share(cpus=1)
     line = make_config(model="{type: lightgbm}", data__step_len=1, cluster__num_workers=1)
     assert share_of(line, CARD, panel_bytes=GIB).gpu == 0.0, "what one process fits directly needs none"
+    with pytest.raises(ResourceError, match=r"cluster\.cpus_per_worker is 3 but the largest node has 2 CPUs"):
+        share_of(make_config(cluster__cpus_per_worker=3), LAPTOP, panel_bytes=GIB)
     with pytest.raises(ResourceError, match=r"cluster\.use_gpu is true but the cluster has no GPU"):
         share_of(make_config(cluster__use_gpu=True), LAPTOP, panel_bytes=GIB)
 

@@ -7,8 +7,18 @@ from typing import Any
 
 import pytest
 
-from raybench.cluster.resources import Capacity, Node, Workers, could_be, plan_training, plan_workers
-from raybench.config import ClusterConfig, load_config
+from raybench.cluster.resources import (
+    Capacity,
+    Node,
+    Workers,
+    could_be,
+    held_back,
+    plan_training,
+    plan_trials,
+    plan_workers,
+    this_machine,
+)
+from raybench.config import ClusterConfig, Config, load_config
 from raybench.errors import ResourceError
 
 LAPTOP = Capacity(nodes=(Node(cpus=8),), cores=8)
@@ -104,3 +114,100 @@ def test_a_network_of_whole_dates_starts_on_two_gpus_as_it_is_shipped(name: str)
     four = Capacity(nodes=(Node(cpus=8, gpus=4),), cores=8)
     three = load_config(path, ["train.dates_per_batch=3"])
     assert plan_training(three, four, streaming=False, dates=True).number == 3
+
+
+HERE = Capacity(nodes=(Node(cpus=3),), cores=2)  # a session of its own on two cores
+CARD = Capacity(nodes=(Node(cpus=17, gpus=2),), cores=16, gpu_bytes=80 * 2**30)
+APART = Capacity(nodes=(Node(cpus=16), Node(cpus=4, gpus=1)), cores=16, gpu_bytes=80 * 2**30)
+EIGHTS = Capacity(nodes=(Node(cpus=8), Node(cpus=8)), cores=8)
+
+
+def search(**changes: Any) -> Config:
+    """The shipped GRU with a search in it."""
+    path = Path(__file__).parents[2] / "configs" / "gru_alpha158.yaml"
+    return load_config(path, {key.replace("__", "."): value for key, value in changes.items()})
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "plan"),
+    [
+        ({}, HERE, (1, 2, 0.0)),
+        ({"tune__resources_per_trial": {"cpu": 2}}, HERE, (2, 1, 0.0)),
+        ({"tune__max_concurrent": 1}, HERE, (1, 1, 0.0)),
+        ({"tune__max_concurrent": 9}, HERE, (1, 3, 0.0)),
+        ({}, EIGHTS, (1, 16, 0.0)),
+        ({"tune__resources_per_trial": {"cpu": 3}}, EIGHTS, (3, 4, 0.0)),  # two on each node
+        ({}, CARD, (1, 16, 1 / 8)),  # the estimate is bounded by cores
+        ({"tune__resources_per_trial": {"gpu": 0.5}}, CARD, (1, 4, 0.5)),
+        ({"tune__resources_per_trial": {"gpu": 0.6}}, CARD, (1, 2, 0.6)),
+        ({"tune__resources_per_trial": {"gpu": 2}}, CARD, (1, 1, 2.0)),
+        ({"tune__resources_per_trial": {"gpu": 0}}, CARD, (1, 16, 0.0)),
+        ({"tune__resources_per_trial": {"cpu": 4, "gpu": 1}}, APART, (4, 1, 1.0)),
+        ({"tune__resources_per_trial": {"cpu": 2, "gpu": 0.5}}, APART, (2, 2, 0.5)),
+    ],
+)
+def test_trials_follow_the_nodes(asked: dict[str, Any], there: Capacity, plan: tuple[int, int, float]) -> None:
+    workers, concurrent, gpu = plan_trials(search(**asked), there, panel_bytes=2**30)
+    assert (workers.cpus, concurrent) == plan[:2]
+    assert gpu == pytest.approx(plan[2])
+    assert workers.gpu == (plan[2] > 0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "told"),
+    [
+        (
+            {"tune__resources_per_trial": {"cpu": 3}},
+            HERE,
+            r"resources_per_trial\.cpu is 3 but the largest node has 2 CPUs",
+        ),
+        ({"tune__resources_per_trial": {"gpu": 1}}, HERE, r"gpu is 1, and no node has more than 0 GPUs"),
+        (
+            {"tune__resources_per_trial": {"gpu": 1.5}},
+            CARD,
+            r"gpu is 1\.5, and Ray gives .* up to 1, or a whole number",
+        ),
+        ({"tune__resources_per_trial": {"gpu": 3}}, CARD, r"gpu is 3, and no node has more than 2 GPUs"),
+        (
+            {"tune__resources_per_trial": {"cpu": 8, "gpu": 1}},
+            APART,
+            r"no node has 8 CPUs and 1 of its GPUs at once: .* 1 node of 16 CPUs, 1 node of 4 CPUs and 1 GPU; lower",
+        ),
+        ({"tune__resources_per_trial": {"cpu": 8}}, APART, r"at once.* or set tune\.resources_per_trial\.gpu to 0"),
+        (
+            {"cluster__num_workers": 2, "tune__scheduler": {"type": "pbt"}, "tune__space": None},
+            EIGHTS,
+            r"scheduler pbt copies .*cluster\.num_workers is 2.* to 1, or tune\.scheduler\.type to asha",
+        ),
+        ({"cluster__num_workers": 2, "tune__scheduler": {"type": "hyperband"}}, EIGHTS, r"scheduler hyperband pauses"),
+        ({"cluster__num_workers": 2, "tune__resources_per_trial": {"cpu": 2}}, EIGHTS, r"for trials of one worker"),
+    ],
+)
+def test_trials_that_no_node_holds_are_refused(asked: dict[str, Any], there: Capacity, told: str) -> None:
+    with pytest.raises(ResourceError, match=told):
+        plan_trials(search(**asked), there, panel_bytes=2**30)
+
+
+def test_the_spare_cpu_of_a_session_here_is_for_no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    with pytest.raises(ResourceError, match="the largest node has 2 CPUs"):
+        plan_trials(search(tune__resources_per_trial={"cpu": 3}), this_machine(gpus=0), panel_bytes=1)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpu", "concurrent", "there", "share"),
+    [
+        (1, 0.0, 2, HERE, 1.5),
+        (1, 0.0, 3, HERE, 1.0),
+        (2, 0.0, 1, HERE, 2.0),
+        (1, 0.0, 4, EIGHTS, 4.0),
+        (1, 0.0, 3, EIGHTS, 8.0),  # of two equal nodes both have as many
+        (1, 0.0, 1, EIGHTS, 8.0),  # and one begins on each: more no node has
+        (1, 0.5, 1, APART, 4.0),
+        (1, 0.0, 1, APART, 16.0),
+    ],
+)
+def test_trials_are_held_back_by_what_one_node_has(
+    cpus: int, gpu: float, concurrent: int, there: Capacity, share: float
+) -> None:
+    assert held_back(cpus, gpu, concurrent, there) == share

@@ -16,7 +16,7 @@ class Watch:
         self.notes: list[str] = []
 
     @contextlib.contextmanager
-    def track(self, name: str, total: int | None, *, at_most: bool = False) -> Iterator[Advance]:
+    def track(self, name: str, total: int | None, *, at_most: bool = False, alike: bool = False) -> Iterator[Advance]:
         done = 0
 
         def advance(n: int = 1, text: str = "") -> None:

@@ -73,9 +73,9 @@ def test_long_names_of_rolls_do_not_touch(narrow: bool) -> None:
     table = pd.concat([fits({"gru": 1.0}).assign(roll=roll) for roll in rolls])
     if narrow:
         with canvas.narrow():
-            axes = drawn(figures.rank_ic_by_roll(table, ["gru"]))
+            axes = drawn(figures.by_roll(table, ["gru"], "Rank IC"))
     else:
-        axes = drawn(figures.rank_ic_by_roll(table, ["gru"]))
+        axes = drawn(figures.by_roll(table, ["gru"], "Rank IC"))
     boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
     assert len(boxes) > 1
     assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))

@@ -86,7 +86,8 @@ def test_figures_of_little_and_of_much(names: list[str], seeds: int, dates: int,
         lambda: figures.against(fits, "seconds", order, "seconds of a fit"),
         lambda: figures.cumulative_rank_ic(daily, order),
         lambda: figures.learning_curves({names[0]: [history(1), history(4)]}, order),
-        lambda: figures.rank_ic_by_roll(results, order),
+        lambda: figures.by_roll(results, order, "Rank IC"),
+        lambda: figures.by_roll(results, order, "IC"),
     ]
     for draw in drawn:
         assert "<svg" in svg(draw())

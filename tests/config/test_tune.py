@@ -7,8 +7,15 @@ from typing import Any
 import pytest
 
 from raybench.config import Config, load_config
-from raybench.config.search_space import MOST_CORNERS, corners, with_values
-from raybench.config.tune import QUniform, RandInt, TuneConfig
+from raybench.config.search_space import (
+    MOST_COMBINATIONS,
+    MOST_VALUES,
+    combinations,
+    most_epochs,
+    tried,
+    with_values,
+)
+from raybench.config.tune import QUniform, RandInt, TuneConfig, Uniform
 from raybench.errors import ConfigError
 
 BASE: dict[str, Any] = {
@@ -109,12 +116,66 @@ def test_values_that_are_right_alone_but_not_together_are_refused() -> None:
     assert "model.d_model=36, model.nhead=8" in str(refused.value)
 
 
-def test_all_combinations_of_extremes_are_tried_up_to_a_number_then_a_sample_that_stays_the_same() -> None:
+@pytest.mark.parametrize(
+    ("model", "space", "told"),
+    [
+        ({"type": "krnn"}, {"model.cnn_kernel_size": {"randint": [3, 7]}}, "cannot be 4"),
+        ({"type": "transformer"}, {"model.nhead": {"randint": [1, 4]}}, "nhead"),
+        ({"type": "transformer"}, {"model.nhead": {"quniform": [1, 4, 1]}}, "nhead"),
+        (
+            {"type": "gru"},
+            {"model.type": {"choice": {"gru": {}, "krnn": {"cnn_kernel_size": {"randint": [3, 5]}}}}},
+            "cannot be 4",
+        ),
+        (
+            {"type": "transformer"},
+            {"model.d_model": {"quniform": [32, 48, 4]}, "model.nhead": {"choice": [4, 8]}},
+            "model.d_model=36, model.nhead=8",
+        ),
+    ],
+)
+def test_values_between_the_ends_are_tried_too(model: dict[str, Any], space: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_config({**BASE, "model": model, "tune": {"space": space, "search": {"type": "tpe"}}})
+    assert told in str(refused.value)
+
+
+def test_every_value_that_can_be_counted_is_tried_up_to_a_number() -> None:
+    assert tried(RandInt(randint=(3, 7))) == (3, 4, 5, 6, 7)
+    assert tried(Uniform(uniform=(0.0, 1.0))) == (0.0, 1.0)
+    many = tried(RandInt(randint=(1, 50_000)))
+    assert len(many) == MOST_VALUES
+    assert {1, 50_000} <= set(many)
+    assert many == tried(RandInt(randint=(1, 50_000)))
+
+
+def test_all_combinations_are_tried_up_to_a_number_then_all_pairs_as_far_as_that_goes() -> None:
     few = TuneConfig(space={"a": {"choice": [1, 2]}, "b": {"uniform": [0, 1]}}).space
-    assert [tuple(each.values()) for each in corners(few)] == [(1, 0.0), (1, 1.0), (2, 0.0), (2, 1.0)]
-    many = TuneConfig(space={str(n): {"choice": [1, 2, 3]} for n in range(12)}).space
-    assert len(list(corners(many))) == MOST_CORNERS
-    assert list(corners(many)) == list(corners(many))
+    assert [tuple(each.values()) for each in combinations(few)] == [(1, 0.0), (1, 1.0), (2, 0.0), (2, 1.0)]
+    some = TuneConfig(space={str(n): {"choice": [1, 2, 3]} for n in range(8)}).space
+    pairs = [(a, b, x, y) for a in range(8) for b in range(a) for x in (1, 2, 3) for y in (1, 2, 3)]
+    drawn = list(combinations(some))
+    assert len(drawn) == len(pairs)
+    assert all(any(each[str(a)] == x and each[str(b)] == y for each in drawn) for a, b, x, y in pairs)
+    many = TuneConfig(space={str(n): {"choice": [1, 2, 3]} for n in range(20)}).space
+    assert len(list(combinations(many))) == MOST_COMBINATIONS
+    assert list(combinations(many)) == list(combinations(many))
+
+
+@pytest.mark.parametrize(
+    ("space", "epochs"),
+    [
+        ({"train.lr": {"loguniform": [1e-4, 1e-2]}}, 6),
+        ({"train.max_epochs": {"randint": [2, 9]}}, 9),
+        ({"train.max_epochs": {"choice": [2, 3]}}, 3),
+        ({"model.type": {"choice": {"gru": {}, "mlp": {"train.max_epochs": {"choice": [20, 40]}}}}}, 40),
+        ({"model.type": {"choice": {"gru": {}, "mlp": {"train.max_epochs": {"choice": [2, 4]}}}}}, 6),
+        ({"train": {"choice": [{"max_epochs": 7}, {"max_epochs": 11}]}}, 11),
+    ],
+)
+def test_a_trial_has_as_many_epochs_as_its_keys_give(space: dict[str, Any], epochs: int) -> None:
+    found = load_config({**BASE, "train": {"max_epochs": 6}, "tune": {"space": space}})
+    assert most_epochs(found.search_space, found.train.max_epochs) == epochs
 
 
 def test_another_network_begins_with_its_own_defaults_and_takes_only_keys_that_it_has() -> None:

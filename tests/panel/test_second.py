@@ -220,7 +220,7 @@ class Notes:
         self.lines: list[str] = []
 
     @contextmanager
-    def track(self, name: str, total: int | None, *, at_most: bool = False) -> Iterator[Any]:
+    def track(self, name: str, total: int | None, *, at_most: bool = False, alike: bool = False) -> Iterator[Any]:
         yield lambda n=1, text="": None
 
     def note(self, text: str) -> None:

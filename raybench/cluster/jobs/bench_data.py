@@ -28,7 +28,7 @@ from raybench.errors import DataError, ResourceError
 from raybench.panel.size import panel_bytes
 from raybench.progress import Progress
 from raybench.scoring.inputs import ScoringSource
-from raybench.training.sources import Sources, open_sources, wants_dates
+from raybench.training.sources import Sources, open_data, open_sources, wants_dates
 
 MOST_PANELS = 4  # in the object store at once, if there is room
 
@@ -47,16 +47,17 @@ def opened_data(fits: Sequence[Fit]) -> dict[str, FitData]:
     specs: dict[str, Sources] = {}
     known: dict[tuple[str, str | None], FitData] = {}
     found: dict[str, FitData] = {}
+    ends: dict[str, np.datetime64] = {}
     for fit in fits:
         same = (fit.name, fit.roll)
         if same not in known:
             spec = PanelSpec.of(fit.config)
+            if _still_to_come(fit, spec, ends):
+                continue
             if spec.key not in specs:
                 specs[spec.key] = open_sources(spec)
             sources = specs[spec.key]
             source = ScoringSource(bars=sources.bars, features=sources.features)
-            if _still_to_come(fit, source):
-                continue
             days_of_test(fit.config, source)
             size = panel_bytes(sources.spec, sources.bars, sources.features)
             known[same] = FitData(sources=sources, dates=wants_dates(fit.config, sources), panel_bytes=size)
@@ -64,10 +65,15 @@ def opened_data(fits: Sequence[Fit]) -> dict[str, FitData]:
     return found
 
 
-def _still_to_come(fit: Fit, source: ScoringSource) -> bool:
-    """Whether the data reach into a roll's valid segment at least, and end before its test segment begins."""
-    segments, last = fit.config.data.segments, source.calendar[-1]
-    return fit.roll is not None and bool(np.datetime64(segments.valid[0]) <= last < np.datetime64(segments.test[0]))
+def _still_to_come(fit: Fit, spec: PanelSpec, ends: dict[str, np.datetime64]) -> bool:
+    """Whether the data end before a roll's test segment begins, whatever else it lacks; ``ends`` is filled here."""
+    if fit.roll is None:
+        return False
+    place = f"{spec.data.bars} {spec.data.features}"
+    if place not in ends:
+        bars, features = open_data(spec)
+        ends[place] = ScoringSource(bars=bars, features=features).calendar[-1]
+    return bool(ends[place] < np.datetime64(fit.config.data.segments.test[0]))
 
 
 def groups_of(left: Sequence[Fit], opened: Mapping[str, FitData], there: Capacity) -> list[Group]:

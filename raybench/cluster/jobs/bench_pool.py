@@ -1,8 +1,9 @@
 """The fits of a bench on a cluster: side by side as there is room, the longest first, over panels that they share.
 
 Fits whose panels agree are a group. The driver prepares a group's panel, and what judges its test dates, once, puts
-both into the object store, and lets go of them when its last fit has ended; only a few panels are held at once. A fit
-is handed to Ray only when there is room for it, so which comes next is decided with all that is known by then.
+both into the object store, and lets go of them when its last fit has ended; only a few panels are held at once: while
+these have fits that wait, a longer fit of another waits too. A fit is handed to Ray only when there is room for it, so
+which comes next is decided with all that is known by then.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class BenchPool:
         waiting = list(groups)
         try:
             while waiting or self._open:
-                self._begin()
+                self._begin(waiting)
                 if waiting and len(self._open) < self._panels and not any(each.waiting for each in self._open):
                     group = self._longest(waiting)
                     waiting.remove(group)
@@ -116,14 +117,30 @@ class BenchPool:
         look_at(data.facts, sources, self._warn)
         return _Open(group=group, data=data, waiting=list(zip(group.fits, group.shares, strict=True)))
 
-    def _begin(self) -> None:
-        """Begin as many fits as there is room for."""
+    def _begin(self, closed: list[Group]) -> None:
+        """Begin as many fits as there is room for, the longest of all first.
+
+        Its panel is opened if it is one of ``closed``, and one more may be held.
+        """
         while True:
-            waiting = [(fit.name, (each, fit, share)) for each in self._open for fit, share in each.waiting]
+            waiting: list[tuple[str, tuple[_Open | Group, Fit, Share]]] = [
+                (fit.name, (each, fit, share)) for each in self._open for fit, share in each.waiting
+            ]
+            if len(self._open) < self._panels:
+                waiting += [
+                    (fit.name, (group, fit, share))
+                    for group in closed
+                    for fit, share in zip(group.fits, group.shares, strict=True)
+                ]
             following = self._durations.longest(waiting)
             if following is None or not self._room.has(following[2]):
                 return
-            self._start(*following)
+            place, fit, share = following
+            if isinstance(place, Group):
+                closed.remove(place)
+                self._open.append(self._opened(place))
+            else:
+                self._start(place, fit, share)
 
     def _start(self, group: _Open, fit: Fit, share: Share) -> None:
         test, unseen = self._unseen(group, fit.config)

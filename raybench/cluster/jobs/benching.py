@@ -225,7 +225,7 @@ class _Benching:
             refuse_too_large(left, opened)
             there = capacity()
             groups = groups_of(left, opened, there)
-            with self._progress.track("fits", len(self._fits)) as advance:
+            with self._progress.track("fits", len(self._fits), alike=True) as advance:
                 advance(len(self._fits) - len(left))
 
                 def hear(fit: Fit, outcome: Outcome) -> None:

@@ -69,11 +69,13 @@ def _test(config: Config, out: str, best: StoredRun, progress: Progress) -> Mapp
 
 
 def _curves(config: Config, out: str, ledger: Ledger) -> pd.DataFrame:
-    """The metric by epoch of each trial, out of its last checkpoint."""
+    """The metric by epoch of each trial, out of its last checkpoint; a pretraining has none."""
     rows = []
     for number, record in sorted(ledger.records.items()):
         found = checkpoints.newest_state(trial_folder(out, number))
-        for each in [] if found is None else found[0].history[: record.epochs]:
+        for each in [] if found is None else found[0].own_history():
+            if each.epoch > record.epochs:
+                break
             value = float(getattr(each, f"valid_{config.tune.metric}"))
             rows.append({"trial_id": trial_id(number), "epoch": each.epoch, "value": value})
     return pd.DataFrame(rows, columns=["trial_id", "epoch", "value"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import torch
 import yaml
 
 from raybench.cluster.jobs import training
+from raybench.cluster.jobs.bench_data import opened_data
 from raybench.cluster.jobs.benching import BenchResult, bench
+from raybench.comparison.fits import plan_fits
 from raybench.comparison.on_test import on_test
 from raybench.comparison.results import read_daily
 from raybench.config import Config, dump_config, load_config
@@ -91,7 +94,20 @@ def test_they_are_evaluated_as_one_and_by_roll(done: BenchResult) -> None:
     for _, row in done.results.iterrows():
         assert by_roll[row["roll"], row["seed"]] == pytest.approx(row["Rank IC"], abs=1e-12)
     assert Path(done.uri, "evaluation/gru/report.html").exists()
-    assert "2015-11-03" in Path(done.uri, "report.html").read_text()
+    page = Path(done.uri, "report.html").read_text()
+    assert "2015-11-03" in page
+    assert ">IC by roll<" in page
+    assert ">By roll<" in page
+
+
+def test_the_ensemble_of_a_roll_is_shown_beside_its_seeds(done: BenchResult) -> None:
+    beside = json.loads(Path(done.uri, "evaluation/gru/report.json").read_text())["members"]
+    assert sorted(row["member"] for row in beside) == ["ensemble", "seed 0", "seed 1"]
+    assert all(row["dates"] == len(scored_dates(f"{done.uri}/scores/gru")) for row in beside)
+    days = read_daily(done.uri).groupby("seed")["rank_ic"].mean()
+    for row in beside:
+        if row["member"] != "ensemble":
+            assert row["Rank IC"] == pytest.approx(days[int(row["member"].split()[1])], abs=1e-6)
 
 
 def test_rolls_that_are_still_to_come_are_left_out(config: Config, tmp_path: Path, local_ray: None) -> None:
@@ -106,3 +122,17 @@ def test_rolls_that_are_still_to_come_are_left_out(config: Config, tmp_path: Pat
     assert found.failed == 0
     assert found.results["roll"].tolist() == ["2015-08-03"]
     assert found.warnings[-1] == "the data have no test date of the rolls from 2016-01-03, 2016-06-03, 2016-11-03"
+
+
+def test_a_roll_that_the_data_end_before_altogether_is_left_out_too(config: Config) -> None:
+    """Its valid segment, which moves along, has no date either."""
+    tree = yaml.safe_load(dump_config(config))
+    tree["data"]["segments"] = {
+        "train": ["2014-01-01", "2015-03-31"],
+        "valid": ["2015-04-01", "2015-07-31"],
+        "test": ["2015-08-03", "2017-12-31"],
+    }
+    fits = plan_fits({"gru": load_config(tree)}, 1, rolling="6m")
+    opened = opened_data(fits)
+    assert [fit.roll for fit in fits if fit.folder in opened] == ["2015-08-03"]
+    assert len(fits) == 5

@@ -189,7 +189,7 @@ def test_a_killed_scorer_changes_nothing(
         """A progress that kills one scoring process when the first date is out."""
 
         @contextmanager
-        def track(self, name: str, total: int | None, *, at_most: bool = False):  # type: ignore[no-untyped-def]
+        def track(self, name: str, total: int | None, *, at_most: bool = False, alike: bool = False):  # type: ignore[no-untyped-def]
             def advance(n: int = 1, text: str = "") -> None:
                 if name == "scoring dates" and not killed:
                     killed.append(kill_process("_PoolScorer"))
