@@ -101,13 +101,13 @@ def test_they_are_evaluated_as_one_and_by_roll(done: BenchResult) -> None:
 
 
 def test_the_ensemble_of_a_roll_is_shown_beside_its_seeds(done: BenchResult) -> None:
-    beside = json.loads(Path(done.uri, "evaluation/gru/report.json").read_text())["members"]
-    assert sorted(row["member"] for row in beside) == ["ensemble", "seed 0", "seed 1"]
-    assert all(row["dates"] == len(scored_dates(f"{done.uri}/scores/gru")) for row in beside)
+    said = json.loads(Path(done.uri, "evaluation/gru/report.json").read_text())["members"]
+    beside = pd.DataFrame(said).set_index("member")
+    assert sorted(beside.index) == ["ensemble", "seed 0", "seed 1"]
+    assert (beside["dates"] == len(scored_dates(f"{done.uri}/scores/gru"))).all()
     days = read_daily(done.uri).groupby("seed")["rank_ic"].mean()
-    for row in beside:
-        if row["member"] != "ensemble":
-            assert row["Rank IC"] == pytest.approx(days[int(row["member"].split()[1])], abs=1e-6)
+    for seed in (0, 1):
+        assert beside["Rank IC"][f"seed {seed}"] == pytest.approx(days[seed], abs=1e-6)
 
 
 def test_rolls_that_are_still_to_come_are_left_out(config: Config, tmp_path: Path, local_ray: None) -> None:
