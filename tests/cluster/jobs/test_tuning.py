@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from raybench.config import Config, dump_config, load_config
 from raybench.errors import ConfigError, RunError, TrainingError
 from raybench.runs.artifact import load_run
 from raybench.search.draws import draws
-from raybench.search.ledger import DONE, FAILED, STOPPED
+from raybench.search.ledger import DONE, FAILED, STOPPED, Ledger, TrialRecord
 from tests.cluster.conftest import MakeConfig
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
@@ -63,8 +64,16 @@ def test_a_search_leaves_the_best_trial_as_a_run_a_table_and_a_report(
     prepared = []
     original = tuning.prepare
     monkeypatch.setattr(tuning, "prepare", lambda *args, **more: prepared.append(args) or original(*args, **more))
+    evaluated = []
+    evaluate = tuning_report.evaluate_scores
+    monkeypatch.setattr(
+        tuning_report,
+        "evaluate_scores",
+        lambda *args, **more: evaluated.append(more["model"]) or evaluate(*args, **more),
+    )
     found = tuning.search(config, out=str(tmp_path / "search"))
     assert len(prepared) == 1  # one panel, whatever the number of trials
+    assert evaluated == [str(tmp_path / "search" / "best")], "test metrics are computed for the winner alone, once"
 
     trials = pd.read_parquet(tmp_path / "search" / "trials.parquet")
     assert list(trials.columns[:5]) == ["trial_id", "status", "epochs", "metric", "train.lr"]
@@ -179,6 +188,98 @@ def test_every_panel_is_prepared_once(
     assert len(prepared) == 2
     assert len(found.trials) == 4
     assert found.best.config.data.step_len == found.trials["data.step_len"].iloc[0]
+
+
+@quickly
+def test_no_trial_reads_bars(
+    local_ray: None, small: Callable[..., Config], market_bars: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(market_bars, tmp_path / "bars")
+    original = tuning.prepare
+
+    def then_away(*args: Any, **more: Any) -> Any:
+        data = original(*args, **more)
+        (tmp_path / "bars").rename(tmp_path / "away")
+        return data
+
+    monkeypatch.setattr(tuning, "prepare", then_away)
+    config = small(data__bars=str(tmp_path / "bars"), tune__num_samples=2, train__max_epochs=1)
+    trials = tuning.search(config, out=str(tmp_path / "search")).trials
+    assert (trials["status"] == DONE).all()
+
+
+@quickly
+def test_a_network_with_a_pretraining_is_searched_by_its_own_epochs(
+    local_ray: None, small: Callable[..., Config], tmp_path: Path
+) -> None:
+    sizes = {"n_d": 4, "n_a": 4, "out_dim": 4, "n_steps": 2, "vbs": 64, "pretrain_n_epochs": 3}
+    config = small(
+        model={"type": "tabnet", **sizes},
+        tune__num_samples=3,
+        tune__scheduler="{type: asha}",
+        train__max_epochs=2,
+    )
+    trials = tuning.search(config, out=str(tmp_path / "search")).trials
+    assert trials["metric"].notna().all()
+    assert set(trials["epochs"]) <= {4, 5}, "three of the pretraining, and one or two"
+    done = trials[trials["status"] == DONE]
+    assert len(done)
+    assert (done["epochs"] == 5).all()
+
+
+@quickly
+@pytest.mark.parametrize(
+    "tune",
+    [
+        {"tune__search": "{type: grid}", "tune__space": "{train.lr: {grid: [1e-2, 1e-5, 1e-3, 1e-4]}}"},
+        {"tune__search": "{type: tpe, startup: 2}", "tune__num_samples": 4},
+        {"tune__scheduler": "{type: asha}", "tune__num_samples": 4},
+    ],
+    ids=["grid", "tpe", "asha"],
+)
+def test_what_was_cut_off_anywhere_goes_on_to_the_same_end(
+    local_ray: None, small: Callable[..., Config], tmp_path: Path, tune: dict[str, Any]
+) -> None:
+    """As a driver that was killed leaves it: two trials ended, one begun, one not, and no result."""
+    config, out = small(train__max_epochs=2, tune__max_concurrent=1, **tune), tmp_path / "search"
+    whole = tuning.search(config, out=str(out)).trials.drop(columns=TIMES)
+    ledger = Ledger.opened(str(out), list(config.search_space), config.tune.mode)
+    ledger.records.pop(3)
+    ledger.put(TrialRecord(number=2, values=ledger.records[2].values, tries=1))
+    ledger.publish()
+    for name in ("trials/0002", "trials/0003", "best"):
+        shutil.rmtree(out / name)
+    (out / "search.json").unlink()
+    resumed = tuning.search(config, out=str(out), resume=True).trials
+    pd.testing.assert_frame_equal(resumed.drop(columns=TIMES), whole)
+    assert resumed.set_index("trial_id")["tries"].sort_index().tolist() == [1, 1, 2, 1]
+
+
+@quickly
+def test_a_trial_that_is_lost_for_good_has_its_cause_and_is_tried_again_with_resume(
+    local_ray: None, small: Callable[..., Config], tmp_path: Path
+) -> None:
+    config = small(tune__num_samples=1, train__max_epochs=6, cluster__max_failures=0)
+    thread = threading.Thread(target=kill_trial, args=(tmp_path / "search",), daemon=True)
+    thread.start()
+    with pytest.raises(TrainingError, match=r"the first failed with: its process was killed"):
+        tuning.search(config, out=str(tmp_path / "search"))
+    thread.join()
+    (lost,) = pd.read_parquet(tmp_path / "search" / "trials.parquet").to_dict("records")
+    assert (lost["status"], lost["error"], lost["tries"]) == (FAILED, "its process was killed", 1)
+    found = tuning.search(config, out=str(tmp_path / "search"), resume=True).trials
+    assert found["status"].tolist() == [DONE]
+    assert found["error"].isna().all()
+    assert found["tries"].tolist() == [2]
+
+
+def kill_trial(search: Path) -> None:
+    """Kill the process of the first trial once it has a checkpoint."""
+    folder = search / "trials" / "0000" / "checkpoints"
+    while not list(folder.glob("checkpoint_*/facts.json")):
+        time.sleep(0.02)
+    for pid in processes("ray::ImplicitFunc"):
+        os.kill(pid, signal.SIGKILL)
 
 
 @quickly
