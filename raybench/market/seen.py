@@ -102,7 +102,7 @@ class SeenBars:
         )
 
     def touched(self, bars: Bars, restated: Mapping[str, Touch] | None = None) -> tuple[Touch, ...] | None:
-        """The ranges of what was there already within which these bars are others; None if that can be anything.
+        """The ranges within which these bars are others, what is new among them; None if that can be anything.
 
         ``restated``: where that is known, as of who was the only one to change the bars since: the instruments that
         have another history now, each with the first and the last moment that is another.
@@ -149,8 +149,7 @@ class _RowsNow:
     def touched(self) -> list[Touch]:
         """The ranges of all of them."""
         last = len(self._calendar_T) - 1
-        if last >= self._behind and _day(self._calendar_T[self._behind]) == _day(self._calendar_T[self._behind - 1]):
-            self._note(self._behind, self._behind + 1)  # the rest of a day has come
+        self._note(self._behind, last + 1)  # a date may have scores already, of the rest of its day or of other bars
         grown = {name: rows for name, rows in self._now.items() if self._has_tail(name, rows)}
         for name in self._before.keys() - self._now.keys():
             before = self._before[name]

@@ -124,9 +124,9 @@ def at(day: int) -> str:
 
 
 @pytest.mark.parametrize("alone", [True, False])
-def test_a_new_date_touches_nothing_that_was_there(rows: pd.DataFrame, tmp_path: Path, alone: bool) -> None:
+def test_a_new_date_touches_itself_alone(rows: pd.DataFrame, tmp_path: Path, alone: bool) -> None:
     first = rows[rows["datetime"] < DAYS[100]]
-    assert touched(tmp_path, first, rows[rows["datetime"] == DAYS[100]], alone=alone) == []
+    assert touched(tmp_path, first, rows[rows["datetime"] == DAYS[100]], alone=alone) == [(at(100), at(100))]
 
 
 def test_rows_that_are_late_touch_their_date(rows: pd.DataFrame, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_one_that_was_suspended_and_trades_again_touches_what_was_not_read_for_i
 ) -> None:
     """Rows of NaN follow its last one on eight dates; on those behind there were none."""
     gone = (rows["instrument"] == "I3") & (rows["datetime"] >= DAYS[80])
-    for back, expected in ((88, []), (100, [(at(88), at(99))])):
+    for back, expected in ((88, [(at(88), at(88))]), (100, [(at(88), at(99)), (at(100), at(100))])):
         folder = tmp_path / str(back)
         folder.mkdir()
         there = rows[~(gone & (rows["datetime"] < DAYS[back]))]
@@ -162,7 +162,7 @@ def test_a_corrected_bar_touches_its_date_where_that_is_known_else_the_history(
 def test_a_new_instrument_touches_its_history(rows: pd.DataFrame, tmp_path: Path) -> None:
     late = (rows["instrument"] == "I4") & (rows["datetime"] < DAYS[30])
     first = rows[(rows["instrument"] != "I4") & (rows["datetime"] < DAYS[119])]
-    assert touched(tmp_path, first, rows[~late]) == [(at(30), at(118))]
+    assert touched(tmp_path, first, rows[~late]) == [(at(30), at(118)), (at(119), at(119))]
 
 
 def test_spans_that_move_touch_what_lies_between() -> None:

@@ -30,7 +30,7 @@ from raybench.scoring.looked import read_looked
 from raybench.scoring.status import status
 from raybench.storage.claims import held
 from tests.cluster.scored import bytes_of, days_of, times_of
-from tests.small import import_rows, write_concepts
+from tests.small import days_of_hours, import_rows, small_hours, write_concepts
 
 MakeConfig = Callable[..., Config]
 MakeRun = Callable[[Config], str]
@@ -335,6 +335,37 @@ def test_concepts_that_are_others_now(
     assert found is not None
     assert list(told.stale) == [str(day) for day in found.dates] == days[-3:]
     assert desk.morning(redo_stale=True).redone == tuple(days[-3:])
+
+
+def test_bars_of_a_second_window_that_are_others_now(make_run: MakeRun, tmp_path: Path) -> None:
+    """Only the run says where they lie; a day more of them touches nothing, a corrected bar the dates that read it."""
+    hours = small_hours(pd.bdate_range("2020-01-01", periods=110))
+    last = hours["datetime"].max().normalize()
+    days = import_rows(days_of_hours(hours), tmp_path / "days")
+    second = import_rows(hours[hours["datetime"] < last], tmp_path / "hours")
+    own = {"feature_set": {"type": "alpha158", "columns": ["KMID", "ROC5"]}, "step_len": 6}
+    segments = {
+        "train": ["2020-01-10", "2020-03-31"],
+        "valid": ["2020-04-01", "2020-04-30"],
+        "test": ["2020-05-01", "2020-06-02"],
+    }
+    run = make_run(tiny(days, segments=segments, second={"bars": second, **own}))
+    scores = str(tmp_path / "scores")
+    given = {"model": run, "to": scores, "start": "2020-05-11", "local": True, "min_coverage": 0.0}
+    config = DailyConfig.model_validate({"bars": days, "score": given})
+    assert daily(config).stale == ()
+    append_bars(memory_source(BarBlock.from_frame(hours[hours["datetime"] >= last])), second)
+    found = status(scores, bars=days, second=second).stale
+    assert found is not None
+    assert list(daily(config).stale) == [str(day) for day in found.dates]
+    other = hours.copy()
+    other.loc[(hours["instrument"] == "I4") & (hours["datetime"] == "2020-05-20 14:00"), "close"] *= 1.001
+    append_bars(memory_source(BarBlock.from_frame(other)), second)
+    found = status(scores, bars=days, second=second).stale
+    assert found is not None
+    told = daily(config)
+    assert list(told.stale) == [str(day) for day in found.dates]
+    assert "2020-05-20" in told.stale
 
 
 def test_a_run_that_was_trained_again_in_a_folder_of_seeds_is_noticed(
