@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import ray
 import ray.train
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError, UserCallback
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 
 from raybench.cluster.epochs import epoch_bars
 from raybench.cluster.failures import as_told
 from raybench.cluster.journal import Journal
 from raybench.cluster.preparation import TrainingData
 from raybench.cluster.regroup import Regroups
+from raybench.cluster.rendezvous import OneNodeConfig
 from raybench.cluster.residency import WholeBlocks
 from raybench.cluster.resources import Workers
 from raybench.cluster.session import in_a_thread, told_growth
@@ -97,7 +98,7 @@ def _trainer(
         datasets=dict(data.datasets),
         # Ray Train unpacks this in a process of its own, which then loads all of raybench: only where it is needed.
         dataset_config=WholeBlocks() if data.datasets else None,
-        torch_config=TorchConfig(timeout_s=GROUP_TIMEOUT_S),
+        torch_config=OneNodeConfig(timeout_s=GROUP_TIMEOUT_S),
         scaling_config=ScalingConfig(
             num_workers=workers.number,
             use_gpu=workers.gpu,

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
 import pytest
 import ray
 
+from raybench.cluster.jobs.training import train
+from raybench.config import Config
+from raybench.progress import Advance
 from tests.cluster.processes import below_us
 
 pytestmark = pytest.mark.ray
@@ -58,8 +66,7 @@ def test_a_cluster_of_one_s_own_listens_on_loopback_alone(local_ray: None) -> No
     ray.get(ray.remote(num_cpus=1)(lambda: None).remote())  # a worker of it, too
     found = listeners()
     assert len(set().union(*found.values())) > 2, "Ray's processes were seen"
-    open_to_all = {address: names for address, names in found.items() if not ipaddress.ip_address(address).is_loopback}
-    assert not open_to_all
+    assert not open_to_others(found)
 
 
 def test_there_is_no_dashboard_unless_asked_for(local_ray: None) -> None:
@@ -72,3 +79,54 @@ def test_nobody_gets_an_answer_without_the_token(local_ray: None) -> None:
     with channel, pytest.raises(grpc.RpcError) as refused:
         channel.unary_unary("/ray.rpc.NodeInfoGcsService/GetAllNodeInfo")(b"", timeout=10)
     assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+class Watching:
+    """Progress that looks at who listens each time that training workers tell something."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, set[str]] = {}
+
+    @contextmanager
+    def track(self, name: str, total: int | None, *, at_most: bool = False) -> Iterator[Advance]:
+        def advance(n: int = 1, text: str = "") -> None:
+            for address, names in listeners().items():
+                self.found.setdefault(address, set()).update(names)
+
+        yield advance
+
+    def note(self, text: str) -> None:
+        pass
+
+
+def open_to_others(found: dict[str, set[str]]) -> dict[str, set[str]]:
+    return {address: names for address, names in found.items() if not ipaddress.ip_address(address).is_loopback}
+
+
+def test_workers_that_train_together_meet_on_loopback_alone(
+    local_ray: None, make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    watching = Watching()
+    config = make_config(cluster__num_workers=2, train__max_epochs=3)
+    train(config, out=str(tmp_path / "run"), progress=watching)
+    assert "ray::RayTrainWo" in set().union(*watching.found.values()), "the workers were seen"
+    assert open_to_others(watching.found) == {}
+
+
+DASHBOARD = """
+import ray
+from raybench.cluster.session import session
+from tests.cluster.test_listening import listeners, open_to_others
+with session(num_cpus=2, dashboard=True):
+    assert ray._private.worker._global_node.webui_url.startswith("127.0.0.1:")
+    found = listeners()
+    assert len(set().union(*found.values())) > 2, found
+    print(open_to_others(found))
+"""
+
+
+def test_a_dashboard_that_is_asked_for_listens_on_loopback() -> None:
+    environment = {**os.environ, "RAY_ADDRESS": "local"}
+    line = [sys.executable, "-c", DASHBOARD]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "{}\n"), done.stderr
