@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from raybench.config import Config
 from raybench.config.panel_spec import PanelSpec
@@ -139,8 +140,15 @@ def open_unseen(
         members=who.members,
         usual=who.usual,
         gaps=worst([days_begun([config], source), days_without(needs, panel.filled, MIN_COVERAGE)]),
-        labels=truth.labels(pd.DataFrame({"instrument": list(panel.instruments)}), by),
+        labels=truth.labels(_to_label(panel, source, plan.wanted), by),
     )
+
+
+def _to_label(panel: Panel, source: ScoringSource, days: NDArray[np.datetime64]) -> pd.DataFrame:
+    """Instruments with the first and the last moment that they are scored at, of which labels are read."""
+    moments = source.calendar[np.isin(source.calendar.astype("datetime64[D]"), days)]
+    names = pd.DataFrame({"instrument": list(panel.instruments)})
+    return names.merge(pd.DataFrame({"datetime": moments[[0, -1]]}), how="cross")
 
 
 def judge(run: StoredRun, panel: Panel, unseen: Unseen, device: str = "cpu") -> TestResult:
