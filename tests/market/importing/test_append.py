@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from raybench.cli.app import run
 from raybench.errors import DataError
 from raybench.market.bars import open_bars
 from raybench.market.census import DateRules
@@ -381,16 +382,24 @@ def test_as_it_is_typed(tmp_path: Path) -> None:
     assert (said["changed"], said["appended"]["rows"], said["appended"]["changed"]) == (False, 0, {})
     joined = json.loads(typed(tmp_path, "import", "--to", "bars", "--compact", "--json").stdout.splitlines()[-1])
     assert (joined["changed"], joined["files"], joined["fingerprint"]) == (True, 1, said["fingerprint"])
-    unused = typed(tmp_path, "import", "--to", "bars", "--compact", "--universe", "pool=new.csv", "--adjust", "factor")
-    assert "leave --universe, --adjust out" in " ".join(unused.stderr.split())
-    for words in (
-        ["--to", "bars"],
-        ["new.csv", "--to", "bars", "--append", "--replace"],
-        ["--to", "bars", "--compact", "--min-date-coverage", "0"],
-    ):
+    for words in (["--to", "bars"], ["new.csv", "--to", "bars", "--append", "--replace"]):
         wrong = typed(tmp_path, "import", *words)
         assert (wrong.returncode, wrong.stdout) == (2, "")
         assert "Traceback" not in wrong.stderr
+
+
+def test_options_that_joining_files_has_no_use_for_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full(flat(6, 60), {}, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for words, named in (
+        (["--universe", "pool=new.csv", "--adjust", "factor"], "leave --universe, --adjust out"),
+        (["--min-date-coverage", "0"], "leave --min-date-coverage out"),
+    ):
+        assert run(["import", "--to", "bars", "--compact", *words]) == 2
+        assert named in " ".join(capsys.readouterr().err.split())
+    assert run(["import", "--to", "bars", "--compact"]) == 0
 
 
 @pytest.mark.parametrize("seed", [0, 4, 7])
