@@ -20,7 +20,7 @@ import pyarrow as pa
 from raybench.config.search_space import Values
 from raybench.errors import RunError
 from raybench.storage import files
-from raybench.storage.parquet import read_metadata
+from raybench.storage.parquet import AGAIN, DamagedError, read_metadata
 
 TABLE, TRIALS = "trials.parquet", "trials"
 RUNNING, STOPPED, DONE, FAILED = "running", "stopped", "done", "failed"
@@ -87,6 +87,11 @@ class Ledger:
                 metric = math.nan if row["metric"] is None else float(row["metric"])
                 record = TrialRecord(**{**row, "metric": metric})
                 ledger.records[record.number] = record
+        except DamagedError as error:
+            raise RunError(
+                f"{str(error).removesuffix(AGAIN)}; remove it and go on with --resume, by the checkpoints of its "
+                "trials, or search into another --out"
+            ) from None
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{uri}: is no table of trials that this version wrote ({error}); remove it") from error
         return ledger

@@ -64,3 +64,18 @@ def test_another_table_is_refused(tmp_path: Path) -> None:
     pd.DataFrame({"trial_id": ["0000"]}).to_parquet(tmp_path / "trials.parquet")
     with pytest.raises(RunError, match="no table of trials"):
         Ledger.opened(str(tmp_path), KEYS, "max")
+
+
+@pytest.mark.parametrize("damage", ["a bit", "cut", "empty"])
+def test_a_damaged_one_may_be_removed(tmp_path: Path, damage: str) -> None:
+    filled(tmp_path).publish()
+    file = tmp_path / "trials.parquet"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes({"a bit": bytes(data), "cut": bytes(data[:-20]), "empty": b""}[damage])
+    with pytest.raises(
+        RunError, match=r"trials\.parquet: .*; remove it and go on with --resume, by the checkpoints of"
+    ):
+        Ledger.opened(str(tmp_path), KEYS, "max")
+    file.unlink()
+    assert not Ledger.opened(str(tmp_path), KEYS, "max").records
