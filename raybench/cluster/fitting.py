@@ -25,6 +25,7 @@ from raybench.config.schema import Metric
 from raybench.errors import RaybenchError
 from raybench.progress import Progress
 from raybench.storage import files
+from raybench.storage.claims import Ticket, ticket_of
 from raybench.training import checkpoints
 from raybench.training.checkpoints import Beginning, Identity
 from raybench.training.state import TrainState
@@ -43,10 +44,12 @@ def fit_on_workers(
     progress: Progress,
     name: str = "training",
     metric: Metric | None = None,
+    claim: Ticket | None = None,
     callbacks: Sequence[UserCallback] = (),
 ) -> TrainState:
     """Train into ``out`` from where it had ``begun``, and return the finished state; ``name``: of its bar.
 
+    ``claim``: by which workers know whose ``out`` is, where another process has claimed it than this one.
     ``metric``: what a search compares it by, which ``callbacks`` of Ray Train hear of after every epoch. A worker that
     dies is started again from the last checkpoint. A user error of a worker comes out as it was raised.
     """
@@ -61,6 +64,7 @@ def fit_on_workers(
         threads=workers.cpus,
         journal=journal,
         identity=identity,
+        claim=ticket_of(out) if claim is None else claim,
         begun=begun.uri,
         metric=metric,
     )

@@ -32,6 +32,7 @@ from raybench.search.draws import trial_config
 from raybench.search.ledger import FAILED, TrialRecord, trial_folder
 from raybench.search.reported import OWN_EPOCH, fatal_metrics, replayed, state_metrics
 from raybench.storage import rooms
+from raybench.storage.claims import Ticket
 from raybench.training import checkpoints
 from raybench.training.checkpoints import Identity
 from raybench.training.optimization import with_options
@@ -50,6 +51,7 @@ class SearchTask:
     panels : resident rows by the key of their specs
     hands_over : whether Tune is given checkpoints, as schedulers need that copy trials or pause them
     ended : trials that an earlier command saw the end of, which only report what they had come to
+    claim : by which trials know whether the search still has its folder
     """
 
     config: Config
@@ -58,6 +60,7 @@ class SearchTask:
     workers: Workers
     hands_over: bool = False
     ended: Mapping[int, TrialRecord] = field(default_factory=dict)
+    claim: Ticket | None = None
 
     @property
     def metric(self) -> Metric:
@@ -76,7 +79,7 @@ def run_trial(space: Mapping[str, Any], task: SearchTask) -> None:
     out, config = begun
     data = task.panels[PanelSpec.of(config).key]
     identity = Identity.of(config, data.facts.fingerprint, workers=1, rows="resident")
-    reporter = TrialReporter(out, identity, config, task.metric, hands_over=task.hands_over)
+    reporter = TrialReporter(out, identity, config, task.metric, hands_over=task.hands_over, claim=task.claim)
     try:
         state = _begun(out, identity, config, reporter, hands_over=task.hands_over)
         if state is not None and state.finished:
@@ -102,9 +105,17 @@ class TrialReporter:
     """What a trial keeps, and tells Tune, after every epoch; and why it failed where trying again would not help."""
 
     def __init__(
-        self, out: str, identity: Identity, config: Config, metric: Metric, *, hands_over: bool = False
+        self,
+        out: str,
+        identity: Identity,
+        config: Config,
+        metric: Metric,
+        *,
+        hands_over: bool = False,
+        claim: Ticket | None = None,
     ) -> None:
         self._out, self._identity, self._metric, self._hands_over = out, identity, metric, hands_over
+        self._claim = claim
         self._options = config.train
         self._told = False
         self.gauges = TrainingGauges(out)
@@ -114,7 +125,12 @@ class TrialReporter:
         return False
 
     def report(self, state: TrainState) -> None:
-        """Keep a checkpoint of the epoch in the trial's folder, and give Tune its metrics."""
+        """Keep a checkpoint of the epoch in the trial's folder, and give Tune its metrics.
+
+        SupersededError where the search's folder is somebody else's by now, and no checkpoint.
+        """
+        if self._claim is not None:
+            self._claim.check()
         checkpoints.publish(self._out, state, self._identity)
         self.gauges.show(state.history[-1])
         self.tell(state)
@@ -241,6 +257,7 @@ def run_wide_trial(space: Mapping[str, Any], task: SearchTask) -> None:
             begun=begun,
             progress=SILENT,
             metric=task.metric,
+            claim=task.claim,
             callbacks=[Passing(OWN_EPOCH)],
         )
     except UserError as cause:

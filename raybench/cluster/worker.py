@@ -23,6 +23,7 @@ from raybench.progress import SILENT
 from raybench.runs.artifact import CONFIG
 from raybench.search.reported import state_metrics
 from raybench.storage import files
+from raybench.storage.claims import Ticket
 from raybench.training import checkpoints
 from raybench.training.checkpoints import Identity
 from raybench.training.rank import fit_rank
@@ -34,8 +35,9 @@ from raybench.training.steps import StepEvents
 class WorkerTask:
     """All that a training worker is given; ``columns`` are the features after all processors.
 
-    ``run`` is its directory. ``identity`` goes into every checkpoint; ``begun`` is the one that an earlier command
-    left, if it is gone on from. ``metric`` is what a search compares this training with others by, if it is a trial.
+    ``run`` is its directory, ``claim`` says whether the driver has it still. ``identity`` goes into every
+    checkpoint; ``begun`` is the one that an earlier command left, if it is gone on from. ``metric`` is what a search
+    compares this training with others by, if it is a trial.
     """
 
     run: str
@@ -45,6 +47,7 @@ class WorkerTask:
     threads: int
     journal: Journal
     identity: Identity
+    claim: Ticket | None = None
     begun: str | None = None
     metric: Metric | None = None
 
@@ -101,7 +104,10 @@ class WorkerReporter:
         return False
 
     def report(self, state: TrainState) -> None:
-        """Checkpoint the state (rank 0) and meet the other ranks at Ray Train's barrier."""
+        """Checkpoint the state (rank 0) and meet the other ranks at Ray Train's barrier.
+
+        SupersededError where the run directory is somebody else's by now, and no checkpoint.
+        """
         if self._gauges is not None:
             self._gauges.show(state.history[-1])
         metric = self._task.metric
@@ -109,6 +115,8 @@ class WorkerReporter:
         if self._world.rank != 0:
             ray.train.report(metrics)
             return
+        if self._task.claim is not None:
+            self._task.claim.check()
         self._task.journal.add("epoch", epoch_event(state))
         name, storage = checkpoints.new_name(), ray.train.get_context().get_storage()
         place = Checkpoint(files.join(storage.experiment_fs_path, name), storage.storage_filesystem)

@@ -21,12 +21,16 @@ from raybench.scoring.gaps import Gaps, worst
 from raybench.scoring.made_from import distinct, facts_of
 from raybench.scoring.members import write_members
 from raybench.scoring.predictor import MomentScores, Predictor, repeatable
-from raybench.scoring.table import write_date
+from raybench.scoring.table import date_uri, write_date
+from raybench.storage.versions import ABSENT, OtherVersionError, version
 
 WRITERS = 4
 
-Write = Callable[[np.datetime64, dict[str, np.ndarray], Mapping[str, Any]], None]
-"""Takes a day, its columns instrument, datetime and score, and what is known of it; several days at a time."""
+Write = Callable[[np.datetime64, dict[str, np.ndarray], Mapping[str, Any]], bool | None]
+"""Takes a day, its columns instrument, datetime and score, and what is known of it; several days at a time.
+
+False: the very same was there already.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +41,8 @@ class Target:
     many should have a score, of which ``min_coverage`` is a share; the members where it does not say. ``gaps``: what
     days lack of their data, of which the same share has to be there. ``combine``: how several runs become one.
     ``run_ids``: the runs, where what each said is kept beside the table.
-    ``hashes``: of the rows that are read.
+    ``hashes``: of the rows that are read. ``before``: the version (``storage.versions``) of each day that is there and
+    is to be replaced; of any other day nothing is. None: whatever is there is replaced.
     """
 
     to: str
@@ -49,6 +54,11 @@ class Target:
     combine: Way = "scores"
     run_ids: tuple[str, ...] = ()
     hashes: tuple[RowHashes, ...] = ()
+    before: Mapping[str, str] | None = None
+
+    def over(self, day: np.datetime64) -> str | None:
+        """What a day may take the place of."""
+        return None if self.before is None else self.before.get(str(day), ABSENT)
 
     def knowing(self, gaps: Gaps, hashes: Collection[RowHashes] = ()) -> Target:
         """The same with these gaps and hashes of a panel too."""
@@ -61,6 +71,7 @@ class DayResult:
 
     ``usual``: how many should have a score (by datetime, where a day has several); 0 where nobody knows. ``low``: left
     out because too few have one, or too little of its data is there. ``why``: what there is too little of, in words.
+    ``twin``: the very same was there by then, from another process. ``superseded``: something else was, and stays.
     """
 
     day: str
@@ -70,6 +81,8 @@ class DayResult:
     usual: int = 0
     low: bool = False
     why: str = ""
+    twin: bool = False
+    superseded: bool = False
 
 
 class DayScorer:
@@ -119,14 +132,22 @@ class DayScorer:
         gap = self._target.gaps.get(str(day))
         low = few or (gap is not None and gap.share < self._target.min_coverage)
         why = f"{rows} of {numbered(usual, 'instrument|instruments')}" if few else "" if gap is None else gap.why
-        written = rows > 0 and not low
-        if written:
-            columns = columns_of(moments)
-            made = facts_of(self._target.hashes, day, np.unique(columns["instrument"]).tolist())
-            if len(self._target.run_ids) > 1:
-                self._keep(day, columns, moments, said)
-            self._write(day, columns, {"coverage": coverage, "members": members, **made})
-        return DayResult(day=str(day), rows=rows, coverage=coverage, written=written, usual=usual, low=low, why=why)
+        result = DayResult(day=str(day), rows=rows, coverage=coverage, written=False, usual=usual, low=low, why=why)
+        if not rows or low:
+            return result
+        columns = columns_of(moments)
+        made = facts_of(self._target.hashes, day, np.unique(columns["instrument"]).tolist())
+        if len(self._target.run_ids) > 1 and self._may_replace(day):
+            self._keep(day, columns, moments, said)
+        try:
+            put = self._write(day, columns, {"coverage": coverage, "members": members, **made})
+        except OtherVersionError:
+            return replace(result, superseded=True)
+        return replace(result, written=True, twin=put is False)
+
+    def _may_replace(self, day: np.datetime64) -> bool:
+        over = self._target.over(day)
+        return over is None or version(date_uri(self._target.to, day)) == over
 
     def _keep(
         self,
@@ -144,8 +165,8 @@ class DayScorer:
         }
         write_members(self._target.to, day, columns, runs, self._target.run_id)
 
-    def _to_table(self, day: np.datetime64, columns: dict[str, np.ndarray], facts: Mapping[str, Any]) -> None:
-        write_date(self._target.to, day, columns, self._target.run_id, facts)
+    def _to_table(self, day: np.datetime64, columns: dict[str, np.ndarray], facts: Mapping[str, Any]) -> bool:
+        return write_date(self._target.to, day, columns, self._target.run_id, facts, self._target.over(day))
 
 
 def scores_for(instrument_N: np.ndarray, scores: MomentScores) -> np.ndarray:

@@ -12,6 +12,7 @@ from raybench.reports.text import numbered
 from raybench.scoring.coverage import told
 from raybench.scoring.job import DayResult, Target
 from raybench.scoring.planning import DatePlan
+from raybench.storage.claims import SupersededError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -21,8 +22,9 @@ class ScoringResult(ResultCard):
     written: days published now. present: days that were there and stay. empty: days on which nobody can be scored.
     low_coverage: days left out because too few of those who should be scored can be, now or by a job before, of which
     ``refused`` says more. newest_refused: whether the newest day that was asked for is among them. newest: the last
-    date of the table and the run that scored it, where there was nothing to do. warnings: what was scored with less
-    than there should be, and what was not, a line each.
+    date of the table and the run that scored it, where there was nothing to do. twins: those of the days written of
+    which another process had published the very same by then. warnings: what was scored with less than there should
+    be, and what was not, a line each.
     """
 
     written: tuple[str, ...]
@@ -35,6 +37,7 @@ class ScoringResult(ResultCard):
     refused: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     newest_refused: bool = False
     newest: tuple[str, str] | None = None
+    twins: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def card(self) -> tuple[str, Mapping[str, Any]]:
@@ -93,8 +96,19 @@ def result_of(
         run_id=target.run_id,
         refused=refused,
         newest_refused=str(plan.newest) in refused,
+        twins=tuple(sorted(result.day for result in results if result.twin)),
         warnings=(*warnings, *_not_whole(results), *nobody, *_refusal(refused, now, target.min_coverage)),
     )
+
+
+def check_superseded(to: str, results: Iterable[DayResult]) -> None:
+    """SupersededError that names the days which another job wrote otherwise while this one worked; they stay so."""
+    days = sorted(result.day for result in results if result.superseded)
+    if days:
+        raise SupersededError(
+            f"{to}: {told(days)}: written by another job since this one began, and left as that one wrote "
+            f"{'it' if len(days) == 1 else 'them'}: this one is superseded; --overwrite scores again"
+        )
 
 
 def _not_whole(results: Iterable[DayResult]) -> Iterator[str]:

@@ -31,6 +31,8 @@ from raybench.columns.moments import day as _day
 from raybench.errors import DataError
 from raybench.scoring.foreign import KEYS, read_foreign
 from raybench.storage import files, parquet
+from raybench.storage.encoding import encode_table
+from raybench.storage.versions import ABSENT, OtherVersionError, version, versions
 from raybench.storage.whole import READERS, read_each
 
 if TYPE_CHECKING:  # half a second that writing does without
@@ -48,6 +50,7 @@ SCHEMA = pa.schema(
 )
 Day = Moment
 
+_FEW = 16  # dates that are asked for one by one
 _FOOTER = "raybench.scores"
 _NAME = re.compile(r"^date=(\d{4}-\d{2}-\d{2})/scores\.parquet$")
 
@@ -72,20 +75,26 @@ def write_date(
     scores: pd.DataFrame | Mapping[str, np.ndarray[Any, Any]],
     run_id: str,
     facts: Mapping[str, Any] | None = None,
-) -> None:
+    over: str | None = None,
+) -> bool:
     """Publish the scores of one date from columns instrument, datetime and score, rows in any order.
 
-    ``facts`` go into the footer and have to be plain values; ``coverage`` among them is a share.
+    ``facts`` go into the footer and have to be plain values; ``coverage`` among them is a share. ``over``: the version
+    (``storage.versions``) that alone may be replaced, ABSENT where there was none; False if the very same bytes are
+    there already, OtherVersionError if others are.
     """
     day = _day(day)
     table = _table(day, scores, run_id)
     footer = {"schema_version": SCHEMA_VERSION, "run_id": run_id, "rows": table.num_rows, **(facts or {})}
-    files.publish_table(
-        date_uri(scores_uri, day),
-        table,
-        metadata={_FOOTER: json.dumps(footer, sort_keys=True)},
-        staging=files.sibling(scores_uri, ".staging"),
-    )
+    data = encode_table(table, metadata={_FOOTER: json.dumps(footer, sort_keys=True)})
+    uri = date_uri(scores_uri, day)
+    try:
+        files.publish_bytes(uri, data, staging=files.sibling(scores_uri, ".staging"), over=over)
+    except OtherVersionError:
+        if files.read_if_there(uri) != data:
+            raise
+        return False
+    return True
 
 
 def date_uri(scores_uri: str, day: Day) -> str:
@@ -119,6 +128,16 @@ def nothing_in(scores_uri: str) -> str:
         f"{scores_uri}: has folders of dates, and none of them a scores.parquet, as a table of another tool "
         "or of a job that was cut off; want a score table, the --to of `raybench score`"
     )
+
+
+def date_versions(scores_uri: str, only: Collection[date] | None = None) -> dict[date, str]:
+    """The version (``storage.versions``) of each date that is there, in order; one listing, or a look at a few."""
+    if only is not None and len(only) <= _FEW:
+        found = {day: version(date_uri(scores_uri, day)) for day in sorted(only)}
+        return {day: seen for day, seen in found.items() if seen != ABSENT}
+    listed = ((_NAME.search(name), seen) for name, seen in versions(scores_uri).items())
+    every = {date.fromisoformat(match[1]): seen for match, seen in listed if match}
+    return {day: every[day] for day in sorted(every) if only is None or day in only}
 
 
 def newest_date(scores_uri: str, days: Sequence[date], probes: int = 5) -> tuple[date, DateFacts] | None:

@@ -7,7 +7,7 @@ its cost does not grow with the table.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -24,7 +24,7 @@ from raybench.scoring.inputs import ScoringSource, seen
 from raybench.scoring.planning import DatePlan, plan_dates
 from raybench.scoring.refused import read_refused, worth_another_try
 from raybench.scoring.stale import Sources, find_stale
-from raybench.scoring.table import DateFacts, dates, newest_date, scored_dates
+from raybench.scoring.table import DateFacts, date_versions, dates, newest_date, scored_dates
 from raybench.storage.places import Kind, refuse_others
 
 
@@ -54,7 +54,8 @@ class Work:
     """The plan of a job.
 
     there: dates of the table, as far as it matters. newest: the last of them and what is known of it, where that was
-    read. noted: dates that were refused, where that was read; refused: those of them that are not tried again.
+    read. noted: dates that were refused, where that was read; refused: those of them that are not tried again. before:
+    the version (``storage.versions``) of each date that is there and is to be replaced.
     """
 
     plan: DatePlan
@@ -62,6 +63,7 @@ class Work:
     refused: Mapping[date, Mapping[str, Any]]
     newest: tuple[date, DateFacts] | None = None
     noted: Mapping[date, Mapping[str, Any]] | None = None
+    before: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -71,7 +73,8 @@ def plan_work(
     """Plan what is asked for; DataError if it is refused: another run's table, something else at its place."""
     calendar = inputs.calendar
     newest = newest_date(to, np.unique(calendar.astype("datetime64[D]")).tolist()) if asked.since_last else None
-    there = [newest[0]] if newest is not None else _there(to, asked)
+    versions = date_versions(to) if newest is None and (asked.overwrite or asked.stale) else None
+    there = [newest[0]] if newest is not None else _there(to, asked, versions)
     warnings: tuple[str, ...] = ()
     redo = None
     start = asked.start or runs[0].config.data.segments.test[0]
@@ -99,11 +102,14 @@ def plan_work(
         plan = plan.without(np.array(sorted(still), dtype="datetime64[D]"))
     if not asked.stale:
         check_same_run(to, plan, there, run_id, newest, since_last=asked.since_last)
-    return Work(plan=plan, there=there, refused=still, newest=newest, noted=noted, warnings=warnings)
+    if versions is None:  # all else was not there when that was asked
+        versions = date_versions(to, only=again.intersection(plan.missing.tolist()))
+    before = {str(day): version for day, version in versions.items()}
+    return Work(plan=plan, there=there, refused=still, newest=newest, noted=noted, before=before, warnings=warnings)
 
 
-def _there(to: str, asked: Asked) -> list[date]:
-    there = dates(to)
+def _there(to: str, asked: Asked, versions: Mapping[date, str] | None) -> list[date]:
+    there = dates(to) if versions is None else list(versions)
     if not (there and asked.since_last):  # whose dates they are is asked below
         refuse_others(to, Kind.SCORES, option="--to")
     if asked.stale and not there:

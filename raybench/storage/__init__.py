@@ -11,5 +11,6 @@ __all__ = [
     "places",
     "rooms",
     "seal",
+    "versions",
     "whole",
 ]

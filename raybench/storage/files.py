@@ -6,7 +6,8 @@ S3 takes its credentials, region and endpoint from the usual AWS variables
 
 Publishing is all or nothing. Local: the bytes are written beside the folder of the target, forced to
 disk, renamed into place, and the folder is forced to disk, as is every folder that was made on the way
-(``make_folders``). S3: one object is put. Whoever reads finds the old file or the new one, whole.
+(``make_folders``). S3: one object is put. Whoever reads finds the old file or the new one, whole. With ``over`` that
+is done only in the place of a version that was seen before (``storage.versions``), or of nothing.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from raybench.errors import DataError
-from raybench.storage import aside, guards, refusals
+from raybench.storage import aside, guards, refusals, s3_client
 from raybench.storage.encoding import encode_table
+from raybench.storage.local_versions import OtherVersionError, move_over
 from raybench.storage.losses import is_loss, telling_losses
 
 Uri = str | os.PathLike[str]
@@ -99,7 +101,7 @@ def sizes(uri: Uri) -> dict[str, int]:
     """Bytes of every file below a folder, by its path relative to the folder, sorted; empty without any."""
     place = open_location(uri)
     selector = pafs.FileSelector(place.path, recursive=True, allow_not_found=True)
-    found = _ask(place, lambda: place.fs.get_file_info(selector))
+    found = asked(place, lambda: place.fs.get_file_info(selector))
     base = place.path.rstrip("/") + "/"
     return dict(sorted((i.path.removeprefix(base), int(i.size)) for i in found if i.is_file))
 
@@ -111,7 +113,7 @@ def stamps(uri: Uri) -> dict[str, tuple[int, int]]:
         found, base = [_info(uri)], os.path.dirname(place.path)
     else:
         selector = pafs.FileSelector(place.path, recursive=True, allow_not_found=True)
-        found, base = _ask(place, lambda: place.fs.get_file_info(selector)), place.path
+        found, base = asked(place, lambda: place.fs.get_file_info(selector)), place.path
     known = ((i.path.removeprefix(base.rstrip("/") + "/"), (int(i.size), int(i.mtime_ns))) for i in found if i.is_file)
     return dict(sorted(known))
 
@@ -120,7 +122,7 @@ def children(uri: Uri) -> list[str]:
     """Names of the files and folders right below a folder, sorted; empty if it is not there."""
     place = open_location(uri)
     selector = pafs.FileSelector(place.path, allow_not_found=True)
-    return sorted(str(i.base_name) for i in _ask(place, lambda: place.fs.get_file_info(selector)))
+    return sorted(str(i.base_name) for i in asked(place, lambda: place.fs.get_file_info(selector)))
 
 
 def list_files(uri: Uri, suffix: str | tuple[str, ...] = "") -> list[str]:
@@ -168,7 +170,7 @@ def read_if_there(uri: Uri) -> bytes | None:
         except FileNotFoundError:
             return None
 
-    return _ask(place, read)
+    return asked(place, read)
 
 
 @contextlib.contextmanager
@@ -177,7 +179,7 @@ def open_input(uri: Uri) -> Iterator[Any]:
     place = open_location(uri)
     if isinstance(place.fs, pafs.LocalFileSystem):
         _refuse_waiting(place.path)
-    with _ask(place, lambda: place.fs.open_input_file(place.path)) as stream, telling_losses(place.uri):
+    with asked(place, lambda: place.fs.open_input_file(place.path)) as stream, telling_losses(place.uri):
         yield stream
 
 
@@ -194,7 +196,7 @@ def open_stream(uri: Uri) -> Iterator[Any]:
     """A file opened for reading once from front to back, decompressed as its suffix says (.gz, .zst ...)."""
     place = open_location(uri)
     packed = next((kind for ending, kind in _PACKED.items() if place.path.lower().endswith(ending)), None)
-    stream = _ask(place, lambda: place.fs.open_input_stream(place.path, compression=packed))
+    stream = asked(place, lambda: place.fs.open_input_stream(place.path, compression=packed))
     with stream, telling_losses(place.uri):
         try:
             yield stream
@@ -205,13 +207,13 @@ def open_stream(uri: Uri) -> Iterator[Any]:
             raise DataError(f"{place.uri}: cannot be unpacked as {packed} ({said}); fetch it again") from error
 
 
-def publish_bytes(uri: Uri, data: bytes, *, staging: str | None = None) -> None:
+def publish_bytes(uri: Uri, data: bytes, *, staging: str | None = None, over: str | None = None) -> None:
     """Put a file in place whole. See ``publish_file``."""
 
     def write(stream: BinaryIO) -> None:
         stream.write(data)
 
-    publish_file(uri, write, staging=staging)
+    publish_file(uri, write, staging=staging, over=over)
 
 
 def publish_table(
@@ -228,19 +230,22 @@ def publish_table(
     publish_bytes(uri, data, staging=staging)
 
 
-def publish_file(uri: Uri, write: Callable[[BinaryIO], None], *, staging: str | None = None) -> None:
+def publish_file(
+    uri: Uri, write: Callable[[BinaryIO], None], *, staging: str | None = None, over: str | None = None
+) -> None:
     """Put in place whole what ``write`` writes.
 
     ``staging`` is the local folder to write aside in, on the same file system and not among the data;
     by default ``<folder of the target>.staging``. It goes away when it is empty. S3 has no use for it.
     Where the folder is all that can be written (a volume that is mounted there), it is ``.staging`` inside.
-    DataError if the disk is full or may not be written; what was there before stays.
+    DataError if the disk is full or may not be written; what was there before stays. OtherVersionError if that is not
+    the version ``over``, where one is given.
     """
     place = open_location(uri)
     if place.local:
         beside = sibling(os.path.dirname(place.path), ".staging")
         try:
-            _publish_local(place, write, _usable(beside if staging is None else open_location(staging).path))
+            _publish_local(place, write, _usable(beside if staging is None else open_location(staging).path), over)
         except OSError as error:
             if error.errno is None:  # not the system's
                 raise
@@ -252,7 +257,10 @@ def publish_file(uri: Uri, write: Callable[[BinaryIO], None], *, staging: str | 
     write(buffer)  # whole in memory first: closing an S3 stream early would publish half a file
     guards.ask(place.path)
     _checkpoint("put", place.uri)
-    _ask(place, lambda: _put(place, buffer))
+    if over is None or not isinstance(place.fs, pafs.S3FileSystem):
+        asked(place, lambda: _put(place, buffer))
+    elif not asked(place, lambda: s3_client.put_over(place.path, buffer.getvalue(), over)):
+        raise _other(place)
 
 
 def refuse_missing_bucket(uri: Uri) -> None:
@@ -312,7 +320,11 @@ def _usable(staging: str) -> str:
     return staging if same and os.access(parent, os.W_OK | os.X_OK) else os.path.join(folder, ".staging")
 
 
-def _publish_local(place: Location, write: Callable[[BinaryIO], None], staging: str) -> None:
+def _other(place: Location) -> OtherVersionError:
+    return OtherVersionError(f"{place.uri}: somebody else has written it since; what is there stays")
+
+
+def _publish_local(place: Location, write: Callable[[BinaryIO], None], staging: str, over: str | None) -> None:
     folder = os.path.dirname(place.path)
     path = os.path.join(staging, aside.new_name(os.path.basename(place.path)))
     _checkpoint("stage", place.uri)
@@ -326,7 +338,10 @@ def _publish_local(place: Location, write: Callable[[BinaryIO], None], staging: 
             os.fsync(stream.fileno())
             make_folders(folder)
             _checkpoint("rename", place.uri)
-            os.replace(path, place.path)
+            if over is None:
+                os.replace(path, place.path)
+            elif not move_over(path, place.path, over):
+                raise _other(place)
         _checkpoint("sync folder", place.uri)
         _sync_folder(folder)
     finally:
@@ -385,13 +400,14 @@ def _sync_folder(folder: str) -> None:
 
 def _info(uri: Uri) -> Any:
     place = open_location(uri)
-    found = _ask(place, lambda: place.fs.get_file_info(place.path))
+    found = asked(place, lambda: place.fs.get_file_info(place.path))
     if found.type == pafs.FileType.NotFound:
         refuse_missing_bucket(uri)
     return found
 
 
-def _ask(place: Location, call: Callable[[], T]) -> T:
+def asked(place: Location, call: Callable[[], T]) -> T:
+    """What ``call`` gives; its error of a store as one that names the place."""
     try:
         return call()
     except FileNotFoundError:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow.fs as pafs
 
 from raybench.errors import DataError
 from raybench.storage import files, refusals
+from raybench.storage.s3_client import CONNECTIONS, as_arrow_says, client_of_now
 
-READERS = 16  # side by side: on S3 each is a round trip
+READERS = CONNECTIONS  # side by side: on S3 each is a round trip
 PAUSES = (0.2, 0.8)  # before an answer that was cut short is asked for again
 _MISSING = ("NoSuchKey", "404")
 T = TypeVar("T")
@@ -38,17 +37,17 @@ def read_whole(uri: str, fits: Callable[[int], None] = lambda size: None) -> byt
     bucket, _, key = place.path.partition("/")
     for pause in (*PAUSES, None):
         try:
-            answer = client(os.environ.get("AWS_ENDPOINT_URL")).get_object(Bucket=bucket, Key=key)
+            answer = client_of_now().get_object(Bucket=bucket, Key=key)
             fits(int(answer["ContentLength"]))
             return bytes(answer["Body"].read())
         except ClientError as error:  # asked again by the client itself where that helps
             if error.response["Error"]["Code"] in _MISSING:
                 raise DataError(f"{place.uri}: there is no such file") from None
-            raise DataError(refusals.said_of(place.uri, _as_arrow_says(error.response["Error"]))) from error
+            raise DataError(refusals.said_of(place.uri, as_arrow_says(error.response["Error"], "GetObject"))) from error
         except BotoCoreError as error:
             if pause is None or isinstance(error, ReadTimeoutError | ConnectTimeoutError):  # the client has waited
                 said = {"Code": type(error).__name__, "Message": str(error)}
-                raise DataError(refusals.said_of(place.uri, _as_arrow_says(said))) from error
+                raise DataError(refusals.said_of(place.uri, as_arrow_says(said, "GetObject"))) from error
             time.sleep(pause)
     raise AssertionError("the last try returns or raises")
 
@@ -62,33 +61,10 @@ def code_of_reading(uri: str) -> str:
 
     bucket, _, key = files.open_location(uri).path.partition("/")
     try:
-        client(os.environ.get("AWS_ENDPOINT_URL")).get_object(Bucket=bucket, Key=key or "-", Range="bytes=0-0")
+        client_of_now().get_object(Bucket=bucket, Key=key or "-", Range="bytes=0-0")
     except ClientError as error:
         code = str(error.response["Error"].get("Code", ""))
         return "" if code in _MISSING or code.isdigit() else refusals.spelt(code)
     except BotoCoreError:
         return ""
     return ""
-
-
-def _as_arrow_says(error: Mapping[str, str]) -> OSError:
-    """The error that pyarrow's file system raises of the same."""
-    code = refusals.spelt(error.get("Code", "UNKNOWN"))
-    return OSError(f"AWS Error {code} during GetObject operation: {error.get('Message', '')}")
-
-
-@functools.lru_cache(maxsize=4)
-def client(endpoint: str | None) -> Any:
-    """A client for what pyarrow's file system does not do; credentials as botocore finds them."""
-    import botocore.session
-    from botocore.config import Config
-
-    options = Config(
-        connect_timeout=5,
-        read_timeout=15,  # and twice again: below a minute in all
-        retries={"max_attempts": 3, "mode": "standard"},
-        max_pool_connections=READERS,
-        s3={"addressing_style": "path"} if endpoint else {},
-    )
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ("us-east-1" if endpoint else None)
-    return botocore.session.get_session().create_client("s3", region_name=region, endpoint_url=endpoint, config=options)

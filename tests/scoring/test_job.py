@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,7 +14,10 @@ import torch
 from raybench.scoring.gaps import Gap, Gaps
 from raybench.scoring.job import DayScorer, Target
 from raybench.scoring.predictor import MomentScores, Predictor, repeatable
-from raybench.scoring.table import read_scores
+from raybench.scoring.result import check_superseded
+from raybench.scoring.table import date_uri, read_scores
+from raybench.storage.claims import SupersededError
+from raybench.storage.versions import version
 
 DAYS = np.arange("2020-01-01", "2020-01-13", dtype="datetime64[D]")
 
@@ -35,9 +38,9 @@ class Says:
             yield MomentScores(moment=moment, instrument_N=np.array(list(self.names)), score_N=score_N)
 
 
-def scorer(to: Path, *says: Says, min_coverage: float = 0.0, members: int = 4, gaps: Gaps | None = None) -> DayScorer:
+def scorer(to: Path, *says: Says, members: int = 4, gaps: Gaps | None = None, **more: Any) -> DayScorer:
     who = {str(day): members for day in DAYS}
-    target = Target(to=str(to), run_id="r", members=who, min_coverage=min_coverage, gaps=gaps or {})
+    target = Target(to=str(to), run_id="r", members=who, gaps=gaps or {}, **more)
     return DayScorer(cast("list[Predictor]", list(says)), target)
 
 
@@ -53,6 +56,33 @@ def test_in_order_no_day_is_begun_before_the_one_before_it_was_dealt_with(tmp_pa
         assert (result.day, result.written, len(sees)) == (str(DAYS[k]), True, k + 1)
         assert len(list(tmp_path.glob("date=*"))) == k + 1
     assert len(sees) == len(DAYS)
+
+
+def test_a_day_that_somebody_else_wrote_since_stays_as_it_is(tmp_path: Path) -> None:
+    """The first two by then: one the very same, one otherwise; the third was there before and is to be replaced."""
+    list(scorer(tmp_path, Says("ABC", [])).score_days(DAYS[:1]))
+    list(scorer(tmp_path, Says("AB", [])).score_days(DAYS[1:3]))
+    two = (tmp_path / f"date={DAYS[1]}" / "scores.parquet").read_bytes()
+    seen = {str(DAYS[2]): version(date_uri(str(tmp_path), str(DAYS[2])))}
+    found = list(scorer(tmp_path, Says("ABC", []), before=seen).score_days(DAYS[:4]))
+    assert [result.written for result in found] == [True, False, True, True]
+    assert [result.twin for result in found] == [True, False, False, False]
+    assert [result.superseded for result in found] == [False, True, False, False]
+    assert (tmp_path / f"date={DAYS[1]}" / "scores.parquet").read_bytes() == two
+    assert len(read_scores(str(tmp_path))) == 3 + 2 + 3 + 3
+    with pytest.raises(SupersededError, match=f"^to: {DAYS[1]}: written by another job .* as that one wrote it: "):
+        check_superseded("to", found)
+
+
+def test_what_runs_said_of_a_day_of_somebody_else_s_is_not_kept(tmp_path: Path) -> None:
+    says = (Says("ABC", []), Says("ABD", []))
+    list(scorer(tmp_path / "s", *says, run_ids=("a", "b")).score_days(DAYS[:1]))
+    kept = {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")}
+    assert len(kept) == 2
+    others = scorer(tmp_path / "s", *says[::-1], Says("A", []), run_ids=("a", "b", "c"), before={})
+    (late,) = others.score_days(DAYS[:1])
+    assert late.superseded
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")} == kept
 
 
 def test_threads_are_fixed_while_scoring_and_as_before_after(tmp_path: Path) -> None:

@@ -54,13 +54,13 @@ def test_one_run_has_no_members(tmp_path: Path) -> None:
 
 def test_members_are_there_before_the_date_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    publish = files.publish_table
+    publish = files.publish_bytes
 
     def noted(uri: str, *given: object, **options: object) -> None:
         order.append(uri)
         publish(uri, *given, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(files, "publish_table", noted)
+    monkeypatch.setattr(files, "publish_bytes", noted)
     write(tmp_path / "scores", Says("AB", []), Says("AB", []))
     for day in DAYS[:3]:
         date = f"date={day}"

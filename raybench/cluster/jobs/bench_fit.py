@@ -7,9 +7,7 @@ its node goes on from the last of them. Judged on the test dates as ``raybench s
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -28,7 +26,7 @@ from raybench.comparison.fits import Fit
 from raybench.comparison.on_test import Unseen, judge
 from raybench.comparison.results import daily_frame, failed_row, row_of
 from raybench.comparison.stitching import keep_scores
-from raybench.errors import DataError, UserError
+from raybench.errors import UserError
 from raybench.runs import artifact
 from raybench.storage.claims import held
 from raybench.training import checkpoints
@@ -73,7 +71,7 @@ def fit_and_judge(task: FitTask) -> Outcome:
     device = "cuda" if task.workers.gpu else "cpu"
     trained_before = artifact.is_finished(task.out)
     try:
-        with OwnMemory() as memory, _claimed(task.out):
+        with OwnMemory() as memory, held(task.out, what="bench", patience=PATIENCE_SECONDS):
             run = _fitted(task, device)
             found = judge(run, task.test.panel(), ray.get(task.unseen), device)
             if task.stitched:
@@ -116,19 +114,3 @@ def _fitted(task: FitTask, device: str) -> artifact.StoredRun:
         gauges=TrainingGauges(out),
     )
     return write_result(out, config, facts, task.workers, state, began=began)
-
-
-@contextmanager
-def _claimed(out: str) -> Iterator[None]:
-    """Be the only one who writes ``out``, once a process that is about to end has let go of it."""
-    until = time.monotonic() + PATIENCE_SECONDS
-    with ExitStack() as claim:
-        while True:
-            try:
-                claim.enter_context(held(out, what="bench"))
-                break
-            except DataError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.5)
-        yield

@@ -124,7 +124,7 @@ def bench(
     asked = Asked.of(fits, rolling, expanding=expanding)
     if _done(out, asked, resume=resume):
         return load_bench(out, fits)
-    with held(out, what="bench"):
+    with held(out, what="bench", say=progress.note):
         if _done(out, asked, resume=resume):  # its owner ended it in between
             return load_bench(out, fits)
         return _Benching(out, fits, asked, progress, say).run()

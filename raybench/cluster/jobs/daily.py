@@ -1,7 +1,7 @@
 """A morning in one command: bars that have come are appended, new dates are scored, and the table is looked at.
 
-It may run every five minutes and twice at once: what is done already is not done again, a second one leaves at once,
-and one that was killed leaves whole bars and whole dates, so that the next does the rest.
+It may run every five minutes and twice at once: what is done already is not done again, a second one waits for the
+first and looks what is left, and one that was killed leaves whole bars and whole dates, so that the next does the rest.
 
     SCORES.daily.json     what the last morning saw and left, so that one in which nothing came opens little
     SCORES.looked.json    what the bars were then, so that only what was touched since is looked at: `scoring.looked`
@@ -36,16 +36,17 @@ if TYPE_CHECKING:  # torch, which a morning without news does without
 WHAT = "daily"
 SUFFIX = ".daily.json"
 BARS_SECONDS, LOOK_SECONDS = 240.0, 1.0  # how long others may import into the bars, and how often that is looked at
+PATIENCE_SECONDS = 240.0  # for another one: less than five minutes, so that of those of a cron job one waits at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class DailyResult(ResultCard):
     """What a morning came to.
 
-    busy: who is at work on it, and nothing was done. imported: what was appended, None if nothing had come. scored:
-    what was scored, None if nothing could be new. newest: the last date of the table, expected: of the bars, or the
-    last session of the market where that is later. stale:
-    dates whose rows were restated and that are as they were; changed: whose rows, by the first of these dates.
+    busy: who is at work on it still after ``PATIENCE_SECONDS``: nothing was done, and what is there is not known.
+    imported: what was appended, None if nothing had come. scored: what was scored, None if nothing could be new.
+    newest: the last date of the table, expected: of the bars, or the last session of the market where that is later.
+    stale: dates whose rows were restated and that are as they were; changed: whose rows, by the first of these dates.
     """
 
     busy: str | None = None
@@ -68,8 +69,8 @@ class DailyResult(ResultCard):
 
     @property
     def up_to_date(self) -> bool:
-        """Whether the newest date of the bars has scores."""
-        return self.busy is not None or (self.newest is not None and self.newest == self.expected)
+        """Whether the newest date of the bars has scores, as far as is known."""
+        return self.newest is not None and self.newest == self.expected
 
     def card(self) -> tuple[str, Mapping[str, Any]]:
         """What was done, for a prompt or a notebook."""
@@ -82,11 +83,11 @@ class DailyResult(ResultCard):
 
 
 def daily(config: DailyConfig, *, progress: Progress = SILENT) -> DailyResult:
-    """Do a morning's work; DataError if something has to be put right first."""
+    """Do a morning's work, once nobody else is at it; DataError if something has to be put right first."""
     began = datetime.now(UTC)
     try:
-        with held(config.score.to, what=WHAT):
-            done = _Morning(config, progress).run(began)
+        with held(config.score.to, what=WHAT, patience=PATIENCE_SECONDS, say=progress.note):
+            done = _Morning(config, progress).run(datetime.now(UTC))
     except TakenError as taken:
         done = DailyResult(busy=str(taken))
     else:

@@ -37,7 +37,7 @@ from raybench.scoring.job import DayResult, DayScorer, Target
 from raybench.scoring.planning import Dates, apart, parse_day
 from raybench.scoring.predictor import Predictor
 from raybench.scoring.refused import Begun, note_refused
-from raybench.scoring.result import ScoringResult, refused_of, result_of
+from raybench.scoring.result import ScoringResult, check_superseded, refused_of, result_of
 from raybench.scoring.table import date_uri, dates, scored_dates
 from raybench.scoring.work import Asked, Work, plan_work
 from raybench.storage import files
@@ -73,7 +73,8 @@ def score(
     A folder of seeds (``train --seeds``) or a bench stands for its runs; ``combine`` is scores or ranks, see
     ``scoring.ensemble``. The default range runs from the start of the first run's test segment to the last bar.
     Only dates that ``to`` lacks are done, unless ``overwrite``; DataError if another run
-    scored those that it has, or with ``since_last`` the newest, after which it would go on. ``stale``: only dates that
+    scored those that it has, or with ``since_last`` the newest, after which it would go on. SupersededError, once the
+    others are done, of dates that another job wrote otherwise in the meantime. ``stale``: only dates that
     are there by these runs, and whose rows are others now. A date on which fewer than
     ``min_coverage`` of those who should be can be scored is left out, named, and done by the next job that finds more.
     ``local`` uses this process alone (True) or Ray (False), with equal results; by default few dates stay here, unless
@@ -103,6 +104,7 @@ def score(
     if not len(work.plan.missing):
         return _nothing_new(work, target, warnings, began)
     results = _scored(runs, inputs, work, asked, target, local, progress, began)
+    check_superseded(to, results)
     return result_of(work.plan, target, results, work.refused, (*warnings, *forgetful(runs, inputs)), _seconds(began))
 
 
@@ -127,6 +129,7 @@ def _target(
         min_coverage=min_coverage,
         combine=way,
         run_ids=tuple(run.run_id for run in runs),
+        before=work.before,
     )
 
 

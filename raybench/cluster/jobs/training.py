@@ -119,7 +119,7 @@ def train_all(
         missing: dict[str, Config] = {}
         for out, config in configs.items():
             if not artifact.is_finished(out):
-                claims.enter_context(held(out, what="train"))
+                claims.enter_context(held(out, what="train", say=progress.note))
             if not claim(out, config, resume=resume):  # its owner may have finished it in between
                 missing[out] = config
         if missing:

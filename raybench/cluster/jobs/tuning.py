@@ -49,7 +49,7 @@ from raybench.search.draws import Draw, data_variants, draws, trial_config
 from raybench.search.folder import SearchResult
 from raybench.search.ledger import Ledger, TrialRecord, trial_folder, trial_id
 from raybench.storage import files
-from raybench.storage.claims import held
+from raybench.storage.claims import held, ticket_of
 from raybench.storage.places import SEARCH, Kind, refuse_others
 from raybench.training import checkpoints
 from raybench.training.sources import Sources, open_sources, wants_dates
@@ -76,7 +76,7 @@ def search(
     out = files.open_location(out).uri
     refuse_others(out, Kind.SEARCH, option="--out", files=True)
     if not folder.is_finished(out):
-        with held(out, what="tune"):
+        with held(out, what="tune", say=progress.note):
             if not folder.is_finished(out):  # by its owner in between
                 folder.claim(out, wanted, resume=resume)
                 return _search(wanted, out, progress, say)
@@ -123,6 +123,7 @@ def _search(config: Config, out: str, progress: Progress, say: Say) -> SearchRes
             workers=workers,
             hands_over=hands_over(config.tune.scheduler),
             ended=ledger.ended(),
+            claim=ticket_of(out),
         )
         plan = Plan(config=config, drawn=drawn, concurrent=concurrent, gpu=gpu)
         try:

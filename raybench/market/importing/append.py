@@ -101,7 +101,7 @@ def append_bars(
         )
         return _everything(made)
     refuse_others(uri, Kind.BARS, option="--to")
-    with held(uri, what="import"):
+    with held(uri, what="import", say=progress.note):
         target = Target(uri, replace=False)
         assert target.old is not None
         bars = Bars(uri=uri, metadata=target.old)
@@ -130,7 +130,7 @@ def frequency_of(to: storage.Uri) -> str | None:
 def compact_bars(to: storage.Uri, *, progress: Progress = SILENT) -> ImportResult:
     """Cut the dataset ``to`` into files as a full import does."""
     uri = storage.open_location(to).uri
-    with held(uri, what="import"):
+    with held(uri, what="import", say=progress.note):
         target = Target(uri, replace=False)
         if target.old is None:
             raise DataError(f"{uri}: is no bars dataset; make one with `raybench import` (--to)")

@@ -70,7 +70,7 @@ def import_bars(
     source = source.settled({**source.universes, **extra}, rules)
     check_universes(extra, list(source.spans))
     every = {**source.universes, **extra}
-    with held(uri, what="import"):
+    with held(uri, what="import", say=progress.note):
         target = Target(uri, replace=replace)
         done = _import(target, source, every, replace=replace, adjust=adjust, market=market, progress=progress)
     return dataclasses.replace(done, notes=(*done.notes, *spelled, *said_of(source, extra, adjust)))

@@ -180,18 +180,57 @@ def test_a_cluster_that_is_gone_is_told_before_anything_is_imported(
     assert not (room.folder / "bars").exists()
 
 
-def test_of_two_at_once_one_does_it_and_the_other_says_so(room: Room, market: pd.DataFrame, days: list[str]) -> None:
+def test_of_two_at_once_one_does_it_and_the_other_waits(room: Room, market: pd.DataFrame, days: list[str]) -> None:
     room.deliver(market[market["datetime"] <= days[-2]], "history")
     both = [room.start() for _ in range(2)]
     told = [json.loads(process.communicate(timeout=300)[0]) for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    worked = [one for one in told if not one["busy"] and one["dates_written"]]
-    assert len(worked) == 1
-    assert days_of(room.folder / "scores")[-1] == days[-2]
-    with held(str(room.folder / "scores"), what="daily"):
-        busy = room.morning()
-    assert "is being written by `raybench daily`" in busy["busy"]
+    assert [(one["up_to_date"], one["newest"], one["busy"]) for one in told] == [(True, days[-2], None)] * 2
+    assert sorted(bool(one["dates_written"]) for one in told) == [False, True]
     assert bytes_of(room.folder / "scores") == room.expected(market[market["datetime"] <= days[-2]], "whole")
+
+
+def test_one_that_waits_does_what_the_other_left(room: Room, market: pd.DataFrame, days: list[str]) -> None:
+    room.deliver(market[market["datetime"] <= days[-2]], "history")
+    with held(str(room.folder / "scores"), what="daily"):
+        waits = subprocess.Popen(
+            [sys.executable, "-m", "raybench", "daily", "daily.yaml", "--json"],
+            cwd=room.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert waits.stderr is not None
+        said = next(line for line in waits.stderr if "waiting for" in line)
+        assert f"scores: waiting for `raybench daily` (process {os.getpid()} on" in said
+        assert not (room.folder / "scores").exists()
+    told = json.loads(waits.communicate(timeout=300)[0])
+    assert (waits.returncode, told["newest"], told["busy"]) == (0, days[-2], None)
+
+
+def test_one_that_has_waited_long_enough_does_not_say_that_scores_are_there(
+    room: Room, market: pd.DataFrame, days: list[str]
+) -> None:
+    """Nor where they are: who is at work may be replacing them, and there is more that may have come."""
+    code = (
+        "import sys; from raybench.cli.app import run; from raybench.cluster.jobs import daily; "
+        "daily.PATIENCE_SECONDS = 1.0; sys.exit(run(['daily', 'daily.yaml', *sys.argv[1:]]))"
+    )
+    room.deliver(market[market["datetime"] <= days[-2]], "history")
+    with held(str(room.folder / "scores"), what="daily"):
+        for words in (["--json"], []):
+            line = [sys.executable, "-c", code, *words]
+            done = subprocess.run(line, cwd=room.folder, capture_output=True, text=True, timeout=120)
+            assert done.returncode == 1, done.stderr
+            assert "Traceback" not in done.stderr
+            if words:
+                told = json.loads(done.stdout)
+                assert (told["up_to_date"], told["newest"]) == (False, None)
+                assert "is being written by `raybench daily`" in told["busy"]
+                assert "after 1 s still" in told["busy"]
+    assert "another process is still at work on it, nothing was done" in done.stdout
+    assert "up to date" not in done.stdout
+    assert not (room.folder / "scores").exists()
 
 
 @pytest.mark.parametrize("when", ["scores", "bars"])
