@@ -9,6 +9,7 @@ import pytest
 from raybench.cli.app import run
 from raybench.market.importing.job import import_bars
 from raybench.market.sources import memory_source
+from raybench.storage.claims import held
 from tests.cli.commands.test_export import run_of
 from tests.market.small_market import market
 
@@ -174,3 +175,15 @@ def test_a_configuration_of_somebody_s_is_no_search_and_no_run(
             assert f"{command} holds a {name} that no" in said
             assert said.endswith("of this version wrote; choose another --out")
             assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("line", [["demo", "--out"], ["features", "--bars", "bars", "--to"]], ids=["demo", "features"])
+def test_one_command_at_a_time_writes_a_folder(
+    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: list[str]
+) -> None:
+    monkeypatch.chdir(room)
+    with held(tmp_path / "it", what=line[0]):
+        assert run([*line, str(tmp_path / "it")]) == 2
+    *_, said = capsys.readouterr().err.splitlines()
+    assert f"it: is being written by `raybench {line[0]}` (process " in said
+    assert not list(tmp_path.iterdir())
