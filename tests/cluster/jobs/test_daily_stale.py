@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from raybench.cli.app import run as command
 from raybench.cluster.jobs.daily import DailyResult, daily
 from raybench.cluster.jobs.scoring import score
 from raybench.config import Config, load_config
@@ -437,3 +438,24 @@ def test_dates_before_the_first_look_are_looked_at_once(
     looked = read_looked(str(desk.folder / "scores"))
     assert looked is not None
     assert looked.stale == (date.fromisoformat(days[-2]),)
+
+
+def test_the_command_names_the_dates_with_whose_history_made_them_stale(
+    desk: Desk, rows: pd.DataFrame, spans: pd.DataFrame, days: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk.start = days[-4]
+    desk.deliver(rows, spans)
+    desk.morning()
+    name = member(rows, spans, days[-3])
+    other = rows.copy()
+    other.loc[of(rows, name) & (rows["datetime"] == days[-3]), "close"] *= 1.001
+    desk.deliver(other, spans)
+    file = desk.folder / "daily.yaml"
+    file.write_text(desk.config().model_dump_json(by_alias=True))
+    assert command(["daily", str(file)]) == 0
+    told = capsys.readouterr()
+    assert f"restated: {name} from {days[-3]}" in told.out
+    span, who = f"{days[-3]} to {days[-1]}", f"({name} since {days[-3]})"
+    assert f"3 dates, {span}, were made from bars that are others now {who}" in told.err
+    assert command(["daily", str(file), "score.redo_stale=true"]) == 0
+    assert f"scored 3 stale dates again, {span} {who}" in capsys.readouterr().out
