@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from raybench.cluster.jobs.daily_inputs import Beside, asked_of, beside_of, fingerprint_of, seen_of
 from raybench.config.daily import DailyConfig, DailyImport
-from raybench.errors import DataError, ResourceError
+from raybench.errors import ResourceError
 from raybench.market.bars import Bars, open_bars
 from raybench.progress import SILENT, Progress
 from raybench.reports.cards import ResultCard
@@ -28,14 +27,12 @@ from raybench.storage.claims import TakenError, held
 
 if TYPE_CHECKING:  # torch, which a morning without news does without
     from raybench.market.importing.append import Appended
-    from raybench.market.importing.job import ImportResult
     from raybench.market.seen import Touch
     from raybench.scoring.looked import Looked
     from raybench.scoring.result import ScoringResult
 
 WHAT = "daily"
 SUFFIX = ".daily.json"
-BARS_SECONDS, LOOK_SECONDS = 240.0, 1.0  # how long others may import into the bars, and how often that is looked at
 PATIENCE_SECONDS = 240.0  # for another one: less than five minutes, so that of those of a cron job one waits at a time
 
 
@@ -70,7 +67,7 @@ class DailyResult(ResultCard):
     @property
     def up_to_date(self) -> bool:
         """Whether the newest date of the bars has scores, as far as is known."""
-        return self.newest is not None and self.newest == self.expected
+        return self.newest is not None and self.expected is not None and self.newest >= self.expected
 
     def card(self) -> tuple[str, Mapping[str, Any]]:
         """What was done, for a prompt or a notebook."""
@@ -88,7 +85,7 @@ def daily(config: DailyConfig, *, progress: Progress = SILENT) -> DailyResult:
     try:
         with held(config.score.to, what=WHAT, patience=PATIENCE_SECONDS, say=progress.note):
             done = _Morning(config, progress).run(datetime.now(UTC))
-    except TakenError as taken:
+    except TakenError as taken:  # of the table, or of the bars, into which somebody imports for that long
         done = DailyResult(busy=str(taken))
     else:
         _show(config.score.to, done, progress)
@@ -151,7 +148,7 @@ class _Morning:
 
     def _append(self, given: DailyImport) -> Appended | None:
         from raybench.market.census import MIN_COVERAGE, DateRules
-        from raybench.market.importing.append import AppendResult, append_bars, frequency_of
+        from raybench.market.importing.append import append_bars, frequency_of
         from raybench.market.sources import open_source
         from raybench.market.sources.days_file import read_days
         from raybench.market.sources.spans_file import read_spans
@@ -164,34 +161,20 @@ class _Morning:
         if given.calendar is not None or given.min_date_coverage is not None:
             share = MIN_COVERAGE if given.min_date_coverage is None else given.min_date_coverage
             rules = DateRules(min_coverage=share, days=None if given.calendar is None else read_days(given.calendar))
-        universes = {name: read_spans(file, name) for name, file in given.universe.items()}
-        options: dict[str, Any] = {
-            "rules": rules,
-            "adjust": given.adjust,
-            "market": self.config.market,
-            "progress": self.progress,
-        }
-        done = self._in_turn(lambda: append_bars(source, self.config.bars, universes=universes, **options))
+        done = append_bars(
+            source,
+            self.config.bars,
+            universes={name: read_spans(file, name) for name, file in given.universe.items()},
+            rules=rules,
+            adjust=given.adjust,
+            market=self.config.market,
+            patience=PATIENCE_SECONDS,
+            progress=self.progress,
+        )
         self.notes += done.notes
         self.warnings += done.warnings
         self.grown = done.metadata.fingerprint
-        if isinstance(done, AppendResult):
-            return done.appended
-        return _imported(Bars(uri=done.uri, metadata=done.metadata)) if done.changed else None
-
-    def _in_turn(self, append: Callable[[], ImportResult]) -> ImportResult:
-        """Append once nobody else writes the bars: a morning of another table, an import by hand."""
-        until, told = time.monotonic() + BARS_SECONDS, False
-        while True:
-            try:
-                return append()
-            except TakenError as taken:
-                if time.monotonic() > until:
-                    raise DataError(f"{taken}; no scores were made") from None
-                if not told:
-                    self.progress.note(f"waiting: {taken}")
-                told = True
-                time.sleep(LOOK_SECONDS)
+        return done.appended if done.changed else None
 
     def _is_there(self, day: str) -> bool:
         from raybench.scoring.table import date_uri
@@ -313,18 +296,6 @@ class _Morning:
             "refused": sorted(scored.refused),
         }
         note_job(self.scores, WHAT, began, facts)
-
-
-def _imported(bars: Bars) -> Appended:
-    """What an import of everything has brought."""
-    import numpy as np
-
-    from raybench.market.importing.append import Appended
-
-    days = np.unique(bars.calendar.astype("datetime64[D]"))
-    return Appended(
-        dates=len(days), first=str(days[0]), last=str(days[-1]), new=bars.instruments, rows=bars.metadata.rows
-    )
 
 
 def _restated(imported: Appended) -> dict[str, Touch]:

@@ -84,6 +84,7 @@ def append_bars(
     adjust: str | None = None,
     market: str | None = None,
     compact: bool = False,
+    patience: float = 0.0,
     progress: Progress = SILENT,
 ) -> AppendResult:
     """Add the bars of ``source`` to the dataset ``to``, or make it; arguments as of ``import_bars``.
@@ -91,17 +92,25 @@ def append_bars(
     The spans of a universe are those given from each instrument's first one on, and those that are there before it; a
     list without dates says who is a member on new dates. DataError with nothing changed if the bars are of another
     frequency or lack a field, if nobody in a universe has bars, if a date is new on which hardly any member has a bar,
-    if prices were restated and the source begins in the middle of them, or if another process writes the dataset.
+    if prices were restated and the source begins in the middle of them, or if another process writes
+    the dataset, after ``patience`` seconds still.
     ``compact`` joins all files.
     """
     uri = storage.open_location(to).uri
     if not storage.exists(storage.join(uri, METADATA)):
         made = import_bars(
-            source, to, universes=universes, rules=rules, adjust=adjust, market=market, progress=progress
+            source,
+            to,
+            universes=universes,
+            rules=rules,
+            adjust=adjust,
+            market=market,
+            patience=patience,
+            progress=progress,
         )
         return _everything(made)
     refuse_others(uri, Kind.BARS, option="--to")
-    with held(uri, what="import", say=progress.note):
+    with held(uri, what="import", patience=patience, say=progress.note):
         target = Target(uri, replace=False)
         assert target.old is not None
         bars = Bars(uri=uri, metadata=target.old)

@@ -53,6 +53,7 @@ def import_bars(
     replace: bool = False,
     adjust: str | None = None,
     market: str | None = None,
+    patience: float = 0.0,
     progress: Progress = SILENT,
 ) -> ImportResult:
     """Write the bars of ``source`` to the dataset ``to``, which is made or replaced as a whole.
@@ -70,7 +71,7 @@ def import_bars(
     source = source.settled({**source.universes, **extra}, rules)
     check_universes(extra, list(source.spans))
     every = {**source.universes, **extra}
-    with held(uri, what="import", say=progress.note):
+    with held(uri, what="import", patience=patience, say=progress.note):
         target = Target(uri, replace=replace)
         done = _import(target, source, every, replace=replace, adjust=adjust, market=market, progress=progress)
     return dataclasses.replace(done, notes=(*done.notes, *spelled, *said_of(source, extra, adjust)))

@@ -459,3 +459,9 @@ def test_the_command_names_the_dates_with_whose_history_made_them_stale(
     assert f"3 dates, {span}, were made from bars that are others now {who}" in told.err
     assert command(["daily", str(file), "score.redo_stale=true"]) == 0
     assert f"scored 3 stale dates again, {span} {who}" in capsys.readouterr().out
+
+
+def test_a_table_that_is_newer_than_the_bars_is_up_to_date() -> None:
+    assert DailyResult(newest="2020-01-03", expected="2020-01-02").up_to_date
+    assert not DailyResult(newest="2020-01-02", expected="2020-01-03").up_to_date
+    assert not DailyResult(busy="somebody").up_to_date
