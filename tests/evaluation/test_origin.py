@@ -27,6 +27,7 @@ from raybench.processors.fitted import FittedStep
 from raybench.runs.artifact import load_run, write_run
 from raybench.scoring.ensemble import ensemble_id
 from raybench.scoring.table import write_date
+from raybench.storage.places import MARKS
 
 UNDRAWN = pytest.mark.usefixtures("undrawn")  # seconds of drawing that nobody looks at
 FIVE_BARS = "Ref($close, -6) / Ref($close, -1) - 1"
@@ -46,7 +47,8 @@ def bars(market: Market, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raybench.evaluation.job.to_html", lambda report: "")
+    """A page that takes no time, and is known for ours."""
+    monkeypatch.setattr("raybench.evaluation.job.to_html", lambda report: MARKS[0].decode())
 
 
 FILLED = Fillna(fields_group=None, fill_value=0.0)
