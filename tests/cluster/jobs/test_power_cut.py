@@ -284,7 +284,7 @@ def _no_sync_of(what: Callable[[int], bool]) -> Callable[[pytest.MonkeyPatch], N
 
 
 def _rename_first(patch: pytest.MonkeyPatch) -> None:
-    def publish(place: files.Location, write: Callable[[BinaryIO], None], staging: str) -> None:
+    def publish(place: files.Location, write: Callable[[BinaryIO], None], staging: str, over: str | None) -> None:
         aside = os.path.join(staging, uuid.uuid4().hex)
         files.make_folders(os.path.dirname(place.path))
         with files._create(aside) as stream:
@@ -302,11 +302,13 @@ def _published_early(patch: pytest.MonkeyPatch) -> None:
     """Whatever belongs to it comes after what says that it is there."""
     publish, waiting = files.publish_file, list[Callable[[], None]]()
 
-    def early(uri: files.Uri, write: Callable[[BinaryIO], None], *, staging: str | None = None) -> None:
+    def early(
+        uri: files.Uri, write: Callable[[BinaryIO], None], *, staging: str | None = None, over: str | None = None
+    ) -> None:
         if files.name_of(uri) != artifact.MANIFEST:
-            waiting.append(lambda: publish(uri, write, staging=staging))
+            waiting.append(lambda: publish(uri, write, staging=staging, over=over))
             return
-        publish(uri, write, staging=staging)
+        publish(uri, write, staging=staging, over=over)
         while waiting:
             waiting.pop()()
 

@@ -54,7 +54,7 @@ def test_a_date_that_a_job_left_out_among_others_is_come_back_to(
     run: str, market_bars: str, whole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, since_last: bool
 ) -> None:
     """Files are written several at a time: a job that ends early may have written a date and not the one before."""
-    to, days, write = str(tmp_path / "scores"), days_of(whole)[-6:], write_date
+    to, days, write = str(tmp_path / "scores"), days_of(whole)[-12:], write_date
     options: dict[str, Any] = {"bars": market_bars, "to": to, "local": True}
     if since_last:
         score(run, start=days[0], end=days[0], **options)
