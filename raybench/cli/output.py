@@ -2,7 +2,7 @@
 
 A command is a plain function whose first argument is an ``Output``; ``command`` adds the options that all
 commands share and turns errors into exit codes: 2 and one line for what the user can put right, 130 for an
-interrupt, 143 for SIGTERM, 1 and a traceback for anything else.
+interrupt, 143 for SIGTERM, 1 and one line for what raybench gave up, 1 and a traceback for anything else.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from raybench.cli.progress_bars import BarProgress, LineProgress, LoggedProgress
 from raybench.cli.tables import print_summary
 from raybench.cli.visible import visible, visible_json
 from raybench.cluster.ran_on import heard
-from raybench.errors import UserError, in_one_line
+from raybench.errors import RaybenchError, UserError, in_one_line
 from raybench.progress import SILENT, Progress
 from raybench.reports.plain import plain
 from raybench.scratch import settle
@@ -270,7 +270,11 @@ def command_session(
             if isinstance(error, UserError):
                 out.say(" ".join(str(error).split()), "error")
                 raise typer.Exit(2) from None
-            out.say_what_broke(error)
+            foreseen = isinstance(error, RaybenchError) and not isinstance(sys.stderr, JsonLog)
+            if foreseen and log_level is not LogLevel.DEBUG:
+                out.say(f"{' '.join(str(error).split())} (--log-level debug shows where)", "error")
+            else:
+                out.say_what_broke(error)
             raise typer.Exit(1) from None
 
 

@@ -71,8 +71,16 @@ def as_told(error: TrainingFailedError, *, out: str, max_failures: int) -> Raybe
             "cluster.num_workers or cluster.cpus_per_worker, then go on with --resume"
         )
     if isinstance(error, WorkerGroupError):
-        return RaybenchError(f"training failed more than cluster.max_failures = {max_failures} times: {error}")
-    return RaybenchError(f"training failed: {error}")
+        return given_up(error, max_failures)
+    return RaybenchError(f"training failed in Ray Train's controller: {cause_of(error)}; go on with --resume")
+
+
+def given_up(error: BaseException, max_failures: int) -> RaybenchError:
+    """What to raise for a training that was tried as often as it may be, and failed of ``error`` in the end."""
+    return RaybenchError(
+        f"training failed more than cluster.max_failures = {max_failures} times, the last time of: {cause_of(error)}; "
+        "the epochs that are done are kept, go on with --resume"
+    )
 
 
 def _no_room(error: BaseException) -> OSError | None:

@@ -2,29 +2,31 @@
 
 For some 20 s after a node is gone Ray does not know it, and would start workers there, again and again, until all
 tries of the training are spent. So a node that does not answer is waited for until Ray counts it as gone. Where what
-is left cannot hold the group, and no autoscaler can bring more, it is given ``PATIENCE_SECONDS`` to come back, and the
-training then ends with that cause. This runs in Ray Train's controller, a process that needs neither torch nor pandas.
+is left cannot hold the group, and no autoscaler can bring more, it is given some time to come back (``cluster.waits``),
+and the training then ends with that cause. This runs in Ray Train's controller, a process that needs neither torch nor
+pandas.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
 
 from raybench.cluster.address import reaches
 from raybench.cluster.failures import EndsOnUserErrors, cause_of
+from raybench.cluster.group import LOST
 from raybench.cluster.growth import said_by_ray
 from raybench.cluster.journal import Journal
 from raybench.cluster.resources import Capacity, Node, Workers, capacity_of
+from raybench.cluster.waits import ALONE_SECONDS, NODE
 from raybench.errors import ResourceError
 from raybench.reports.text import numbered
 
 NOTICE_SECONDS = 60.0  # until Ray has noticed by itself
-PATIENCE_SECONDS = 60.0
 POLL_SECONDS = 1.0
 
 
@@ -44,7 +46,10 @@ class Surroundings:
 
 
 class Regroups(EndsOnUserErrors):
-    """Hears of lost workers: says which and why, and lets the next group begin when it has a chance."""
+    """Hears of lost workers: says which and why, and lets the next group begin when it has a chance.
+
+    ``patience``: seconds for a node to come back without which the group has no room.
+    """
 
     def __init__(
         self,
@@ -53,15 +58,16 @@ class Regroups(EndsOnUserErrors):
         around: Surroundings | None = None,
         *,
         growth: tuple[Node, ...] = (),
+        patience: float = ALONE_SECONDS,
     ) -> None:
         self._journal, self._workers, self._around = journal, workers, around or Surroundings()
-        self._growth = growth  # as the driver was told it
+        self._growth, self._patience = growth, patience  # growth as the driver was told it
 
     def after_exception(self, run_context: object, worker_exceptions: dict[int, Exception]) -> None:
         """Called with the errors of the workers by rank, before Ray Train decides what to do."""
         super().after_exception(run_context, worker_exceptions)
-        for rank, error in sorted(worker_exceptions.items())[:3]:
-            self._note(f"worker {rank} of {self._workers.number} is lost: {cause_of(error)}")
+        named = sorted(worker_exceptions.items())[:3]
+        self._journal.add(LOST, {rank: cause_of(error) for rank, error in named})
         self._until_ray_knows()
         self._until_there_is_room()
 
@@ -80,19 +86,33 @@ class Regroups(EndsOnUserErrors):
 
     def _until_there_is_room(self) -> None:
         around, workers = self._around, self._workers
-        until, told = around.now() + PATIENCE_SECONDS, False
+        until, told = around.now() + self._patience, False
         while True:
             there = around.capacity(self._growth)
-            if there.could_be or there.holds(workers.cpus, gpu=workers.gpu) >= workers.number:
-                return
             wanted = f"{numbered(workers.number, 'worker|workers')} of {numbered(workers.cpus, 'CPU|CPUs')}"
             wanted += " and a GPU" * workers.gpu
+            if self._held_by(replace(there, could_be=())):
+                return
+            if self._held_by(there):
+                self._note(f"a node is gone: {wanted} wait until the cluster has grown; it has {_now(there)}")
+                return  # Ray Train asks the autoscaler for it, and waits
             if around.now() > until:
                 raise ResourceError(
-                    f"a node is gone, and did not come back in {PATIENCE_SECONDS:.0f} s: the training has {wanted}, "
-                    f"the cluster {there.told()}; bring it back, or lower cluster.num_workers, then go on with --resume"
+                    f"a node is gone, and did not come back in {self._patience:.0f} s ({NODE}): the training has "
+                    f"{wanted}, the cluster {there.told()}; bring it back, or lower cluster.num_workers, then go on "
+                    "with --resume"
                 )
             if not told:
-                self._note(f"a node is gone: {wanted} have no room on {there.told()}; waiting for it to come back")
+                self._note(
+                    f"a node is gone: {wanted} have no room on {there.told()}; waiting for it to come back, for "
+                    f"{self._patience:.0f} s at most ({NODE})"
+                )
                 told = True
             around.sleep(POLL_SECONDS)
+
+    def _held_by(self, there: Capacity) -> bool:
+        return there.holds(self._workers.cpus, gpu=self._workers.gpu) >= self._workers.number
+
+
+def _now(there: Capacity) -> str:
+    return replace(there, could_be=()).told()

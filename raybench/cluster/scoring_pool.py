@@ -16,10 +16,12 @@ import numpy as np
 import ray
 import torch
 
-from raybench.cluster.crew import GROWING_SECONDS, PATIENCE_SECONDS, Crew, Hands
+from raybench.cluster.crew import Crew, Hands
 from raybench.cluster.fanout import fanout
+from raybench.cluster.group import this_process
 from raybench.cluster.resources import cores
 from raybench.cluster.session import capacity
+from raybench.cluster.waits import node_seconds, result_seconds
 from raybench.config import Config
 from raybench.feeds.memory import StoredMemory
 from raybench.panel import Panel, pack, unpack
@@ -46,7 +48,7 @@ def score_on_ray(
         target = target.knowing(empty_days(run, panel, target.min_coverage), panel.hashes)
         models.append(shared.model(run, panel))
     task = ray.put(_PoolTask(models=tuple(models), target=target, device=device))
-    gpu = device == "cuda"
+    gpu, allowed = device == "cuda", result_seconds()
     size = there.holds_now(1, gpu=True) if gpu else cores(there)
     length = min(DAYS_PER_CHUNK, -(-len(days) // (CHUNKS_PER_ACTOR * size)))
     if any(run.config.model.remembers for run in runs):  # who begins a chunk computes the losses of a window before it
@@ -56,8 +58,9 @@ def score_on_ray(
         hire=lambda: _PoolScorer.options(num_gpus=int(gpu)).remote(),  # type: ignore[attr-defined]
         greet=lambda actor: actor.ready.remote(),
         give=lambda actor, days: actor.work.remote([task], days),
+        allowed=lambda days: allowed * max(1.0, len(days) / DAYS_PER_CHUNK),
     )
-    patience = GROWING_SECONDS if there.could_be else PATIENCE_SECONDS
+    patience = node_seconds(several=len(there.nodes) > 1 or bool(there.could_be))
     names = [str(chunk[0]) if len(chunk) == 1 else f"{chunk[0]} to {chunk[-1]}" for chunk in chunks]
     crew = Crew(hands=hands, size=size, patience=patience, progress=progress)
     return itertools.chain.from_iterable(crew.results(chunks, names))
@@ -119,8 +122,9 @@ class _PoolScorer:
     def __init__(self) -> None:
         self._scorer: DayScorer | None = None
 
-    def ready(self) -> None:
-        """Answer."""
+    def ready(self) -> str:
+        """Say who answers."""
+        return this_process()
 
     def work(self, task: list[ray.ObjectRef[_PoolTask]], days: np.ndarray) -> list[DayResult]:
         """Score days; ``task`` is in a list, so that Ray hands on the reference and not what it refers to."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import ray
 
-from raybench.cluster import ran_on
+from raybench.cluster import ran_on, waits
 from raybench.cluster.address import LOCAL, cluster_address
 from raybench.cluster.disks import note_local
 from raybench.cluster.growth import said_by_ray, said_by_user
@@ -70,6 +70,7 @@ def session(
     them.
     ResourceError, within seconds, if the cluster does not answer, has no CPU, or none can be started here.
     """
+    waits.check()
     if ray.is_initialized():
         _go_on(places or {}, progress)
         yield

@@ -13,6 +13,7 @@ from ray.train.torch import get_device
 
 from raybench.allocator import keep_memory
 from raybench.cluster.exported import TrainingGauges
+from raybench.cluster.group import MEMBER, Member
 from raybench.cluster.journal import POLL_SECONDS, Journal
 from raybench.cluster.residency import ResidentRows, StreamedRows
 from raybench.config import Config
@@ -63,6 +64,7 @@ def work(loop_config: dict[str, Any]) -> None:
     config = task.config
     device = get_device()
     world = ProcessGroup(device)
+    task.journal.add(MEMBER, Member.here(world.rank))
     state = last_state(ray.train.get_checkpoint())
     if state is None and task.begun is not None:
         state = checkpoints.read(task.begun)

@@ -18,7 +18,11 @@ WHAT = {
 
 
 class Fails(nn.Module):
-    """A line through the last row. In ``epoch``, on ``rank`` (-1: on all), it fails and writes a line to ``log``."""
+    """A line through the last row. In ``epoch``, on ``rank`` (-1: on all), it fails and writes a line to ``log``.
+
+    With ``what`` error, or once, that is an error that nobody foresaw, once being the first time of all; where scores
+    are made with scoring error and scoring once.
+    """
 
     def __init__(self, num_features: int, *, log: str, what: str, epoch: int = 1, rank: int = -1) -> None:
         super().__init__()
@@ -34,12 +38,19 @@ class Fails(nn.Module):
     def forward(self, x_NWF: Tensor) -> Tensor:
         """Score, or fail."""
         score_N: Tensor = self.line(x_NWF[:, -1])[:, 0]
-        if not (self.training and torch.is_grad_enabled() and self._trained >= self._epoch):
+        when, _, what = self._what.rpartition(" ")
+        if when == "scoring":
+            wrong = not torch.is_grad_enabled() and len(x_NWF) > 2  # not where a network is tried
+        else:
+            wrong = self.training and torch.is_grad_enabled() and self._trained >= self._epoch
+        if not wrong or (what == "once" and self._log.exists()):
             return score_N
-        if self._rank not in (-1, dist.get_rank()):
+        if when != "scoring" and self._rank not in (-1, dist.get_rank() if dist.is_initialized() else 0):
             return score_N
         with self._log.open("a") as log:
             log.write(f"{os.getpid()}\n")
+        if what in ("error", "once"):
+            raise RuntimeError("boom")
         if self._what in WHAT:
             raise WHAT[self._what]
         return score_N * torch.nan

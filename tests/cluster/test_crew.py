@@ -11,19 +11,31 @@ import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 
 from raybench.cluster import crew as module
-from raybench.cluster.crew import LOSSES, PATIENCE_SECONDS, Crew, Hands
+from raybench.cluster.crew import LOSSES, Crew, Hands
+from raybench.cluster.waits import ALONE_SECONDS
 from raybench.errors import DataError, RaybenchError, ResourceError
 
 
 class Cluster:
-    """Each answer takes a second. ``nodes``: where the n-th process is started; ``alive``: whether a node is there."""
+    """Each answer takes a second. ``nodes``: where the n-th process is started; ``alive``: whether a node is there.
+
+    Pieces may be ``deadly`` to each process, ``broken`` or ``endless`` for the first ``times`` that they are done.
+    """
 
     def __init__(
-        self, alive: Callable[[str, float], bool] = lambda node, now: True, nodes: str = "AB", deadly: str = ""
+        self,
+        alive: Callable[[str, float], bool] = lambda node, now: True,
+        nodes: str = "AB",
+        deadly: str = "",
+        broken: str = "",
+        endless: str = "",
+        times: int = 1,
     ) -> None:
         self.clock, self.hired = 0.0, 0
         self.alive, self.nodes, self.deadly = alive, nodes, deadly
-        self.done: list[str] = []
+        self.broken, self.endless, self.times = broken, endless, times
+        self.stopped: list[str] = []
+        self.dismissed: list[str] = []
         self.given: Counter[str] = Counter()
         self.references: dict[str, Callable[[], Any]] = {}
 
@@ -33,7 +45,8 @@ class Cluster:
             hire=self.hire,
             greet=lambda actor: self.refer(actor, "hello"),
             give=self.give,
-            dismiss=lambda actor: None,
+            dismiss=self.dismissed.append,
+            allowed=lambda piece: 30.0,
             wait=self.wait,
             get=lambda reference: self.references[reference](),
             now=lambda: self.clock,
@@ -45,6 +58,8 @@ class Cluster:
 
     def give(self, actor: str, piece: str) -> str:
         self.given[piece] += 1
+        if piece in self.endless.split() and self.given[piece] <= self.times:
+            self.stopped.append(actor)
         return self.refer(actor, piece)
 
     def refer(self, actor: str, what: str) -> str:
@@ -57,11 +72,19 @@ class Cluster:
             raise ActorDiedError
         if what == "refused":
             raise RayTaskError("work", "traceback", DataError("no such date"))
-        return what
+        if what in self.broken.split() and self.given[what] <= self.times:
+            raise RayTaskError("work", "traceback", RuntimeError("boom"))
+        return actor if what == "hello" else what
 
     def wait(self, references: list[str], *, num_returns: int, timeout: float) -> tuple[list[str], list[str]]:
-        self.clock += 1.0
-        return references[:1], references[1:]
+        self.clock += 1.0 if timeout else 0.0
+        ended = [reference for reference in references if not self.hangs(reference)][:num_returns]
+        return ended, [reference for reference in references if reference not in ended]
+
+    def hangs(self, reference: str) -> bool:
+        """Whether a piece has no result: its process stops in the middle of it, the first ``times``."""
+        actor, what, _ = reference.split()
+        return what in self.endless.split() and actor in self.stopped
 
 
 class Notes:
@@ -124,7 +147,7 @@ def test_nobody_left_is_told_after_a_while() -> None:
     cluster = Cluster(lambda node, now: now < 5, nodes="A")
     with pytest.raises(ResourceError, match=r"no process could be started on the cluster for 120 s.*same command"):
         results(cluster, *PIECES)
-    assert PATIENCE_SECONDS < cluster.clock < PATIENCE_SECONDS + 60
+    assert ALONE_SECONDS < cluster.clock < ALONE_SECONDS + 60
     assert cluster.hired < 60  # not every moment
 
 
@@ -138,3 +161,53 @@ def test_a_piece_that_takes_its_process_down_is_given_up() -> None:
 def test_an_error_of_the_user_comes_out_as_itself() -> None:
     with pytest.raises(DataError, match="no such date"):
         results(Cluster(), "piece0", "refused")
+
+
+def test_an_error_that_nobody_foresaw_is_tried_elsewhere() -> None:
+    notes, cluster = Notes(), Cluster(broken="piece3")
+    assert sorted(results(cluster, *PIECES, progress=notes)) == PIECES
+    assert notes.lines == ["piece3: RuntimeError: boom; it is done again by another process"]
+    assert cluster.hired == 3
+
+
+def test_one_that_comes_again_is_the_end() -> None:
+    cluster = Cluster(broken="piece3", times=99)
+    with pytest.raises(RaybenchError, match=rf"piece3: {LOSSES + 1} .* or failed, the last because RuntimeError: boom"):
+        results(cluster, *PIECES)
+    assert cluster.given["piece3"] == LOSSES + 1
+
+
+def test_a_process_that_hangs_is_named_and_ended_and_its_piece_done_by_another() -> None:
+    notes, cluster = Notes(), Cluster(endless="piece3")
+    assert sorted(results(cluster, *PIECES, progress=notes)) == PIECES
+    (hung,) = cluster.stopped
+    assert notes.lines == [
+        f"piece3: {hung} brought no result for 30 s (RAYBENCH_RESULT_SECONDS) and was ended; it is done again by "
+        "another process"
+    ]
+    assert cluster.dismissed[0] == hung
+    assert 30 < cluster.clock < 90
+
+
+def test_what_hangs_wherever_it_is_done_is_the_end() -> None:
+    cluster = Cluster(endless="piece3", times=99)
+    with pytest.raises(RaybenchError, match=r"piece3: .* brought no result for 30 s"):
+        results(cluster, *PIECES)
+
+
+def test_a_result_that_nobody_took_in_time_is_taken() -> None:
+    cluster = Cluster()
+    hands = dataclasses.replace(cluster.hands, now=lambda: cluster.clock)
+    crew, seen = Crew(hands=hands, size=2, progress=Notes()), []
+    for result in crew.results(PIECES, PIECES):
+        cluster.clock += 100  # whoever takes the results is slow
+        seen.append(result)
+    assert sorted(seen) == PIECES
+    assert set(cluster.given.values()) == {1}
+
+
+def test_what_is_waited_for_is_told_once() -> None:
+    notes, cluster = Notes(), Cluster(lambda node, now: not 5 < now < 90, nodes="A")
+    assert sorted(results(cluster, *PIECES, progress=notes)) == PIECES
+    (waits,) = [line for line in notes.lines if "waiting" in line]
+    assert waits.endswith("for 120 s at most (RAYBENCH_NODE_SECONDS)")

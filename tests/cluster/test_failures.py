@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from raybench.config import Config, load_config
 from raybench.errors import ConfigError, DataError, RaybenchError, ResourceError, RunError, TrainingError, UserError
 from raybench.training import checkpoints
 from tests.cluster.processes import ours
+from tests.cluster.trained import assert_same_training
 from tests.cluster.watch import Watch
 
 MakeConfig = Callable[..., Config]
@@ -49,6 +51,23 @@ def test_a_user_error_of_a_worker_ends_the_training_at_once(
     assert len(set(tried)) == (workers if rank == -1 else 1)  # each process once: nothing was tried again
     assert not (tmp_path / "run" / "manifest.json").exists()
     assert checkpoints.finished_epochs(str(tmp_path / "run")) == epoch - 1
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_an_error_on_one_batch_is_tried_again(local_ray: None, make_config: MakeConfig, tmp_path: Path) -> None:
+    def config(log: str) -> Config:
+        tree = make_config(cluster__num_workers=1, train__max_epochs=3).model_dump(by_alias=True)
+        tree["model"] = {"type": "tests.cluster.failing_network:Fails", "log": str(tmp_path / log), "what": "once"}
+        tree["model"] |= {"epoch": 2}
+        return load_config(tree)
+
+    watch = Watch(0, lambda: None)
+    broken = training.train(config("log"), out=str(tmp_path / "broken"), local=False, progress=watch)
+    assert len((tmp_path / "log").read_text().split()) == 1
+    assert [note for note in watch.notes if re.search(r"worker 0 of 1 \(.*\) is lost: RuntimeError: boom", note)]
+    (tmp_path / "was").touch()  # it fails no more
+    assert_same_training(broken, training.train(config("was"), out=str(tmp_path / "whole"), local=True))
 
 
 @pytest.mark.ray
@@ -100,7 +119,11 @@ FULL = OSError(28, "No space left on device")
         (ControllerError(FULL), RunError, "run: cannot be written: No space left on device; make room.*--resume"),
         (group_error(a=FULL), RunError, "run: cannot be written"),
         (group_error(a=RuntimeError("x")), RaybenchError, r"more than cluster\.max_failures = 3 times"),
-        (ControllerError(RuntimeError("x")), RaybenchError, "training failed: .*controller"),
+        (
+            ControllerError(RuntimeError("x")),
+            RaybenchError,
+            "training failed in Ray Train's controller: RuntimeError: x.*--resume",
+        ),
     ],
 )
 def test_what_people_are_told(error: Exception, kind: type[Exception], told: str) -> None:

@@ -1,10 +1,15 @@
-"""The small market scored once, for all tests of scoring."""
+"""The small market scored once, and trained on once, for all tests that break what does it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from raybench.cluster.jobs import training
 from raybench.cluster.jobs.scoring import score
+from raybench.config import Config
+from raybench.runs.artifact import StoredRun
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +18,15 @@ def whole(run: str, market_bars: str, tmp_path_factory: pytest.TempPathFactory) 
     to = str(tmp_path_factory.mktemp("whole") / "scores")
     score(run, bars=market_bars, to=to, local=True)
     return to
+
+
+@pytest.fixture(scope="session")
+def fragile(make_config: Callable[..., Config]) -> Config:
+    """A configuration long enough to be interrupted, with dropout: every random draw has to come again."""
+    return make_config(train__max_epochs=4, train__batch_size=30, model__dropout=0.2, model__num_layers=2)
+
+
+@pytest.fixture(scope="session")
+def unbroken(local_ray: None, fragile: Config, tmp_path_factory: pytest.TempPathFactory) -> StoredRun:
+    """What ``fragile`` comes to without interruption."""
+    return training.train(fragile, out=str(tmp_path_factory.mktemp("unbroken") / "run"))

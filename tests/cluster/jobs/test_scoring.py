@@ -8,8 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from raybench.scoring.inputs import device_of
 from raybench.scoring.table import SCHEMA, read_scores, scored_dates
 from raybench.storage import files
 from tests.cluster.scored import bytes_of, copied, days_of, files_of, times_of
+from tests.cluster.watch import Watch
 
 MakeConfig = Callable[..., Config]
 MakeRun = Callable[[Config], str]
@@ -204,6 +206,40 @@ def test_a_killed_scorer_changes_nothing(
     assert bytes_of(to) == bytes_of(whole)
 
 
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_scorer_that_hangs_is_named_and_ended_and_its_dates_are_done(
+    local_ray: None, run: str, market_bars: str, whole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAYBENCH_RESULT_SECONDS", "4")
+    stopped: list[int] = []
+    watch = Watch(0, lambda: None)
+
+    @contextmanager
+    def track(name: str, total: int | None, *, at_most: bool = False):  # type: ignore[no-untyped-def]
+        def advance(n: int = 1, text: str = "") -> None:
+            if name == "scoring dates" and not stopped:
+                stopped.append(kill_process("_PoolScorer.work", signal.SIGSTOP))
+
+        yield advance
+
+    monkeypatch.setattr(watch, "track", track)
+    try:
+        score(run, bars=market_bars, to=str(tmp_path / "scores"), local=False, progress=watch)
+        named = f"process {stopped[0]} on "
+        (told,) = [note for note in watch.notes if "brought no result for 4 s (RAYBENCH_RESULT_SECONDS)" in note]
+        assert named in told
+        gone = time.monotonic() + 20
+        while Path(f"/proc/{stopped[0]}").exists() and time.monotonic() < gone:
+            time.sleep(0.1)
+        assert not Path(f"/proc/{stopped[0]}").exists()
+    finally:
+        for pid in stopped:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    assert bytes_of(tmp_path / "scores") == bytes_of(whole)
+
+
 def test_gpus_are_used_where_there_are_any_and_no_run_does_without(
     run: str, make_config: MakeConfig, make_run: MakeRun
 ) -> None:
@@ -239,14 +275,14 @@ def test_the_command_says_only_what_is_ours(run: str, market_bars: str, whole: s
     assert bytes_of(tmp_path / "s") == {day: bytes_of(whole)[day]}
 
 
-def kill_process(name: str) -> int:
-    """SIGKILL a process whose title holds ``name``, as a machine that goes away would."""
+def kill_process(name: str, number: int = signal.SIGKILL) -> int:
+    """SIGKILL a process whose title holds ``name``, as a machine that goes away would; or another signal."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             title = (folder / "cmdline").read_bytes()
         except OSError:
             continue
         if title.startswith(b"ray::") and name.encode() in title:
-            os.kill(int(folder.name), signal.SIGKILL)
+            os.kill(int(folder.name), number)
             return int(folder.name)
     raise AssertionError(f"no process {name}")

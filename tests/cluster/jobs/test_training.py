@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,6 +42,11 @@ def kill_one_worker() -> None:
     os.kill(ours("ray::RayTrainWorker")[0], signal.SIGKILL)
 
 
+def kill_the_controller() -> None:
+    """SIGKILL the process in which Ray Train leads the group."""
+    os.kill(ours("ray::TrainController")[0], signal.SIGKILL)
+
+
 def alone(config: Config) -> pd.DataFrame:
     """Train in this process, without Ray."""
     bars, features = open_data(PanelSpec.of(config))
@@ -56,23 +62,30 @@ def vars_of(record: object) -> dict[str, float]:
     return {name: getattr(record, name) for name in record.__dataclass_fields__}  # type: ignore[attr-defined]
 
 
-@pytest.fixture(scope="module")
-def fragile(make_config: MakeConfig) -> Config:
-    """Return a configuration long enough to be interrupted, with dropout: every random draw has to come again."""
-    return make_config(train__max_epochs=4, train__batch_size=30, model__dropout=0.2, model__num_layers=2)
-
-
-@pytest.fixture(scope="module")
-def unbroken(local_ray: None, fragile: Config, tmp_path_factory: pytest.TempPathFactory) -> StoredRun:
-    """Train ``fragile`` without interruption."""
-    return training.train(fragile, out=str(tmp_path_factory.mktemp("unbroken") / "run"))
-
-
 def test_a_killed_worker_changes_nothing(unbroken: StoredRun, fragile: Config, tmp_path: Path) -> None:
     watch = Watch(2, kill_one_worker)
     broken = training.train(fragile, out=str(tmp_path / "broken"), progress=watch)
     assert watch.called
     assert_same_training(broken, unbroken)
+
+
+def test_a_killed_controller_changes_nothing(unbroken: StoredRun, fragile: Config, tmp_path: Path) -> None:
+    watch = Watch(2, kill_the_controller)
+    broken = training.train(fragile, out=str(tmp_path / "broken"), progress=watch)
+    (told,) = [note for note in watch.notes if note.startswith("the process that leads the workers is lost")]
+    assert re.fullmatch(r".* its process was killed; the training goes on from epoch [12]", told)
+    assert_same_training(broken, unbroken)
+    assert len(list((tmp_path / "broken").glob("checkpoints/checkpoint_*/state.pt"))) == checkpoints.KEPT
+
+
+def test_a_controller_that_is_killed_too_often_is_the_end(fragile: Config, local_ray: None, tmp_path: Path) -> None:
+    once = fragile.cluster.model_copy(update={"max_failures": 0})
+    with pytest.raises(RaybenchError, match=r"max_failures = 0 times, .* its process was killed; .*--resume"):
+        training.train(
+            fragile.model_copy(update={"cluster": once}),
+            out=str(tmp_path / "run"),
+            progress=Watch(1, kill_the_controller),
+        )
 
 
 def test_a_worker_that_hangs_is_named_and_its_group_started_again(
@@ -81,20 +94,34 @@ def test_a_worker_that_hangs_is_named_and_its_group_started_again(
     """A worker that is stopped (SIGSTOP) leaves the other one waiting in an exchange of gradients."""
     monkeypatch.setenv("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", "5")
     stopped: list[int] = []
+    times: list[float] = []
+
+    class Told(Watch):
+        def note(self, text: str) -> None:
+            super().note(text)
+            if "is lost" in text:
+                times.append(time.monotonic())
 
     def stop_one_worker() -> None:
         stopped.append(ours("ray::RayTrainWorker")[0])
         os.kill(stopped[0], signal.SIGSTOP)
+        times.append(time.monotonic())
 
-    watch, began = Watch(2, stop_one_worker), time.monotonic()
+    watch = Told(2, stop_one_worker)
     try:
         broken = training.train(fragile, out=str(tmp_path / "broken"), progress=watch)
+        (told,) = [note for note in watch.notes if "is lost" in note]
+        named = re.fullmatch(
+            r"worker ([01]) of 2 \(process (\d+) on \S+\) is lost: it did not say that it lives .*", told
+        )
+        assert named is not None, told
+        assert int(named[2]) == stopped[0]
+        assert 5 <= times[1] - times[0] < 20  # torch waits 600 s for a lost peer
+        assert not Path(f"/proc/{stopped[0]}").exists()
     finally:
         for pid in stopped:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    assert time.monotonic() - began < 300  # torch waits 600 s for a lost peer
-    assert [note for note in watch.notes if "is lost: it did not say that it lives" in note]
     assert_same_training(broken, unbroken)
 
 
