@@ -23,7 +23,7 @@ import ray
 import torch
 
 from raybench.cluster.address import LOCAL, cluster_address
-from raybench.cluster.dashboard import refuse_without_dashboard
+from raybench.cluster.dashboard import without_dashboard
 from raybench.cluster.jobs.ownership import Say
 from raybench.cluster.jobs.training import look_at, write_result
 from raybench.cluster.jobs.tuning_report import finish
@@ -107,11 +107,12 @@ def _search(config: Config, out: str, progress: Progress, say: Say) -> SearchRes
     _check_room(config, opened, progress)
     for line in advice(config, None if drawn is None else len(drawn)):
         say(line)
-    places = {"--out": out, **data_places(config)}
+    places, begun_elsewhere = {"--out": out, **data_places(config)}, ray.is_initialized()
     with session(places=places, dashboard=(config.cluster.num_workers or 1) > 1, progress=progress):
         workers, concurrent, gpu = plan_trials(config, capacity(), panel_bytes=opened.bytes)
-        if workers.number > 1:
-            refuse_without_dashboard(workers)
+        found = without_dashboard() if begun_elsewhere and workers.number > 1 else None
+        if found is not None:
+            say(found)
         if opened.dates:
             check_dates(config, workers)
         files.publish_bytes(files.join(out, SEARCH), dump_config(config).encode())

@@ -260,35 +260,6 @@ def test_what_was_cut_off_anywhere_goes_on_to_the_same_end(
 
 
 @quickly
-def test_a_trial_that_is_lost_for_good_has_its_cause_and_is_tried_again_with_resume(
-    local_ray: None, small: Callable[..., Config], tmp_path: Path
-) -> None:
-    config = small(tune__num_samples=1, train__max_epochs=6, cluster__max_failures=0)
-    thread = threading.Thread(target=kill_trial, args=(tmp_path / "search",), daemon=True)
-    thread.start()
-    found = tuning.search(config, out=str(tmp_path / "search"))
-    thread.join()
-    assert found.warnings[-1] == "1 of 1 trials failed, the first with: its process was killed"
-    (lost,) = pd.read_parquet(tmp_path / "search" / "trials.parquet").to_dict("records")
-    assert (lost["status"], lost["error"], lost["tries"]) == (FAILED, "its process was killed", 1)
-    assert 1 <= lost["epochs"] < 6, "what it had reached is kept, and may even be the best"
-    (tmp_path / "search" / "search.json").unlink()  # as the search of other trials that was cut off would lack it
-    found = tuning.search(config, out=str(tmp_path / "search"), resume=True).trials
-    assert found["status"].tolist() == [DONE]
-    assert found["error"].isna().all()
-    assert found["tries"].tolist() == [2]
-
-
-def kill_trial(search: Path) -> None:
-    """Kill the process of the first trial once it has a checkpoint."""
-    folder = search / "trials" / "0000" / "checkpoints"
-    while not list(folder.glob("checkpoint_*/facts.json")):
-        time.sleep(0.02)
-    for pid in processes("ray::ImplicitFunc"):
-        os.kill(pid, signal.SIGKILL)
-
-
-@quickly
 def test_a_trial_whose_process_is_killed_goes_on_and_comes_to_the_same(
     local_ray: None, small: Callable[..., Config], tmp_path: Path
 ) -> None:
