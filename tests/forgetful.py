@@ -2,7 +2,8 @@
 
 What a file system owes after a crash is what was synced: the content of a file as of its last ``fsync``, the names in a
 folder as of the folder's. Each later change may have survived by itself, or not. ``ForgetfulDisk`` notes what is synced
-below a folder, and writes out elsewhere what a power cut at this moment could leave of it.
+below a folder, and tells what a power cut at this moment could leave of it: one run of a command gives that for each
+of its steps.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ def coin(kind: str) -> Coin:
 
 Names = dict[str, tuple[int, bool]]
 """What is in a folder: of each name the inode, and whether it is a folder."""
+
+Left = dict[str, bytes | None]
+"""What a power cut leaves, by path: the content of a file, None for a folder."""
 
 
 @dataclass
@@ -72,30 +76,63 @@ class ForgetfulDisk:
             os.close(handle)
         self.held.clear()
 
-    def leave(self, to: Path, survives: Coin) -> None:
-        """Write what a power cut now could leave into the new folder ``to``."""
+    def now(self) -> Moment:
+        """What there is at this moment."""
         root = self.root.stat().st_ino
-        live = {root: self.root}
+        names, latest = {root: _names(self.root)}, dict[int, bytes]()
         for folder, folders, there in os.walk(self.root):
-            live |= {os.lstat(path).st_ino: path for path in (Path(folder, name) for name in (*folders, *there))}
-        self._leave((root, True), to, "", live, survives)
+            for name in folders:
+                names[os.lstat(os.path.join(folder, name)).st_ino] = _names(os.path.join(folder, name))
+            for name in there:
+                path = Path(folder, name)
+                latest[path.lstat().st_ino] = path.read_bytes()
+        return Moment(root=root, names=names, latest=latest, disk=self)
 
-    def _leave(self, what: tuple[int, bool], to: Path, where: str, live: dict[int, Path], survives: Coin) -> None:
-        inode, is_folder = what
-        path = live.get(inode)
-        if is_folder:
-            to.mkdir()
-            before = self.names.get(inode, {})
-            now = before if path is None else _names(path)
-            for name in sorted(before.keys() | now.keys()):
-                changed = before.get(name) != now.get(name)
-                kept = (now if changed and survives(f"name {where}/{name}") else before).get(name)
-                if kept is not None:
-                    self._leave(kept, to / name, f"{where}/{name}", live, survives)
-            return
-        synced = self.contents.get(inode, b"")
-        latest = synced if path is None else path.read_bytes()
-        to.write_bytes(latest if latest != synced and survives(f"content {where}") else synced)
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """What a disk shows at one step, by inode; what it would keep of it is another matter."""
+
+    root: int
+    names: dict[int, Names]
+    latest: dict[int, bytes]
+    disk: ForgetfulDisk
+
+    def left(self, survives: Coin) -> Left:
+        """What a power cut now could leave."""
+        found: Left = {}
+        self._leave(self.root, "", found, survives)
+        return found
+
+    def _leave(self, folder: int, where: str, found: Left, survives: Coin) -> None:
+        before = self.disk.names.get(folder, {})
+        now = self.names.get(folder, before)
+        for name in sorted(before.keys() | now.keys()):
+            path = f"{where}/{name}"
+            changed = before.get(name) != now.get(name)
+            kept = (now if changed and survives(f"name {path}") else before).get(name)
+            if kept is None:
+                continue
+            inode, is_folder = kept
+            if is_folder:
+                found[path] = None
+                self._leave(inode, path, found, survives)
+                continue
+            synced = self.disk.contents.get(inode, b"")
+            latest = self.latest.get(inode, synced)
+            found[path] = latest if latest != synced and survives(f"content {path}") else synced
+
+
+def laid_out(left: Left, to: Path) -> Path:
+    """Write what a power cut left into the new folder ``to``."""
+    to.mkdir()
+    for path, content in left.items():  # a folder comes before what is in it
+        place = to / path.removeprefix("/")
+        if content is None:
+            place.mkdir()
+        else:
+            place.write_bytes(content)
+    return to
 
 
 def _names(folder: str | Path) -> Names:

@@ -33,7 +33,7 @@ from raybench.models.interface.inputs import extra_inputs
 from raybench.processors import FittedProcessors
 from raybench.runs.artifact import StoredRun, load_run
 from raybench.storage import files
-from raybench.storage.places import Kind, refuse_below_a_file, refuse_within
+from raybench.storage.places import Kind, refuse_below_a_file, refuse_unwritable, refuse_within
 
 WINDOWS, SECOND, SCORE = "x", "second", "score"
 EXAMPLE = 5  # windows to trace with: neither 1, which may mean something else, nor a number of the network's own
@@ -201,6 +201,7 @@ def _refuse_others(to: str) -> None:
     if files.exists(to) and not _is_ours(files.read_bytes(to)):
         raise DataError(f"--to is {to}, a file that no export of raybench wrote; want a new file (change --to)")
     refuse_within(to, Kind.FILE, option="--to")
+    refuse_unwritable(to, option="--to")
 
 
 def _is_ours(data: bytes) -> bool:

@@ -156,8 +156,7 @@ def _held_locally(place: files.Location, owner: Owner, wait: _Wait) -> Iterator[
         handle = _lock(place, path, wait)
         with contextlib.ExitStack() as stack:
             if handle is not None:
-                os.ftruncate(handle, 0)
-                os.write(handle, owner.to_bytes())
+                _say_whose(place, handle, owner)
                 stack.enter_context(_ticketed(Ticket(claim=path, path=at, token=owner.token)))
             yield
     finally:
@@ -205,6 +204,16 @@ def _lock(place: files.Location, path: str, wait: _Wait) -> int | None:
         if _is_at(handle, path):
             return handle
         os.close(handle)  # its owner took it away between our opening and locking it
+
+
+def _say_whose(place: files.Location, handle: int, owner: Owner) -> None:
+    """Write the owner into the locked file; where there is no room for that, there is none for the work either."""
+    try:
+        os.ftruncate(handle, 0)
+        os.write(handle, owner.to_bytes())
+    except OSError as error:
+        why = f"{error.strerror}; make room or choose another place"
+        raise DataError(f"{place.uri}: cannot be written: {why}") from error
 
 
 def _is_at(handle: int, path: str) -> bool:

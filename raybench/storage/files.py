@@ -271,12 +271,15 @@ def refuse_missing_bucket(uri: Uri) -> None:
 
 
 def remove(uri: Uri) -> None:
-    """Delete a file; one that is not there is no error."""
+    """Delete a file, for good: what is published after it is not found beside it. One that is not there is no error."""
     place = open_location(uri)
     if not place.local:
         guards.ask(place.path)
     _checkpoint("remove", place.uri)
     _take_away(place, place.fs.delete_file)
+    if place.local:
+        with contextlib.suppress(OSError):  # it went with its folder, or may be passed through and not be read
+            _sync_folder(os.path.dirname(place.path))
 
 
 def discard(uri: Uri) -> None:

@@ -10,6 +10,7 @@ its own (``WRITTEN``), and where it lies in what others read, or clear away, as 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -145,11 +146,27 @@ def refuse_below_a_file(uri: storage.Uri, *, option: str) -> None:
         )
 
 
+def refuse_unwritable(uri: storage.Uri, *, option: str) -> None:
+    """Raise DataError where a local folder that ``uri`` is, or would be made in, may not be written by this process.
+
+    Asked before the work, whose result would have nowhere to go: on a disk that is read only, root may not either.
+    """
+    place = storage.open_location(uri)
+    folders = [Path(place.path), *Path(place.path).parents] if place.local else []
+    folder = next((each for each in folders if each.is_dir()), None)
+    if folder is None or os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        return
+    read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+    why = os.strerror(errno.EROFS if read_only else errno.EACCES)
+    raise DataError(f"{option} is {place.uri}, and {folder} cannot be written: {why}; choose another place ({option})")
+
+
 def refuse_others(uri: storage.Uri, wanted: Kind, *, option: str, files: bool = False) -> None:
-    """Raise DataError unless ``uri`` holds nothing, or what is ``wanted`` there already.
+    """Raise DataError unless ``uri`` holds nothing, or what is ``wanted`` there already, and may be written if it will.
 
     ``files``: files that are nothing of ours are no obstacle, unless they have names of what is to be written. What is
-    not there yet is refused within a dataset, a table, a search or a run, but for what is said of it.
+    not there yet is refused within a dataset, a table, a search or a run, but for what is said of it. What is there
+    and finished need not be writable, but for what is made anew each time.
     """
     place = storage.open_location(uri)
     refuse_below_a_file(uri, option=option)
@@ -157,6 +174,7 @@ def refuse_others(uri: storage.Uri, wanted: Kind, *, option: str, files: bool = 
     if found is wanted:
         if wanted in _PAGES:
             _refuse_names(place.uri, wanted, option)
+            refuse_unwritable(uri, option=option)
         return
     if files and found is Kind.FILES:
         _refuse_names(place.uri, wanted, option)
@@ -167,6 +185,7 @@ def refuse_others(uri: storage.Uri, wanted: Kind, *, option: str, files: bool = 
             f"want a new or empty folder, or {wanted.value} (change {option})"
         )
     refuse_within(place.uri, wanted, option=option)
+    refuse_unwritable(uri, option=option)
 
 
 def _is_left(uri: str, found: Kind, wanted: Kind) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import re
@@ -268,3 +269,16 @@ def test_a_place_that_cannot_be_is_one_line(tmp_path: Path) -> None:
         claims.held(tmp_path / "file" / "run", what="train"),
     ):
         pass
+
+
+def test_a_claim_that_a_full_disk_has_no_room_for_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    with (
+        pytest.raises(DataError, match=r"run: cannot be written: No space left on device; make room"),
+        claims.held(tmp_path / "run", what="train"),
+    ):
+        pass
+    assert os.listdir(tmp_path) == []

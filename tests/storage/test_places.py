@@ -9,6 +9,7 @@ import pytest
 from raybench.errors import DataError
 from raybench.reports.html import Page, to_html
 from raybench.storage.places import MARKS, Kind, refuse_others, refuse_within, what_is
+from tests.nobody import own_folder, run_as_nobody
 
 FOLDERS = {
     Kind.NOTHING: [".DS_Store"],
@@ -190,3 +191,31 @@ def test_parts_of_features_whose_manifest_went_are_taken_up(tmp_path: Path) -> N
 def test_a_market_of_somebody_s_makes_no_demo(tmp_path: Path, inside: str, kind: Kind) -> None:
     put(tmp_path, [f"market/{inside}", "bars/x"])
     assert what_is(tmp_path) is kind
+
+
+REFUSED = """
+import sys
+from raybench.errors import DataError
+from raybench.storage.places import Kind, refuse_others
+for place, kind in zip(sys.argv[1:], (Kind.EVALUATION, Kind.EVALUATION, Kind.RUN, Kind.RUN), strict=True):
+    try:
+        refuse_others(place, kind, option="--out")
+        print("may be")
+    except DataError as error:
+        print(error)
+"""
+
+
+def test_what_may_not_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    """Of another user: a new folder, one that is made anew each time, a finished run that stays; one's own."""
+    own, theirs = own_folder(tmp_path), tmp_path / "theirs"
+    for name, kind in (("evaluation", Kind.EVALUATION), ("run", Kind.RUN)):
+        made(theirs / name, kind)
+    places = [str(theirs / "a" / "new"), str(theirs / "evaluation"), str(theirs / "run"), str(own / "new")]
+    done = run_as_nobody(["-c", REFUSED, *places], cwd=own)
+    new, anew, finished, mine = done.stdout.splitlines()
+    assert (
+        new == f"--out is {places[0]}, and {theirs} cannot be written: Permission denied; choose another place (--out)"
+    )
+    assert anew.startswith(f"--out is {places[1]}, and {places[1]} cannot be written: Permission denied")
+    assert (finished, mine) == ("may be", "may be")

@@ -1,4 +1,4 @@
-"""The small market scored once, and trained on once, for all tests that break what does it."""
+"""The small market scored once, and trained on once, for all tests that break what does it; what publishes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from raybench.cluster.jobs import training
 from raybench.cluster.jobs.scoring import score
 from raybench.config import Config
 from raybench.runs.artifact import StoredRun
+from tests.cluster.jobs.power_cut_jobs import folder, importing, jobs, judging, learning, other_run
+
+__all__ = ["folder", "importing", "jobs", "judging", "learning", "other_run"]  # fixtures
 
 
 @pytest.fixture(scope="session")
