@@ -211,6 +211,7 @@ def test_what_may_not_be_written_is_refused_before_the_work(tmp_path: Path) -> N
     own, theirs = own_folder(tmp_path), tmp_path / "theirs"
     for name, kind in (("evaluation", Kind.EVALUATION), ("run", Kind.RUN)):
         made(theirs / name, kind)
+    (theirs / "evaluation" / "report.html").write_bytes(MARKS[0])
     places = [str(theirs / "a" / "new"), str(theirs / "evaluation"), str(theirs / "run"), str(own / "new")]
     done = run_as_nobody(["-c", REFUSED, *places], cwd=own)
     new, anew, finished, mine = done.stdout.splitlines()

@@ -122,9 +122,9 @@ def learning(
         train_seeds(config, [0], out=str(root / "runs"), local=True)
         train(seeds[1], out=str(root / "runs" / "seed-1"), local=True)
 
-    def draft(root: Path) -> object:
+    def draft(root: Path, *more: str) -> object:
         words = ["--bars", market_bars, "--universe", "demo", "--to", str(root / "drafted" / "gru.yaml"), "-q"]
-        assert command(["init", *words]) == 0
+        assert command(["init", *words, *more]) == 0
         return None
 
     return {
@@ -152,7 +152,12 @@ def learning(
             apart=False,
             some=2,
         ),
-        "init": Job(work=draft, look=lambda root: texts_in(root, "drafted"), partly=True),
+        "init": Job(
+            work=draft,
+            look=lambda root: texts_in(root, "drafted"),
+            again=lambda root: draft(root, "--overwrite"),  # the file says where it lies, and that is another place
+            partly=True,
+        ),
         "compare": Job(
             work=lambda root: compare_runs([run, other_run], out=str(root / "comparison")),
             look=lambda root: texts_in(root, "comparison"),
