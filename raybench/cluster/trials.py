@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.search import Searcher
 
 from raybench.cluster.resources import held_back
@@ -33,6 +34,8 @@ FOLDER = "ray"
 KEPT = 4  # checkpoints of a trial that others may copy: one that is being copied must not go
 DRIVER_CPUS = 0.01  # of a process that only drives workers; Tune wants more than nothing
 PATIENCE_SECONDS = 20.0  # for trials to end after an interrupt
+SECRETS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
+"""What Tune would give to the processes of trials in their runtime environment, which Ray writes into a log."""
 _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # its logs of every trial as CSV, JSON and for TensorBoard
     "TUNE_DISABLE_AUTO_CALLBACK_SYNCER": "1",
@@ -77,6 +80,7 @@ def run_trials(plan: Plan, task: SearchTask, ledger: Ledger, progress: Progress)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it logs the traceback of every trial that is lost
     random.seed(plan.config.tune.search.seed)  # which a population is changed by
     os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(SECRETS)  # they have those of their node, as all workers do
     stop = Interrupted()
     watch = Watch(ledger, task.ended, task.metric, stop, progress, each=_each(plan, task))
     folder = files.join(task.out, FOLDER)
