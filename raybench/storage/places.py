@@ -199,6 +199,8 @@ def _is_left(uri: str, found: Kind, wanted: Kind) -> bool:
 def _refuse_names(uri: str, wanted: Kind, option: str) -> None:
     """Refuse a folder in which somebody else's things have names that are written there, and are deleted."""
     there = [name for name in storage.children(uri) if name in WRITTEN.get(wanted, ())]
+    if there == ["checkpoints"] and has_our_checkpoints(uri):  # whose they are is asked by who trains
+        return
     if not there or (PAGE in there and has_our_page(uri)):
         return
     named = f"{', '.join(there[:-1])} and {there[-1]}" if there[1:] else there[0]
@@ -206,6 +208,13 @@ def _refuse_names(uri: str, wanted: Kind, option: str) -> None:
         f"{option} is {uri}, which holds {named}, and what is written there has names like that; "
         f"want a new or empty folder, or {wanted.value} (change {option})"
     )
+
+
+def has_our_checkpoints(uri: str) -> bool:
+    """Whether the checkpoints in a folder are of a training, of which nothing else is left."""
+    folder = storage.join(uri, "checkpoints")
+    names = [name for name in storage.children(folder) if name.startswith("checkpoint_")]
+    return any(storage.exists(storage.join(folder, name, "facts.json")) for name in names)
 
 
 def has_our_page(uri: str) -> bool:
