@@ -18,15 +18,40 @@ import time
 import uuid
 from typing import BinaryIO
 
+from raybench.storage import folders
+
 OF_OTHERS_SECONDS = 86_400.0
 _NAME = re.compile(r".+\.(?:(?P<host>[0-9a-f]{8})-)?[0-9a-f]{32}")
 _cleared: set[str] = set()
+
+
+def usable(staging: str) -> str:
+    """The folder to write aside in: ``<folder>.staging``, or ``<folder>/.staging`` if that cannot be beside it."""
+    folder, parent = staging.removesuffix(".staging").rstrip("/"), os.path.dirname(staging)
+    if not os.path.isdir(folder) or not os.path.isdir(parent):
+        return staging
+    same = os.stat(folder).st_dev == os.stat(parent).st_dev
+    return staging if same and os.access(parent, os.W_OK | os.X_OK) else os.path.join(folder, ".staging")
 
 
 def new_name(target: str) -> str:
     """The name aside of a file that will be ``target``."""
     # Not the process id: containers that share a disk have the same ones, and leave them behind when killed.
     return f"{target}.{_host()}-{uuid.uuid4().hex}"
+
+
+def create(path: str) -> BinaryIO:
+    """Open a new file; its folder may be taken away by another publisher in between, so try again."""
+    for _ in range(100):
+        with contextlib.suppress(FileExistsError, FileNotFoundError):
+            folders.make_folders(os.path.dirname(os.path.dirname(path)))
+            os.mkdir(os.path.dirname(path))  # this one need not survive a power cut
+        with contextlib.suppress(FileNotFoundError):
+            stream = open(path, "xb")  # noqa: SIM115 (it stays open)
+            if own(stream):
+                return stream
+            stream.close()
+    raise OSError(f"{path}: its folder keeps disappearing")
 
 
 def own(stream: BinaryIO) -> bool:

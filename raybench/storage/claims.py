@@ -30,7 +30,7 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from raybench.errors import DataError
-from raybench.storage import files, guards
+from raybench.storage import files, folders, guards
 from raybench.storage.owners import Owner
 from raybench.storage.s3_client import client_of_now
 
@@ -172,7 +172,7 @@ def _held_locally(place: files.Location, owner: Owner, wait: _Wait) -> Iterator[
 def _make_folders(place: files.Location, folder: str) -> list[str]:
     """Make a folder and its parents; gives those that were not there, the innermost first."""
     try:
-        return files.make_folders(folder)
+        return folders.make_folders(folder)
     except OSError as error:
         raise DataError(f"{place.uri}: cannot be written: {error.strerror}; choose another place") from error
 

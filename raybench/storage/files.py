@@ -6,14 +6,13 @@ S3 takes its credentials, region and endpoint from the usual AWS variables
 
 Publishing is all or nothing. Local: the bytes are written beside the folder of the target, forced to
 disk, renamed into place, and the folder is forced to disk, as is every folder that was made on the way
-(``make_folders``). S3: one object is put. Whoever reads finds the old file or the new one, whole. With ``over`` that
+(``storage.folders``). S3: one object is put. Whoever reads finds the old file or the new one, whole. With ``over`` that
 is done only in the place of a version that was seen before (``storage.versions``), or of nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import io
 import os
@@ -27,7 +26,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from raybench.errors import DataError
-from raybench.storage import aside, guards, refusals, s3_client
+from raybench.storage import aside, folders, guards, refusals, s3_client
 from raybench.storage.encoding import encode_table
 from raybench.storage.local_versions import OtherVersionError, move_over
 from raybench.storage.losses import is_loss, telling_losses
@@ -245,7 +244,7 @@ def publish_file(
     if place.local:
         beside = sibling(os.path.dirname(place.path), ".staging")
         try:
-            _publish_local(place, write, _usable(beside if staging is None else open_location(staging).path), over)
+            _publish_local(place, write, aside.usable(beside if staging is None else open_location(staging).path), over)
         except OSError as error:
             if error.errno is None:  # not the system's
                 raise
@@ -279,7 +278,7 @@ def remove(uri: Uri) -> None:
     _take_away(place, place.fs.delete_file)
     if place.local:
         with contextlib.suppress(OSError):  # it went with its folder, or may be passed through and not be read
-            _sync_folder(os.path.dirname(place.path))
+            folders.sync_folder(os.path.dirname(place.path))
 
 
 def discard(uri: Uri) -> None:
@@ -314,15 +313,6 @@ def _put(place: Location, buffer: io.BytesIO) -> None:
         stream.write(buffer.getbuffer())
 
 
-def _usable(staging: str) -> str:
-    """The folder to write aside in: ``<folder>.staging``, or ``<folder>/.staging`` if that cannot be beside it."""
-    folder, parent = staging.removesuffix(".staging").rstrip("/"), os.path.dirname(staging)
-    if not os.path.isdir(folder) or not os.path.isdir(parent):
-        return staging
-    same = os.stat(folder).st_dev == os.stat(parent).st_dev
-    return staging if same and os.access(parent, os.W_OK | os.X_OK) else os.path.join(folder, ".staging")
-
-
 def _other(place: Location) -> OtherVersionError:
     return OtherVersionError(f"{place.uri}: somebody else has written it since; what is there stays")
 
@@ -333,72 +323,25 @@ def _publish_local(place: Location, write: Callable[[BinaryIO], None], staging: 
     _checkpoint("stage", place.uri)
     aside.clear(staging)
     try:
-        with _create(path) as stream:
+        with aside.create(path) as stream:
             _checkpoint("write", place.uri)
             write(stream)
             stream.flush()
             _checkpoint("sync", place.uri)
             os.fsync(stream.fileno())
-            make_folders(folder)
+            folders.make_folders(folder)
             _checkpoint("rename", place.uri)
             if over is None:
                 os.replace(path, place.path)
             elif not move_over(path, place.path, over):
                 raise _other(place)
         _checkpoint("sync folder", place.uri)
-        _sync_folder(folder)
+        folders.sync_folder(folder)
     finally:
         with contextlib.suppress(OSError):
             os.unlink(path)
         with contextlib.suppress(OSError):  # somebody else's file is in there still
             os.rmdir(staging)
-
-
-def _create(path: str) -> BinaryIO:
-    """Open a new file; its folder may be taken away by another publisher in between, so try again."""
-    for _ in range(100):
-        with contextlib.suppress(FileExistsError, FileNotFoundError):
-            make_folders(os.path.dirname(os.path.dirname(path)))
-            os.mkdir(os.path.dirname(path))  # this one need not survive a power cut
-        with contextlib.suppress(FileNotFoundError):
-            stream = open(path, "xb")  # noqa: SIM115 (it stays open)
-            if aside.own(stream):
-                return stream
-            stream.close()
-    raise OSError(f"{path}: its folder keeps disappearing")
-
-
-def make_folders(path: str) -> list[str]:
-    """Create a local folder with its parents so that they survive a power cut; gives the new ones, innermost first.
-
-    The folder above one that this process meets for the first time is forced to disk even if somebody else made
-    it: that may have been a moment ago.
-    """
-    if path in _met and os.path.isdir(path):
-        return []
-    made = []
-    if not os.path.isdir(path):
-        made = make_folders(os.path.dirname(path))
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path)
-            made.insert(0, path)
-        if not os.path.isdir(path):  # a file has its name
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-    with contextlib.suppress(PermissionError):  # a parent that may be passed through and not be read
-        _sync_folder(os.path.dirname(path))
-    _met.add(path)
-    return made
-
-
-_met: set[str] = set()  # local folders whose entry in the folder above is on disk
-
-
-def _sync_folder(folder: str) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _info(uri: Uri) -> Any:

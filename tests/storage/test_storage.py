@@ -13,7 +13,7 @@ import pyarrow.fs as pafs
 import pytest
 
 from raybench.errors import DataError
-from raybench.storage import claims, files, parquet
+from raybench.storage import claims, files, folders, parquet
 
 
 class Killed(BaseException):
@@ -114,7 +114,7 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, set[str]]]:
             done.append((path, {entry.name for entry in os.scandir(path) if entry.is_dir()}))
         fsync(handle)
 
-    monkeypatch.setattr(files, "_met", set())
+    monkeypatch.setattr(folders, "_met", set())
     monkeypatch.setattr(os, "fsync", record)
     return done
 

@@ -27,7 +27,7 @@ from raybench.market.bars_metadata import BarsMetadata
 from raybench.market.importing.target import Target
 from raybench.runs import artifact
 from raybench.scoring.table import read_scores, scored_dates
-from raybench.storage import files, parquet, seal
+from raybench.storage import aside, files, folders, parquet, seal
 from raybench.storage.encoding import encode_table
 from raybench.storage.places import METADATA
 from raybench.training import checkpoints
@@ -57,15 +57,15 @@ def _no_sync_of(what: Callable[[int], bool]) -> Plant:
 
 def _rename_first(patch: pytest.MonkeyPatch) -> None:
     def publish(place: files.Location, write: Callable[[BinaryIO], None], staging: str, over: str | None) -> None:
-        aside = os.path.join(staging, uuid.uuid4().hex)
-        files.make_folders(os.path.dirname(place.path))
-        with files._create(aside) as stream:
-            os.replace(aside, place.path)
+        path = os.path.join(staging, uuid.uuid4().hex)
+        folders.make_folders(os.path.dirname(place.path))
+        with aside.create(path) as stream:
+            os.replace(path, place.path)
             files._checkpoint("write", place.uri)
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
-        files._sync_folder(os.path.dirname(place.path))
+        folders.sync_folder(os.path.dirname(place.path))
 
     patch.setattr(files, "_publish_local", publish)
 
