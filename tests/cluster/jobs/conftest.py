@@ -10,9 +10,21 @@ from raybench.cluster.jobs import training
 from raybench.cluster.jobs.scoring import score
 from raybench.config import Config
 from raybench.runs.artifact import StoredRun
+from tests.cluster.jobs.desk import days, desk, rows, spans
 from tests.cluster.jobs.power_cut_jobs import folder, importing, jobs, judging, learning, other_run
 
-__all__ = ["folder", "importing", "jobs", "judging", "learning", "other_run"]  # fixtures
+__all__ = [
+    "days",
+    "desk",
+    "folder",
+    "importing",
+    "jobs",
+    "judging",
+    "learning",
+    "other_run",
+    "rows",
+    "spans",
+]  # fixtures
 
 
 @pytest.fixture(scope="session")

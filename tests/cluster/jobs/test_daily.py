@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from raybench.cluster.jobs.daily import DailyResult
 from raybench.cluster.jobs.scoring import score
 from raybench.config import Config
 from raybench.market.bars import open_bars
@@ -319,3 +320,9 @@ def test_errors_are_one_line(tmp_path: Path, text: str, says: str) -> None:
     assert says in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["daily.yaml"]
+
+
+def test_a_table_that_is_newer_than_the_bars_is_up_to_date() -> None:
+    assert DailyResult(newest="2020-01-03", expected="2020-01-02").up_to_date
+    assert not DailyResult(newest="2020-01-02", expected="2020-01-03").up_to_date
+    assert not DailyResult(busy="somebody").up_to_date

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,19 +9,18 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from raybench.cli.app import run as command
-from raybench.cluster.jobs.daily import DailyResult, daily
+from raybench.cluster.jobs.daily import daily
 from raybench.cluster.jobs.scoring import score
-from raybench.config import Config, load_config
+from raybench.config import Config
 from raybench.config.daily import DailyConfig
 from raybench.market.bars import BarBlock, Bars, open_bars
 from raybench.market.importing.append import append_bars
 from raybench.market.importing.job import import_bars
-from raybench.market.sources import memory_source, open_source
+from raybench.market.sources import memory_source
 from raybench.market.synthetic import UNIVERSE
 from raybench.market.universe import universe_of_frame
 from raybench.scoring import table
@@ -30,84 +28,12 @@ from raybench.scoring.audit import last_job
 from raybench.scoring.looked import read_looked
 from raybench.scoring.status import status
 from raybench.storage.claims import held
-from tests.cluster.scored import bytes_of, days_of, times_of
-from tests.small import days_of_hours, import_rows, small_hours, write_concepts
+from tests.cluster.jobs.desk import Desk, long_rows, tiny
+from tests.cluster.scored import bytes_of, days_of
+from tests.small import import_rows
 
 MakeConfig = Callable[..., Config]
 MakeRun = Callable[[Config], str]
-FIELDS = ["open", "high", "low", "close", "volume"]
-START = "2015-10-01"
-
-
-@pytest.fixture(scope="module")
-def rows(market_bars: str) -> pd.DataFrame:
-    """The bars as a vendor has them: no rows for who is suspended."""
-    rows = open_bars(market_bars).block().to_frame()[["instrument", "datetime", *FIELDS]].dropna()
-    return rows[rows["datetime"] >= "2014-06-01"].reset_index(drop=True)
-
-
-@pytest.fixture(scope="module")
-def days(rows: pd.DataFrame) -> list[str]:
-    return sorted(rows["datetime"].dt.strftime("%Y-%m-%d").unique())
-
-
-@pytest.fixture(scope="module")
-def spans(market_bars: str) -> pd.DataFrame:
-    return open_bars(market_bars).listed(UNIVERSE).to_frame()
-
-
-class Desk:
-    """A delivery, and what mornings make of it."""
-
-    def __init__(self, folder: Path, run: str, start: str = START) -> None:
-        self.folder, self.run, self.start = folder, run, start
-        self.universe: dict[str, str] = {}
-
-    def deliver(self, rows: pd.DataFrame, spans: pd.DataFrame | None = None) -> None:
-        rows.to_parquet(self.folder / "rows.parquet")
-        if spans is not None:
-            spans.to_csv(self.folder / "spans.csv", index=False)
-            self.universe = {UNIVERSE: str(self.folder / "spans.csv")}
-
-    def config(self, **score: Any) -> DailyConfig:
-        given = {"model": self.run, "to": str(self.folder / "scores"), "start": self.start, "local": True}
-        source = {"source": str(self.folder / "rows.parquet"), "universe": self.universe}
-        bars = str(self.folder / "bars")
-        return DailyConfig.model_validate({"import": source, "bars": bars, "score": given | score})
-
-    def morning(self, **score: Any) -> DailyResult:
-        return daily(self.config(**score))
-
-    def expected(self, rows: pd.DataFrame, spans: pd.DataFrame | None = None) -> dict[str, bytes]:
-        """What one import and one scoring of it all makes."""
-        universes = {} if spans is None else {UNIVERSE: universe_of_frame(UNIVERSE, spans)}
-        rows.to_parquet(self.folder / "all.parquet")
-        bars = import_bars(
-            open_source(str(self.folder / "all.parquet")), self.folder / "whole-bars", universes=universes
-        )
-        score(self.run, bars=bars.uri, to=str(self.folder / "whole"), start=self.start, local=True)
-        return bytes_of(self.folder / "whole")
-
-    def found_and_redone(self) -> list[str]:
-        """What a morning tells of is what a look at everything finds; one that redoes it does these and no others."""
-        told = self.morning()
-        found = status(str(self.folder / "scores"), bars=str(self.folder / "bars")).stale
-        assert found is not None
-        stale = list(told.stale)
-        assert stale == [str(day) for day in found.dates]
-        assert told.changed == {name: str(day) for name, day in found.changed.items()}
-        before = times_of(str(self.folder / "scores"))
-        done = self.morning(redo_stale=True)
-        after = times_of(str(self.folder / "scores"))
-        assert (list(done.redone), done.stale) == (stale, ())
-        assert [day for day in before if before[day] != after[day]] == stale
-        assert self.morning(redo_stale=True).redone == ()
-        return stale
-
-
-@pytest.fixture
-def desk(tmp_path: Path, run: str) -> Desk:
-    return Desk(tmp_path, run)
 
 
 def of(rows: pd.DataFrame, name: str) -> pd.Series:
@@ -256,28 +182,6 @@ def test_what_somebody_else_appends_costs_no_more_where_the_table_is_longer(
     assert all(one["listings"] == 0 and one["footers"] <= 3 for one in seen[300])
 
 
-def long_rows(days: int) -> pd.DataFrame:
-    rng = np.random.default_rng(3)
-    dates = pd.bdate_range(end="2020-06-30", periods=days)
-    parts = []
-    for n in range(4):
-        close = np.exp(rng.normal(0, 0.01, days).cumsum() + 3)
-        frame = pd.DataFrame({"instrument": f"I{n}", "datetime": dates, "open": close, "close": close})
-        parts.append(frame.assign(high=close * 1.01, low=close * 0.99, volume=rng.lognormal(10, 1, days)))
-    return pd.concat(parts, ignore_index=True)
-
-
-def tiny(bars: str, **data: Any) -> Config:
-    segments = {
-        "train": ["2019-03-01", "2019-08-30"],
-        "valid": ["2019-09-02", "2019-12-31"],
-        "test": ["2020-01-02", "2020-06-30"],
-    }
-    features = {"type": "alpha158", "columns": ["KMID", "ROC5"]}
-    known = {"bars": bars, "feature_set": features, "step_len": 4, "segments": segments}
-    return load_config({"data": known | data, "model": {"type": "gru", "hidden_size": 4, "num_layers": 1}})
-
-
 def test_moments_of_a_day_that_come_after_it_was_published(make_run: MakeRun, tmp_path: Path) -> None:
     """The date is published with the moments that are there, and done again when all are."""
     daily_rows = long_rows(130)
@@ -319,75 +223,6 @@ def test_a_look_that_was_not_finished_is_made_up_for(
             desk.morning()
     assert desk.found_and_redone() == days[-5:]
     assert bytes_of(desk.folder / "scores") == desk.expected(other, spans)
-
-
-def test_concepts_that_are_others_now(
-    make_run: MakeRun, make_config: MakeConfig, rows: pd.DataFrame, spans: pd.DataFrame, days: list[str], tmp_path: Path
-) -> None:
-    """Nothing else has come: the table of concepts, which only the run names, is another."""
-    concepts, newer = write_concepts(tmp_path, days[-3])
-    hist = {"model": "{type: hist, hidden_size: 8}", "train__dates_per_batch": 2, "data__concepts": concepts}
-    desk = Desk(tmp_path, make_run(make_config(**hist)), start=days[-10])
-    desk.deliver(rows, spans)
-    assert desk.morning().stale == ()
-    Path(concepts).write_bytes(Path(newer).read_bytes())
-    told = desk.morning()
-    found = status(str(tmp_path / "scores"), bars=str(tmp_path / "bars"), concepts=concepts).stale
-    assert found is not None
-    assert list(told.stale) == [str(day) for day in found.dates] == days[-3:]
-    assert desk.morning(redo_stale=True).redone == tuple(days[-3:])
-
-
-def test_bars_of_a_second_window_that_are_others_now(make_run: MakeRun, tmp_path: Path) -> None:
-    """Only the run says where they lie; a day more of them touches nothing, a corrected bar the dates that read it."""
-    hours = small_hours(pd.bdate_range("2020-01-01", periods=110))
-    last = hours["datetime"].max().normalize()
-    days = import_rows(days_of_hours(hours), tmp_path / "days")
-    second = import_rows(hours[hours["datetime"] < last], tmp_path / "hours")
-    own = {"feature_set": {"type": "alpha158", "columns": ["KMID", "ROC5"]}, "step_len": 6}
-    segments = {
-        "train": ["2020-01-10", "2020-03-31"],
-        "valid": ["2020-04-01", "2020-04-30"],
-        "test": ["2020-05-01", "2020-06-02"],
-    }
-    run = make_run(tiny(days, segments=segments, second={"bars": second, **own}))
-    scores = str(tmp_path / "scores")
-    given = {"model": run, "to": scores, "start": "2020-05-11", "local": True, "min_coverage": 0.0}
-    config = DailyConfig.model_validate({"bars": days, "score": given})
-    assert daily(config).stale == ()
-    append_bars(memory_source(BarBlock.from_frame(hours[hours["datetime"] >= last])), second)
-    found = status(scores, bars=days, second=second).stale
-    assert found is not None
-    assert list(daily(config).stale) == [str(day) for day in found.dates]
-    other = hours.copy()
-    other.loc[(hours["instrument"] == "I4") & (hours["datetime"] == "2020-05-20 14:00"), "close"] *= 1.001
-    append_bars(memory_source(BarBlock.from_frame(other)), second)
-    found = status(scores, bars=days, second=second).stale
-    assert found is not None
-    told = daily(config)
-    assert list(told.stale) == [str(day) for day in found.dates]
-    assert "2020-05-20" in told.stale
-
-
-def test_a_run_that_was_trained_again_in_a_folder_of_seeds_is_noticed(
-    desk: Desk,
-    run: str,
-    make_run: MakeRun,
-    make_config: MakeConfig,
-    rows: pd.DataFrame,
-    spans: pd.DataFrame,
-    days: list[str],
-) -> None:
-    """The folder has no manifest of its own; the next morning says whose the newest date is."""
-    shutil.copytree(run, desk.folder / "runs" / "seed-0")
-    desk.run, desk.start = str(desk.folder / "runs"), days[-3]
-    desk.deliver(rows, spans)
-    assert desk.morning().warnings == ()
-    assert desk.morning().scored is None
-    shutil.copytree(make_run(make_config(train__seed=5)), desk.folder / "runs" / "seed-0", dirs_exist_ok=True)
-    told = desk.morning()
-    assert told.scored is not None
-    assert any("its newest date" in line for line in told.warnings)
 
 
 def test_two_tables_of_one_dataset_at_once(
@@ -459,9 +294,3 @@ def test_the_command_names_the_dates_with_whose_history_made_them_stale(
     assert f"3 dates, {span}, were made from bars that are others now {who}" in told.err
     assert command(["daily", str(file), "score.redo_stale=true"]) == 0
     assert f"scored 3 stale dates again, {span} {who}" in capsys.readouterr().out
-
-
-def test_a_table_that_is_newer_than_the_bars_is_up_to_date() -> None:
-    assert DailyResult(newest="2020-01-03", expected="2020-01-02").up_to_date
-    assert not DailyResult(newest="2020-01-02", expected="2020-01-03").up_to_date
-    assert not DailyResult(busy="somebody").up_to_date

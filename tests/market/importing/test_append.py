@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from raybench.cli.app import run
 from raybench.errors import DataError
 from raybench.market.bars import open_bars
-from raybench.market.census import DateRules
-from raybench.market.importing import joining, parts
 from raybench.market.importing.append import append_bars, compact_bars
 from raybench.market.importing.job import import_bars
 from raybench.market.sources import open_source
@@ -40,14 +32,7 @@ from tests.market.importing.worlds import (
     world,
 )
 
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several files of several row groups, and files that are joined soon."""
-    monkeypatch.setattr(parts, "FILE_BYTES", 400 * (8 + 4 * len(FIELDS)))
-    monkeypatch.setattr(parts, "ROW_GROUP_ROWS", 64)
-    monkeypatch.setattr(parts, "RECENT", 16)
-    monkeypatch.setattr(joining, "MAX_SLICES", 2)
+pytestmark = pytest.mark.usefixtures("small_files")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -153,59 +138,6 @@ def test_a_corrected_bar_needs_no_history(tmp_path: Path) -> None:
     done = append(new, {}, tmp_path)
     assert done.appended.changed == {"I2": str(DAYS[58].date())}
     assert open_bars(tmp_path / "bars").block(["I2"], ["close"]).fields["close"][58] == 12.25
-
-
-def test_a_source_without_the_suspended_takes_nothing_away_and_is_completed(tmp_path: Path) -> None:
-    rows = flat(6, 60)
-    full(rows[rows["datetime"] < DAYS[50]], {}, tmp_path)
-    quiet = (rows["instrument"] == "I1") & (rows["datetime"] >= DAYS[40])  # among them dates that are there with bars
-    for k in range(50, 60):
-        day = rows[(rows["datetime"] == DAYS[k]) & ~quiet]
-        if k == 59:
-            day = rows[rows["datetime"] == DAYS[k]]
-        assert append(day, {}, tmp_path).appended.changed == {}
-    one = open_bars(tmp_path / "bars").block(["I1"], ["close"])
-    assert np.flatnonzero(np.isnan(one.fields["close"])).tolist() == list(range(50, 59))
-
-
-def test_a_date_on_which_hardly_anybody_has_a_bar_is_refused_by_name(tmp_path: Path) -> None:
-    rows = flat(20, 60)
-    full(rows[rows["datetime"] < DAYS[59]], {}, tmp_path)
-    before = files_of(tmp_path / "bars")
-    stray = rows[(rows["datetime"] == DAYS[59]) & (rows["instrument"] == "I7")]
-    holiday = str(DAYS[59].date())
-    with pytest.raises(DataError, match=rf"hardly anybody has a bar on {holiday} \(1 of 20 inst.*--calendar FILE"):
-        append(stray, {}, tmp_path, rules=None)
-    assert files_of(tmp_path / "bars") == before
-    stays = append(pd.concat([stray, rows[rows["datetime"] == DAYS[58]]]), {}, tmp_path, rules=listed(DAYS[:59]))
-    assert not stays.changed
-    few = rows[(rows["datetime"] == DAYS[59]) & rows["instrument"].isin(["I7", "I8", "I9"])]
-    assert append(few, {}, tmp_path, rules=None).appended.last == holiday  # three of twenty are more than a tenth
-    everybody = append(rows[rows["datetime"] == DAYS[59]], {}, tmp_path, rules=None)
-    assert (everybody.appended.dates, everybody.appended.rows) == (0, 17)
-
-
-def listed(days: Any) -> DateRules:
-    return DateRules(days=days.to_numpy().astype("datetime64[D]"))
-
-
-def test_the_stray_date_of_a_table_with_history_is_refused_too(tmp_path: Path) -> None:
-    rows = flat(20, 60)
-    full(rows[rows["datetime"] < DAYS[50]], {}, tmp_path)
-    saturday = rows.iloc[[0]].assign(datetime=pd.Timestamp("2020-03-28"), close=9.0)
-    with pytest.raises(DataError, match="hardly anybody has a bar on 2020-03-28"):
-        append(pd.concat([rows, saturday]), {}, tmp_path, rules=None)
-    early = saturday.assign(datetime=pd.Timestamp("2020-01-11"))  # said when that was imported, and left out then
-    assert append(pd.concat([rows, early]), {}, tmp_path, rules=None).appended.dates == 10
-
-
-def test_a_date_that_was_missing_in_the_middle_is_put_there_for_all(tmp_path: Path) -> None:
-    rows = flat(6, 60)
-    full(rows[rows["datetime"] != DAYS[30]], {}, tmp_path)
-    late = append(rows[rows["datetime"].isin([DAYS[30]]) & (rows["instrument"] < "I4")], {}, tmp_path)
-    assert late.appended.dates == 1
-    full(rows[(rows["datetime"] != DAYS[30]) | (rows["instrument"] < "I4")], {}, tmp_path / "once")
-    assert_same_content(open_bars(tmp_path / "bars"), open_bars(tmp_path / "once" / "bars"))
 
 
 def test_bars_before_the_first_are_history_that_is_other_now(tmp_path: Path) -> None:
@@ -349,57 +281,6 @@ def test_of_two_appends_one_is_done_and_the_other_says_so(tmp_path: Path) -> Non
     ):
         append(rows, {}, tmp_path)
     assert files_of(tmp_path / "bars") == before
-
-
-def typed(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """As a person types it, in another folder, on 80 columns."""
-    return subprocess.run(
-        [sys.executable, "-m", "raybench", *words],
-        cwd=folder,
-        env={**os.environ, "COLUMNS": "80"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_as_it_is_typed(tmp_path: Path) -> None:
-    rows = flat(6, 60)
-    rows[rows["datetime"] < DAYS[58]].to_csv(tmp_path / "old.csv", index=False)
-    new = rows[rows["datetime"] >= DAYS[57]].copy()
-    new.loc[(new["instrument"] == "I2") & (new["datetime"] == DAYS[57]), ["close", "volume"]] = 12.25
-    new.to_csv(tmp_path / "new.csv", index=False)
-    assert typed(tmp_path, "import", "old.csv", "--to", "bars").returncode == 0
-    refused = typed(tmp_path, "import", "new.csv", "--to", "bars", "--quiet")
-    assert refused.returncode == 2
-    assert "add to what is there with --append" in refused.stderr.replace("\n", " ")
-    done = typed(tmp_path, "import", "new.csv", "--to", "bars", "--append")
-    assert done.returncode == 0, done.stderr
-    assert "appended 12 rows, 2 new dates, 2020-03-26 to 2020-03-27" in done.stdout
-    assert "1 instrument has another history now: I2 from 2020-03-25" in " ".join(done.stdout.split())
-    again = typed(tmp_path, "import", "new.csv", "--to", "bars", "--append", "--json")
-    said = json.loads(again.stdout.splitlines()[-1])
-    assert (said["changed"], said["appended"]["rows"], said["appended"]["changed"]) == (False, 0, {})
-    joined = json.loads(typed(tmp_path, "import", "--to", "bars", "--compact", "--json").stdout.splitlines()[-1])
-    assert (joined["changed"], joined["files"], joined["fingerprint"]) == (True, 1, said["fingerprint"])
-    for words in (["--to", "bars"], ["new.csv", "--to", "bars", "--append", "--replace"]):
-        wrong = typed(tmp_path, "import", *words)
-        assert (wrong.returncode, wrong.stdout) == (2, "")
-        assert "Traceback" not in wrong.stderr
-
-
-def test_options_that_joining_files_has_no_use_for_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    full(flat(6, 60), {}, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    for words, named in (
-        (["--universe", "pool=new.csv", "--adjust", "factor"], "leave --universe, --adjust out"),
-        (["--min-date-coverage", "0"], "leave --min-date-coverage out"),
-    ):
-        assert run(["import", "--to", "bars", "--compact", *words]) == 2
-        assert named in " ".join(capsys.readouterr().err.split())
-    assert run(["import", "--to", "bars", "--compact"]) == 0
 
 
 @pytest.mark.parametrize("seed", [0, 4, 7])
