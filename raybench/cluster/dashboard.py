@@ -1,10 +1,42 @@
-"""Whether the Ray at hand can let go of what trials of several workers hold, which goes by way of its dashboard."""
+"""Ray's dashboard, by which Ray Train lets go of what a training held: whose it is, and whether it answers.
+
+Ray Train has a process of its own ask the state API whether the training still lives; where it does not, its workers'
+CPUs are given back, that is, the workers end.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
 from ray.util.state import list_actors
 
 ANSWER_SECONDS = 10
+_API_SERVER = "RAY_API_SERVER_ADDRESS"
+
+
+@contextmanager
+def of_this_cluster() -> Iterator[None]:
+    """Have what this process, and trainings started meanwhile, ask of Ray's state API answered by this cluster.
+
+    By itself the API takes the last ``ray start`` of the machine. Where that is another cluster it knows nothing of the
+    training, whose workers are then ended; where several clusters run it knows not which to take, and what a stopped
+    trial held is never given back.
+    """
+    from ray.train.v2._internal import constants
+
+    constants.ENV_VARS_TO_PROPAGATE.add(_API_SERVER)  # to the controller; what that starts has it by inheritance
+    before = os.environ.get(_API_SERVER)
+    os.environ[_API_SERVER] = ray.get_runtime_context().gcs_address
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(_API_SERVER, None)
+        else:
+            os.environ[_API_SERVER] = before
 
 
 def without_dashboard() -> str | None:
@@ -14,7 +46,8 @@ def without_dashboard() -> str | None:
     they are held for ever.
     """
     try:
-        list_actors(limit=1, timeout=ANSWER_SECONDS, raise_on_missing_output=False)
+        with of_this_cluster():
+            list_actors(limit=1, timeout=ANSWER_SECONDS, raise_on_missing_output=False)
     except Exception:  # of requests, of Ray's state API, or a plain one
         return (
             "the dashboard of this Ray does not answer, by which Ray Train lets go of what a stopped trial of several "

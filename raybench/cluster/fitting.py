@@ -13,6 +13,7 @@ from ray.exceptions import ActorDiedError
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError, UserCallback
 from ray.train.torch import TorchTrainer
 
+from raybench.cluster.dashboard import of_this_cluster
 from raybench.cluster.epochs import epoch_bars
 from raybench.cluster.failures import as_told, cause_of, given_up
 from raybench.cluster.group import Group
@@ -81,7 +82,8 @@ def fit_on_workers(
             checkpoints.forget_index(out)
             trainer = _trainer(config, data, workers, out, task, callbacks, failures=group.failures)
             try:
-                result = in_a_thread(trainer.fit)  # where Ray Train leaves Ctrl-C to us
+                with of_this_cluster():
+                    result = in_a_thread(trainer.fit)  # where Ray Train leaves Ctrl-C to us
                 break
             except TrainingFailedError as error:
                 raise as_told(error, out=out, max_failures=config.cluster.max_failures) from error

@@ -1,14 +1,12 @@
 """What makes many runs, and looks at them, on a real S3 server; and nothing secret is left anywhere by it.
 
-One driver does all of it on a Ray of its own with a token, and submits one job to that.
+One driver does all of it on a cluster with a token, and submits one job to that.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import os
-import secrets
 import subprocess
 import sys
 import tempfile
@@ -22,6 +20,7 @@ import pyarrow.fs as pafs
 import pytest
 
 from raybench.market.synthetic import UNIVERSE, make_market
+from tests.cluster.heads import guarded, head_of_its_own
 from tests.cluster.s3_server import BUCKET, SECRET, file_system
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -64,14 +63,13 @@ import json, os, sys, time
 from raybench.cli.app import run
 from raybench.cluster.session import session
 given = json.load(sys.stdin)
-with session(num_cpus=3, dashboard=True):
+with session():
     for line in given["lines"]:
         code = run([*line, "--quiet", "--json"])
         if code:
             sys.exit(f"{line}: exit code {code}")
-    from ray._private.worker import get_dashboard_url
     from ray.job_submission import JobSubmissionClient
-    client = JobSubmissionClient(f"http://{get_dashboard_url()}")
+    client = JobSubmissionClient(given["dashboard"])
     job = client.submit_job(entrypoint=" ".join([sys.executable, "-m", "raybench", *given["job"]]))
     until = time.monotonic() + 120
     while not client.get_job_status(job).is_terminal() and time.monotonic() < until:
@@ -124,11 +122,10 @@ def commands(unbroken: Path) -> dict[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def done(server: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
-    folder, token = tmp_path_factory.mktemp("fits"), secrets.token_hex(32)
+    folder = tmp_path_factory.mktemp("fits")
     store = file_system(server["AWS_ENDPOINT_URL"])
     _lay_out(store)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | server
-    environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    environment = guarded() | server
     lines = commands(folder / "unbroken")
     score = ["score", "--model", f"{ROOT}/run", "--bars", f"{ROOT}/bars", "--to", f"{ROOT}/scores"]
     with tempfile.TemporaryDirectory(prefix="rs-", dir="/tmp", ignore_cleanup_errors=True) as short:
@@ -138,18 +135,18 @@ def done(server: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) ->
         _run(["-m", "raybench", *bars], environment)
         train = ["train", f"{ROOT}/config.yaml", "--out", f"{ROOT}/run", "--local", "-q"]
         _run(["-c", KILLED, *train], environment, code=9)
-        given = {
-            "lines": list(lines.values()),
-            "job": [*score, "--start", "2014-12-22", "-q"],
-        }
-        ended = _run(["-c", DRIVER], environment, given=json.dumps(given))
+        given: dict[str, Any] = {"lines": list(lines.values()), "job": [*score, "--start", "2014-12-22", "-q"]}
+        with head_of_its_own(environment, num_cpus=3) as head:
+            given["dashboard"] = head.dashboard
+            joining = {**environment, "RAY_ADDRESS": head.address}
+            ended = _run(["-c", DRIVER], joining, given=json.dumps(given))
         *summaries, job = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")]
         yield Done(
             said=dict(zip(lines, summaries, strict=True)),
             job=job,
             told=ended.stdout + ended.stderr,
             ray_files=Path(short),
-            token=token,
+            token=environment["RAY_AUTH_TOKEN"],
             store=store,
             unbroken=folder / "unbroken",
         )

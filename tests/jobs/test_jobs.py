@@ -7,8 +7,6 @@ import os
 import re
 import secrets
 import shlex
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +27,7 @@ import yaml
 from raybench.cli.app import COMMANDS
 from raybench.market.synthetic import make_market
 from raybench.scoring.table import dates
+from tests.cluster.heads import head_of_its_own, ray_command
 from tests.k8s.api_server import script
 from tests.k8s.built import built, of_kind, ray_job
 from tests.k8s.watched import NOT_RAYS, ON_GPUS, asked_for
@@ -97,7 +96,7 @@ class Cluster:
 
     def submit(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Submit a job and wait for its end."""
-        command = [ray(), "job", "submit", "--working-dir", ".", "--", "python", *words]
+        command = [ray_command(), "job", "submit", "--working-dir", ".", "--", "python", *words]
         environment = {**self.environment, "RAY_ADDRESS": self.address, "COLUMNS": "200"}
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
@@ -143,20 +142,6 @@ def _summary(logs: str) -> dict[str, Any]:
     return summary
 
 
-def ray() -> str:
-    return str(Path(sys.executable).parent / "ray")
-
-
-def free_port() -> int:
-    """A port that Ray takes for a head: those from 10002 to 19999 are its workers'."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if not 10_000 <= port < 20_000:
-            return port
-
-
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("jobs")
@@ -167,38 +152,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     environment |= {"RAY_USAGE_STATS_ENABLED": "0", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment.pop("PYTHONPATH", None)  # the code that is submitted is used
     environment["RAYBENCH_STORE"] = str(folder)  # as the pods of k8s/ have it
-    dashboard, metrics = free_port(), free_port()
+    often = '--system-config={"metrics_report_interval_ms": 1000}'  # trainings here take less than the usual 10
     with tempfile.TemporaryDirectory(prefix="rj-", dir="/tmp", ignore_cleanup_errors=True) as short:
-        command = [ray(), "start", "--head", "--block", f"--port={free_port()}", "--num-cpus=3", f"--temp-dir={short}"]
-        command += ["--node-ip-address=127.0.0.1", f"--dashboard-port={dashboard}", "--include-dashboard=true"]
-        command += [f"--dashboard-agent-listen-port={free_port()}"]  # the usual one may be another cluster's
-        command += [f"--metrics-export-port={metrics}"]
-        command += [
-            '--system-config={"metrics_report_interval_ms": 1000}'
-        ]  # trainings here take less than the usual 10
-        with (folder / "head.log").open("w") as log:
-            head = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=ROOT)
-        try:
-            address = f"http://127.0.0.1:{dashboard}"
-            _wait(address, (folder / "token").read_text(), head)
-            made = Cluster(folder, address, environment, metrics)
+        options = [f"--temp-dir={short}", often]
+        with head_of_its_own(environment, num_cpus=3, options=options, cwd=ROOT) as head:
+            made = Cluster(folder, head.dashboard, environment, head.metrics)
             _wait_for_an_agent(made)
             yield made
-        finally:
-            head.send_signal(signal.SIGTERM)
-            head.wait(60)
-
-
-def _wait(address: str, token: str, head: subprocess.Popen[bytes]) -> None:
-    request = urllib.request.Request(f"{address}/api/version", headers={"Authorization": f"Bearer {token}"})
-    for _ in range(240):
-        assert head.poll() is None, "the head ended"
-        try:
-            with urllib.request.urlopen(request, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise AssertionError("the head does not answer")
 
 
 def _wait_for_an_agent(cluster: Cluster) -> None:

@@ -30,7 +30,7 @@ from raybench.cluster.jobs.tuning_report import finish
 from raybench.cluster.preparation import TrainingData, prepare
 from raybench.cluster.resources import Workers, check_dates, plan_trials, this_machine
 from raybench.cluster.search import hands_over
-from raybench.cluster.session import capacity, session
+from raybench.cluster.session import capacity, joined, session
 from raybench.cluster.trial import SearchTask
 from raybench.cluster.trials import Plan, run_trials
 from raybench.config import Config, dump_config, load_config, with_absolute_paths
@@ -110,7 +110,7 @@ def _search(config: Config, out: str, progress: Progress, say: Say) -> SearchRes
     places, begun_elsewhere = {"--out": out, **data_places(config)}, ray.is_initialized()
     with session(places=places, dashboard=(config.cluster.num_workers or 1) > 1, progress=progress):
         workers, concurrent, gpu = plan_trials(config, capacity(), panel_bytes=opened.bytes)
-        found = without_dashboard() if begun_elsewhere and workers.number > 1 else None
+        found = without_dashboard() if (begun_elsewhere or joined()) and workers.number > 1 else None
         if found is not None:
             say(found)
         if opened.dates:

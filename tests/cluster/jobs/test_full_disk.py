@@ -29,7 +29,7 @@ cp -r disk/run kept
 """
 
 
-@pytest.mark.parametrize("room", ["60k", "100k"])
+@pytest.mark.parametrize("room", ["40k", "72k"])  # the second checkpoint does not fit; nor does the whole, which is 76k
 def test_a_full_disk_is_one_line_and_room_is_all_that_resume_needs(
     make_config: MakeConfig, tmp_path: Path, room: str
 ) -> None:
