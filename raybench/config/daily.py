@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from raybench.config.common.strict import ConfigPart, Date, Name, NonNegative
+from raybench.config.common.strict import ConfigPart, Date, Name
 from raybench.config.load import parse_part
 
 
@@ -51,7 +51,7 @@ class DailyScore(ConfigPart):
     model: Annotated[tuple[Name, ...], BeforeValidator(_listed), Field(min_length=1)]
     to: Name
     start: Date | None = None
-    min_coverage: Annotated[NonNegative, Field(le=1.0)] = 0.5
+    min_coverage: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     combine: Literal["scores", "ranks"] = "scores"
     concepts: Name | None = None
     second: Name | None = None

@@ -24,6 +24,7 @@ from raybench.config.common.strict import (
     problems_at,
     show,
 )
+from raybench.config.data.label import DEFAULT_LABEL
 from raybench.config.data.spec import DataConfig
 from raybench.config.networks import NETWORKS, AnyNetwork
 from raybench.config.networks.network import widest
@@ -209,6 +210,18 @@ class Config(ConfigPart):
         return self
 
     @model_validator(mode="after")
+    def _weights_are_no_feature(self) -> Config:
+        weight, features = self.train.sample_weight, self.data.feature_set
+        if (
+            isinstance(weight, ColumnWeight)
+            and features.type == "table"
+            and weight.column.removeprefix("$") in (features.columns or ())
+        ):
+            text = f"{weight.column} is among data.feature_set.columns; weights are no feature: leave it out of one"
+            raise problem_at("train", "sample_weight", "column", text=text, given=weight.column)
+        return self
+
+    @model_validator(mode="after")
     def _batches_stay_whole(self) -> Config:
         if self.model.whole_batches and self.train.accumulate_steps > 1:
             text = f"the loss of {self.model.type} is of a batch as a whole; want 1, and a smaller batch_size"
@@ -263,6 +276,7 @@ class Config(ConfigPart):
         return (
             *_without_effect(self),
             *_unknown_horizon(self.data),
+            *_known_already(self.data),
             *_crossings(self.data),
             *_short_fits(self.data),
             *_idle_concepts(self),
@@ -295,6 +309,16 @@ def _unknown_horizon(data: DataConfig) -> list[str]:
     return [
         f"how far the label {data.label} looks ahead is not known: set data.horizon to its number of bars (2 for a "
         "return from tomorrow's close to the next), so that labels that reach into the next segment can be told"
+    ]
+
+
+def _known_already(data: DataConfig) -> list[str]:
+    """A label that looks at no later bar: the features of its date know it, and nothing is forecast."""
+    if data.horizon != 0:
+        return []
+    return [
+        f"the label {data.label} looks at no later bar: what it says is known on its own date, so a high IC means "
+        f"nothing; want one that looks ahead, such as {DEFAULT_LABEL}"
     ]
 
 

@@ -17,7 +17,7 @@ from raybench.feature_sets.table_columns import table_findings, used_columns
 from raybench.market.bars import Bars, open_bars
 from raybench.market.concepts import Concepts, open_concepts
 from raybench.panel.assemble import LEARN_SEGMENTS, labelled_segment, segments_of
-from raybench.panel.findings import feature_findings, label_findings
+from raybench.panel.findings import feature_findings, label_findings, missing_findings, window_findings
 from raybench.panel.frame import Frame, Moments
 from raybench.panel.frame_parts import BarRows, Day
 from raybench.panel.reading import day, knows_label, label_column, load, make_reader
@@ -68,13 +68,23 @@ def build_panel(
     progress.note("fitting processors" if processors is None else "applying processors")
     done = process(chain, table, frame.label_R, rows, fitted=processors, learn=learn)
     made = segments_of(spec, frame, done, ranges)
+    samples = {name: segment.samples for name, segment in made.items()}
     if done.learn is not None and "train" in made:
-        odd += label_findings(chain, frame, done.learn, made["train"].samples, in_train)
-    for name, segment in made.items():
-        check_samples(name, ranges[name], frame, segment.samples)
+        odd += label_findings(chain, frame, done.learn, samples, in_train)
+        odd += window_findings(frame, samples["train"], spec.data.step_len, read_before(spec, frame, bars, features))
+        odd += missing_findings(frame.filled, in_train, ranges.get("valid", in_train))
+    for name, of_segment in samples.items():
+        check_samples(name, ranges[name], frame, of_segment)
     second = _second_rows(spec, start, end, second_processors, run, progress)
     panel = _panel(spec, frame, made, done.fitted, bars, features, second, progress)
     return replace(panel, warnings=tuple(odd))
+
+
+def read_before(spec: PanelSpec, frame: Frame, bars: Bars | None, features: FeatureTable | None) -> int:
+    """How many dates before the frame's first are in its windows: Alpha360's are of bars, others of its rows."""
+    if spec.data.feature_set.type != "alpha360":
+        return 0
+    return int((calendar_of(bars, features) < frame.dates[0]).sum()) if features is None else spec.data.step_len
 
 
 def scoring_panel(

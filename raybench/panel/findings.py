@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from raybench.columns.date_numbers import disguise
 from raybench.errors import DataError
+from raybench.panel.filled import Filled
 from raybench.panel.frame import Frame
 from raybench.panel.types import Samples
 from raybench.processors.base import PerDate, Processor, Ranking
@@ -21,6 +22,7 @@ from raybench.processors.chain import Chain, Stage
 from raybench.processors.column import DateRange, in_range
 from raybench.processors.lags import LagColumns
 from raybench.processors.table import ArrayColumns
+from raybench.reports.text import numbered
 
 Mask = npt.NDArray[np.bool_]
 
@@ -103,14 +105,20 @@ def lines_of(groups: Sequence[ColumnLook]) -> Iterator[str]:
         )
 
 
-def label_findings(chain: Chain, frame: Frame, learn: Stage, samples: Samples, train: DateRange) -> Iterator[str]:
-    """Labels that leave nothing to learn (DataError) or to rank, as the learn processors make them."""
+def label_findings(
+    chain: Chain, frame: Frame, learn: Stage, samples: Mapping[str, Samples], train: DateRange
+) -> Iterator[str]:
+    """Labels that leave nothing to learn (DataError) or to rank, as the learn processors make them.
+
+    ``samples`` by segment, train among them.
+    """
     made = [type(step).__name__ for step in (*chain.infer, *chain.learn) if "label" in step.groups and _computes(step)]
     after = f" after {', '.join(made)}" if made else ""
-    raw_K = frame.label_R[learn.frame_K][in_range(frame.dates, train)[frame.date_R[learn.frame_K]]]
-    label_S = samples.label_S[np.isfinite(samples.label_S)]
+    in_train_K = in_range(frame.dates, train)[frame.date_R[learn.frame_K]]
+    label_S = samples["train"].label_S[np.isfinite(samples["train"].label_S)]
     if not len(label_S):
-        if np.isfinite(raw_K).any():
+        left = np.isfinite(learn.label_K[in_train_K]).any()  # and an embargo took them
+        if np.isfinite(frame.label_R[learn.frame_K][in_train_K]).any() and not left:
             raise DataError(
                 f"data.segments.train: there are labels, but none is left{after}: {_few(frame, chain)}change "
                 "data.processors.learn"
@@ -121,16 +129,61 @@ def label_findings(chain: Chain, frame: Frame, learn: Stage, samples: Samples, t
             f"data.segments.train: every label is the same{after} ({label_S[0]:.4g}), so there is nothing to learn: "
             f"{_few(frame, chain)}change data.processors.learn, data.label or the universe"
         )
+    for name, of_segment in samples.items():
+        if infinite := int(np.isinf(of_segment.raw_label_S).sum()):
+            count = numbered(infinite, f"label|labels of {name} is|are infinite")
+            yield f"{count}, as a division by 0 leaves them: they count as the best or the worst; mend the data"
+    said = ""
+    for name, of_segment in samples.items():
+        if not said:
+            said = _nothing_to_rank(name, of_segment, chain, after)
+    if said:
+        yield said
+
+
+def _nothing_to_rank(name: str, samples: Samples, chain: Chain, after: str) -> str:
+    """What of a segment cannot be ranked; empty if there is something, or no label at all."""
+    if not len(samples):
+        return ""
     share, members = _equal_dates(samples)
-    if members < FEW and _cross_sectional(chain):
-        yield (
-            f"on a date of train there {'is one instrument' if members == 1 else f'are {members} instruments'}: "
-            f"{', '.join(_cross_sectional(chain))} compare the instruments of a date, and need many"
+    there = f"on a date of {name} there {'is one instrument' if members == 1 else f'are {members} instruments'}: "
+    if members < FEW and (names := _cross_sectional(chain)):
+        return (
+            f"{there}{', '.join(names)} {'compares' if len(names) == 1 else 'compare'} the instruments of a date, "
+            "and need many"
         )
-    elif members == 1:
-        yield "on a date of train there is one instrument: IC and Rank IC compare those of a date, and need many"
-    elif share > 0.5:
-        yield f"on {share:.0%} of the dates of train all labels are the same{after}: on these there is nothing to rank"
+    if members == 1:
+        return f"{there}IC and Rank IC compare those of a date, and need many"
+    if share > 0.5:
+        return (
+            f"on {share:.0%} of the dates of {name} all labels are the same{after}: on these there is nothing to rank"
+        )
+    return ""
+
+
+def window_findings(frame: Frame, samples: Samples, step_len: int, before: int) -> Iterator[str]:
+    """Windows that are longer than what there is of history; ``before``: dates that are read before the frame's."""
+    cut = float((samples.date_S + 1 + before < step_len).mean()) if len(samples) else 0.0
+    if cut > 0.5:
+        have = numbered(len(frame.dates) + before, "date|dates")
+        yield (
+            f"{cut:.0%} of the windows of train are cut: data.step_len is {step_len}, and there are {have} from "
+            f"{frame.dates[0].astype('datetime64[D]')} to the end of valid; give a smaller data.step_len, or "
+            "data that begin earlier (data.start, data.segments.train)"
+        )
+
+
+def missing_findings(filled: Filled | None, train: DateRange, valid: DateRange) -> Iterator[str]:
+    """Fields or columns that have numbers in train and hardly any in valid: what is measured there is another thing."""
+    if filled is None:
+        return
+    usual, has = filled.usual(train), in_range(filled.days, valid) & (filled.there_D > 0)
+    if not has.any():
+        return
+    share = dict(zip(filled.names, filled.count_DK[has].sum(axis=0) / filled.there_D[has].sum(), strict=True))
+    gone = [f"{name} ({share[name]:.0%} of the rows)" for name, often in usual.items() if share[name] < often / 2]
+    if gone:
+        yield f"have numbers in the train segment and hardly any in the validation segment: {_listed(gone)}"
 
 
 def _ranges(values_MF: Float32, mask_M: Mask | None) -> tuple[Float32, Float32]:

@@ -28,9 +28,18 @@ from raybench.feature_sets.table import FeatureTable
 from raybench.feature_sets.table_columns import table_findings
 from raybench.market.bars import Bars
 from raybench.panel.assemble import LEARN_SEGMENTS, TimeAxes, segments_of
-from raybench.panel.build import chain_of, fingerprint, ranges_of
+from raybench.panel.build import chain_of, fingerprint, ranges_of, read_before
 from raybench.panel.filled import Filled, beside, count_filled
-from raybench.panel.findings import ColumnLook, joined, label_findings, lines_of, look_at, look_at_raw
+from raybench.panel.findings import (
+    ColumnLook,
+    joined,
+    label_findings,
+    lines_of,
+    look_at,
+    look_at_raw,
+    missing_findings,
+    window_findings,
+)
 from raybench.panel.frame import Frame, FramePart, join_parts
 from raybench.panel.frame_parts import BarRows
 from raybench.panel.reading import Reader, day, make_reader
@@ -217,7 +226,10 @@ def plan_stream(
     )
     samples = {name: segment.samples for name, segment in segments_of(spec, frame, done, ranges, flat=True).items()}
     odd = [*table_findings(spec, features), *lines_of(looked)]
-    odd += label_findings(chain, frame, done.learn, samples["train"], ranges["train"])
+    odd += label_findings(chain, frame, done.learn, samples, ranges["train"])
+    odd += window_findings(frame, samples["train"], spec.data.step_len, read_before(spec, frame, bars, features))
+    filled = frame.filled or beside(counted)
+    odd += missing_findings(filled, ranges["train"], ranges["valid"])
     for name, of_segment in samples.items():
         check_samples(name, ranges[name], frame, of_segment)
     return StreamPlan(
@@ -231,7 +243,7 @@ def plan_stream(
         counts={name: len(of_segment) for name, of_segment in samples.items()},
         fingerprint=fingerprint(spec, bars, features),
         warnings=tuple(odd),
-        filled=frame.filled or beside(counted),
+        filled=filled,
     )
 
 

@@ -166,7 +166,7 @@ def read_if_there(uri: Uri) -> bytes | None:
         try:
             with place.fs.open_input_file(place.path) as stream:
                 return bytes(stream.read())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # below a file there is none, either
             return None
 
     return asked(place, read)

@@ -61,6 +61,10 @@ def test_a_configuration_does_not_change(tree: Tree) -> None:
         ("trian.lr=1", "trian", "did you mean 'train'?"),
         ("train.lr=fast", "train.lr", "want a number, got text 'fast'"),
         ("train.lr=.nan", "train.lr", "want a finite number"),
+        ("train.lr=1e300", "train.lr", "want a size between 1e-30 and 1e+30, got 1e+300"),
+        ("train.lr=1e-320", "train.lr", "want a size between 1e-30 and 1e+30"),
+        ("train.weight_decay=1e39", "train.weight_decay", "want a size between"),
+        ("tune.space={train.lr: {choice: [1e-3, 1e300]}}", "tune.space.train.lr", "want a size between"),
         ("train.batch_size=800.5", "train.batch_size", "want a whole number"),
         ("train.seed=true", "train.seed", "want a whole number, got true"),
         ("train.compile=1", "train.compile", "want true or false, got 1"),
@@ -119,6 +123,7 @@ def test_refused_with_key_and_reason(tree: Tree, override: str, key: str, says: 
         ("{class: Fillna, kwargs: {fields_grup: feature}}", "did you mean 'fields_group'?"),
         ("{class: Fillna, kwargs: {fields_group: features}}", "want 'feature' or 'label'"),
         ("{class: Fillna, kwargs: {fill_value: none}}", "want a number"),
+        ("{class: Fillna, kwargs: {fill_value: -1e39}}", "fill_value: want a size between 1e-30 and 1e+30, got -1e+39"),
         ("{class: CSZScoreNorm, kwargs: {method: z}}", "want 'zscore' or 'robust'"),
         ("{class: DropnaLabel}", "belongs in data.processors.learn"),
         ("{class: FilterCol, kwargs: {col_list: [KLEM]}}", "did you mean 'KLEN'?"),
@@ -132,6 +137,32 @@ def test_refused_with_key_and_reason(tree: Tree, override: str, key: str, says: 
 )
 def test_processors_are_checked(tree: Tree, processor: str, says: str) -> None:
     assert says in refused(tree, f"data.processors.infer=[{processor}]")
+
+
+@pytest.mark.parametrize("label", ["$close / Ref($close, 1) - 1", "$close / $open - 1", "Ref($close, 1)"])
+def test_a_label_that_is_known_on_its_own_date_is_told(tree: Tree, label: str) -> None:
+    (line,) = (line for line in load_config(tree, [f"data.label={label}"]).warnings() if "no later bar" in line)
+    assert label in line
+    assert not any("no later bar" in line for line in load_config(tree).warnings())
+
+
+def test_a_column_of_a_table_that_is_known_on_its_own_date_is_told(tree: Tree) -> None:
+    overrides = ["data.bars=null", "data.features=t", "data.label=now", "data.horizon=0"]
+    assert "the label now looks at no later bar" in load_config(tree, overrides).warnings()[0]
+
+
+@pytest.mark.parametrize("label", ["LABEL0", "five"])
+def test_the_label_is_no_feature(tree: Tree, label: str) -> None:
+    """As a feature it would know the answer; it was left out after the training, and the run could not be read."""
+    table = ["data.bars=null", "data.features=t", f"data.label={label}"]
+    message = refused(tree, *table, f"data.feature_set={{type: table, columns: [a, {label}]}}")
+    assert f"data.feature_set.columns: names {label}, which is the label (data.label)" in message
+
+
+def test_weights_of_samples_are_no_feature(tree: Tree) -> None:
+    table = ["data.bars=null", "data.features=t", "data.feature_set={type: table, columns: [a, cap]}"]
+    message = refused(tree, *table, "train.sample_weight={type: column, column: cap}")
+    assert "train.sample_weight.column: cap is among data.feature_set.columns" in message
 
 
 def test_fit_range_is_the_train_segment_unless_given(tree: Tree) -> None:

@@ -69,6 +69,13 @@ def rows(instruments: int = 12, seed: int = 0) -> pd.DataFrame:
     ).astype({"a": "float32", "b": "float32", "LABEL0": "float32"})
 
 
+def in_valid(frame: pd.DataFrame | None = None, **values: float) -> pd.DataFrame:
+    """The rows with other values in the validation segment."""
+    frame = rows() if frame is None else frame
+    frame.loc[frame["datetime"].between(DAYS[60], DAYS[74]), list(values)] = list(values.values())
+    return frame
+
+
 def config(path: Path, **data: Any) -> Any:
     segments = {
         name: [str(DAYS[a].date()), str(DAYS[b].date())]
@@ -180,15 +187,62 @@ def test_labels_that_leave_nothing_to_learn_are_refused(
 @pytest.mark.parametrize(
     ("frame", "learn", "says"),
     [
-        (rows(2), "CSRankNorm", "there are 2 instruments: CSRankNorm compare the instruments of a date"),
+        (rows(2), "CSRankNorm", "there are 2 instruments: CSRankNorm compares the instruments of a date"),
         (rows(1), "ZScoreNorm", "there is one instrument: IC and Rank IC compare"),
         (rows().assign(LABEL0=np.tile(np.arange(90) % 5, 12)), "CSZFillna", "on 100% of the dates of train all labels"),
+        (in_valid(LABEL0=0.01), "CSRankNorm", "on 100% of the dates of valid all labels are the same after CSRankNorm"),
+        (in_valid(rows(1), LABEL0=0.01), "ZScoreNorm", "on a date of train there is one instrument"),
+        (
+            rows()[lambda f: (f["instrument"] == "I00") | (f["datetime"] < DAYS[60])],
+            "CSRankNorm",
+            "of valid there is one",
+        ),
     ],
 )
-def test_labels_that_leave_nothing_to_rank_are_told(tmp_path: Path, frame: Any, learn: str, says: str) -> None:
+@made_by
+def test_labels_that_leave_nothing_to_rank_are_told(
+    tmp_path: Path, frame: Any, learn: str, says: str, make: Callable[..., Any]
+) -> None:
     steps = [{"class": "DropnaLabel"}, {"class": learn, "kwargs": {"fields_group": "label"}}]
-    (line,) = panel(tmp_path, frame, processors={"infer": [], "learn": steps}).warnings
+    (line,) = panel(tmp_path, frame, make, processors={"infer": [], "learn": steps}).warnings
     assert says in line
+
+
+@made_by
+def test_infinite_labels_are_counted(tmp_path: Path, make: Callable[..., Any]) -> None:
+    """A close of 0 leaves them; a rank makes the best of the date of them."""
+    frame = rows()
+    frame.loc[[3, 500], "LABEL0"] = [np.inf, -np.inf]
+    steps = [{"class": "DropnaLabel"}, {"class": "CSRankNorm", "kwargs": {"fields_group": "label"}}]
+    (line,) = panel(tmp_path, frame, make, processors={"infer": [], "learn": steps}).warnings
+    assert line.startswith("2 labels of train are infinite")
+
+
+@made_by
+def test_a_column_without_numbers_in_valid_is_named(tmp_path: Path, make: Callable[..., Any]) -> None:
+    """What is measured there would be of another network: of one that never sees the column."""
+    (line,) = panel(tmp_path, in_valid(b=np.nan), make).warnings
+    assert line == "have numbers in the train segment and hardly any in the validation segment: b (0% of the rows)"
+    assert panel(tmp_path, rows(), make).warnings == ()
+
+
+@made_by
+@pytest.mark.parametrize(
+    ("step_len", "told"), [(30, ()), (32, ("52% of the windows",)), (500, ("100% of the windows",))]
+)
+def test_windows_that_are_longer_than_the_history_are_told(
+    tmp_path: Path, make: Callable[..., Any], step_len: int, told: tuple[str, ...]
+) -> None:
+    found = panel(tmp_path, rows(), make, step_len=step_len).warnings
+    assert len(found) == len(told)
+    assert all(f"{says} of train are cut: data.step_len is {step_len}, and there are 75 dates" in line
+               for says, line in zip(told, found, strict=True))  # fmt: skip
+
+
+@made_by
+def test_an_embargo_that_takes_all_labels_is_what_the_error_names(tmp_path: Path, make: Callable[..., Any]) -> None:
+    with pytest.raises(DataError, match=r"data.segments.train .* has no sample with a label .* or data.embargo"):
+        panel(tmp_path, rows(), make, embargo=60)
 
 
 def test_the_reader_and_the_choice_agree(tmp_path: Path) -> None:

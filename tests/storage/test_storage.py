@@ -316,3 +316,9 @@ def test_lock_files_of_an_office_are_hidden(tmp_path: Path) -> None:
     for name in ("a.csv", "~$a.csv", ".b.csv"):
         (tmp_path / name).write_text("x")
     assert [files.name_of(file) for file in files.list_files(str(tmp_path), ".csv")] == ["a.csv"]
+
+
+def test_below_a_file_there_is_no_file(tmp_path: Path) -> None:
+    """Who gives a CSV file as bars is told that it is no dataset, not the number of an error."""
+    (tmp_path / "bars.csv").write_text("instrument,datetime\n")
+    assert files.read_if_there(tmp_path / "bars.csv" / "metadata.json") is None

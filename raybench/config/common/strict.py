@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -190,8 +191,21 @@ Units = Annotated[int, Field(ge=1, le=1_000_000)]
 Rows = Annotated[int, Field(ge=1, le=10_000)]
 """Rows of a window."""
 
-NonNegative = Annotated[float, Field(ge=0.0)]
-Positive = Annotated[float, Field(gt=0.0)]
+LARGEST, SMALLEST = 1e30, 1e-30  # what float32 has, with room for what optimizers make of a number
+
+
+def _in_float32(value: float) -> float:
+    """Refuse what is infinite or nothing in float32, in which networks compute."""
+    if value and not SMALLEST <= abs(value) <= LARGEST:
+        raise problem(f"want a size between {SMALLEST:g} and {LARGEST:g}, got {show(value)}")
+    return value
+
+
+Number = Annotated[float, AfterValidator(_in_float32)]
+"""A number that float32 can hold."""
+
+NonNegative = Annotated[float, Field(ge=0.0), AfterValidator(_in_float32)]
+Positive = Annotated[float, Field(gt=0.0), AfterValidator(_in_float32)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 """A share of one, one excluded."""
 

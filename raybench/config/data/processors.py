@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from raybench.config.common.strict import ConfigPart, Date, Name, nearest, problem, problem_at, show
+from raybench.config.common.strict import ConfigPart, Date, Name, Number, nearest, problem, problem_at, show
 
 Group = Literal["feature", "label"] | None
 """Columns a processor works on: the features, the label, or (None) all of them."""
@@ -74,7 +74,7 @@ class Fillna(Arguments):
     """Fill with a constant."""
 
     fields_group: Group = None
-    fill_value: float = 0.0
+    fill_value: Number = 0.0
 
 
 class ProcessInf(Arguments):

@@ -223,6 +223,9 @@ class DataConfig(ConfigPart):
 
     def _column_problems(self) -> Iterator[Problem]:
         names = self.feature_set.names
+        if self.label_column is not None and self.label_column in (names or ()):
+            text = f"names {self.label_column}, which is the label (data.label); a feature would know the answer"
+            yield ("feature_set", "columns"), text, list(names or ())
         for part, index, spec in self._specs():
             columns = spec.kwargs.get("col_list")
             if columns is None or spec.kwargs.get("fields_group") == "label":
