@@ -50,12 +50,14 @@ class SetAside:
 
 
 def sort_out(schema: Any, label: str) -> tuple[tuple[str, ...], tuple[SetAside, ...]]:
-    """The features of an Arrow schema, and what is none; neither has the keys and ``label``."""
+    """The features of an Arrow schema, and what is none; neither has the keys and a ``label`` of numbers."""
     features, others = [], []
     for field in schema:
-        if field.name in (*KEYS, label):
+        numbers = is_number(field.type)
+        if field.name in KEYS or (field.name == label and numbers):
             continue
-        why = no_feature(field.name) or ("" if is_number(field.type) else NO_NUMBER)
+        why = no_feature(field.name) if field.name != label else ""
+        why = why or ("" if numbers else NO_NUMBER)
         if why:
             others.append(SetAside(name=field.name, why=why))
         else:
@@ -100,6 +102,7 @@ def used_columns(spec: PanelSpec, features: FeatureTable | None) -> tuple[str, .
         return found
     missing = [name for name in names if name not in features.readable]
     if missing:
+        _refuse_without_numbers(features, missing[0], "data.feature_set")
         raise DataError(
             f"{features.uri}: no column {missing[0]}, which data.feature_set asks for "
             f"({len(missing)} of {len(names)} are missing)"
@@ -114,11 +117,18 @@ def check_named(spec: PanelSpec, features: FeatureTable) -> None:
     named = (("data.label", spec.data.label_column), ("train.sample_weight.column", weight_column(spec)))
     for key, name in named:
         if name is not None and name not in features.readable:
-            labels = [column.name for column in features.others if column.why == LABEL]
+            _refuse_without_numbers(features, name, key)
+            labels = [c.name for c in features.others if c.why == LABEL and c.name in features.readable]
             labels = [*([features.label] if features.label else []), *labels]
             has = f"labels there are {', '.join(labels)}" if labels else "no column there looks like a label"
             hint = f"; {has}" if key == "data.label" else ""
             raise DataError(f"{features.uri}: no column {name}, which {key} names{hint}")
+
+
+def _refuse_without_numbers(features: FeatureTable, name: str, key: str) -> None:
+    """DataError where a column that is not readable is there all the same: it holds text, flags or the like."""
+    if any(column.name == name for column in features.others):
+        raise DataError(f"{features.uri}: column {name}, which {key} names, holds no numbers; write it as numbers")
 
 
 def weight_column(spec: PanelSpec) -> str | None:

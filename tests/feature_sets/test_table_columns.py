@@ -18,6 +18,7 @@ from raybench.feature_sets.table import open_features
 from raybench.feature_sets.table_columns import DATE, INDEX, LABEL, NAME, no_feature, used_columns
 from raybench.panel.build import build_panel
 from raybench.panel.streaming import plan_stream
+from raybench.training.sources import open_sources
 
 FEATURES = ["KMID", "ROC5", "close", "return_5d", "ret1", "forward_pe", "target_price_upside", "yield", "beta"]
 FEATURES += ["weekday", "indexed_close", "y_beta", "OPEN0", "level", "rank_5d", "next_earnings_days", "alpha001"]
@@ -237,6 +238,25 @@ def test_windows_that_are_longer_than_the_history_are_told(
     assert len(found) == len(told)
     assert all(f"{says} of train are cut: data.step_len is {step_len}, and there are 75 dates" in line
                for says, line in zip(told, found, strict=True))  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [str, bool])
+@pytest.mark.parametrize(
+    ("name", "key", "data"),
+    [
+        ("LABEL0", "data.label", {}),
+        ("label5", "data.label", {"label": "label5", "horizon": 5}),
+        ("a", "data.feature_set", {"feature_set": {"type": "table", "columns": ["a", "b"]}}),
+    ],
+)
+def test_a_column_without_numbers_is_not_called_missing(
+    tmp_path: Path, name: str, key: str, data: dict[str, Any], kind: type
+) -> None:
+    frame = rows()
+    frame[name] = frame["a"].astype(kind)
+    with pytest.raises(DataError, match=rf"t\.parquet: column {name}, which {key} names, holds no numbers"):
+        frame.to_parquet(tmp_path / "t.parquet", index=False)
+        open_sources(PanelSpec.of(config(tmp_path / "t.parquet", **data)))
 
 
 @made_by
