@@ -254,9 +254,10 @@ def test_a_column_without_numbers_is_not_called_missing(
 ) -> None:
     frame = rows()
     frame[name] = frame["a"].astype(kind)
+    frame.to_parquet(tmp_path / "t.parquet", index=False)
+    spec = PanelSpec.of(config(tmp_path / "t.parquet", **data))
     with pytest.raises(DataError, match=rf"t\.parquet: column {name}, which {key} names, holds no numbers"):
-        frame.to_parquet(tmp_path / "t.parquet", index=False)
-        open_sources(PanelSpec.of(config(tmp_path / "t.parquet", **data)))
+        open_sources(spec)
 
 
 @made_by
