@@ -17,7 +17,7 @@ import textwrap
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from enum import StrEnum
 from functools import wraps
 from typing import Annotated, Any, TextIO
@@ -169,6 +169,16 @@ class Output:
     def keeps(self, text: str) -> None:
         """Say from here on, should the command be interrupted, what is kept and how to go on."""
         self.kept = text
+
+    @contextmanager
+    def keeping(self, kept: Callable[[], str]) -> Iterator[None]:
+        """Do the work; should it be interrupted, say what ``kept`` finds then, unless the store does not answer."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            with suppress(UserError):
+                self.keeps(kept())
+            raise
 
     def warn(self, text: str) -> None:
         """Say what is probably not meant, once; the JSON summary lists it under ``warnings``."""

@@ -226,15 +226,57 @@ def share_of(part: float, whole: float) -> float:
 
 
 def _drawings(report: EvaluationReport) -> list[Drawing]:
-    result, history = report.evaluation, report.history
-    daily, unseen, holding = result.daily, result.unseen, result.timing.holding
-    drawings = [
+    result = report.evaluation
+    daily, unseen = result.daily, result.unseen
+    return [
         Drawing(
             name="Rank IC over time",
             means="A steady climb is a signal that keeps working; a flat or falling stretch is one that does not.",
             draw=lambda: figures.rank_ic_over_time(daily),
             wide=True,
         ),
+        *_training(report.history),
+        *_returns(result),
+        Drawing(
+            name="Spread of the Rank IC",
+            means="Single dates vary much more than the mean: it takes many of them to tell two models apart.",
+            draw=lambda: figures.ic_distribution(unseen),
+        ),
+        *_lasting(result),
+        Drawing(
+            name="Rank IC by month",
+            means="Mean over the dates of each month, and of each year.",
+            draw=lambda: figures.monthly_rank_ic(unseen),
+            wide=True,
+        ),
+        Drawing(
+            name="Coverage",
+            means="Instruments that have a score, and those of them whose return is known.",
+            draw=lambda: figures.coverage(daily),
+            wide=True,
+        ),
+    ]
+
+
+def _training(history: pd.DataFrame | None) -> list[Drawing]:
+    """How the run learned, if that is known."""
+    if history is None or not len(history):
+        return []
+    return [
+        Drawing(
+            name="Training",
+            means="Loss on the training and validation segments by epoch, and the Rank IC on the validation "
+            "segment; the best one is marked.",
+            draw=lambda: figures.training(history),
+            wide=True,
+        )
+    ]
+
+
+def _returns(result: Evaluation) -> list[Drawing]:
+    """What instruments earned by the order of their scores."""
+    daily, unseen, holding = result.daily, result.unseen, result.timing.holding
+    return [
         Drawing(
             name="Returns by score",
             means="Mean label of each fifth of the scores; bars should rise from left to right. "
@@ -252,11 +294,12 @@ def _drawings(report: EvaluationReport) -> list[Drawing]:
             means="Half of top fifth minus bottom fifth, rebalanced each date, without costs or limits.",
             draw=lambda: figures.long_short_path(daily, holding),
         ),
-        Drawing(
-            name="Spread of the Rank IC",
-            means="Single dates vary much more than the mean: it takes many of them to tell two models apart.",
-            draw=lambda: figures.ic_distribution(unseen),
-        ),
+    ]
+
+
+def _lasting(result: Evaluation) -> list[Drawing]:
+    """For how long scores stay as they are, and for how long they are worth something."""
+    return [
         Drawing(
             name="How long scores stay",
             means="Correlation of the order of instruments with the order some dates before. "
@@ -268,29 +311,7 @@ def _drawings(report: EvaluationReport) -> list[Drawing]:
             means="Rank IC when scores are acted on late, by number of dates. Delay 0 is the label itself.",
             draw=lambda: figures.ic_decay(result.decay),
         ),
-        Drawing(
-            name="Rank IC by month",
-            means="Mean over the dates of each month, and of each year.",
-            draw=lambda: figures.monthly_rank_ic(unseen),
-            wide=True,
-        ),
-        Drawing(
-            name="Coverage",
-            means="Instruments that have a score, and those of them whose return is known.",
-            draw=lambda: figures.coverage(daily),
-            wide=True,
-        ),
     ]
-    if history is not None and len(history):
-        curves = Drawing(
-            name="Training",
-            means="Loss on the training and validation segments by epoch, and the Rank IC on the validation "
-            "segment; the best one is marked.",
-            draw=lambda: figures.training(history),
-            wide=True,
-        )
-        drawings.insert(1, curves)
-    return drawings
 
 
 def _subtitle_html(result: Evaluation) -> str:

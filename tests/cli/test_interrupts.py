@@ -16,7 +16,9 @@ import pytest
 from raybench.cli import interrupts
 from raybench.cli.app import run
 from raybench.cli.interrupts import ended_by_signals
+from raybench.cli.output import Output, ProgressMode
 from raybench.cli.progress_bars import LineProgress, StoppableProgress
+from raybench.errors import DataError
 
 ROOT = Path(__file__).parents[2]
 
@@ -152,6 +154,25 @@ def test_an_import_says_what_is_kept(
     monkeypatch.setattr("raybench.market.sources.open_source", interrupted)
     assert run(["import", str(tmp_path), "--to", str(tmp_path / "bars")]) == 130
     assert "the same command" in capsys.readouterr().err
+
+
+def test_what_is_kept_is_looked_up_when_the_work_is_interrupted() -> None:
+    """Where the store does not answer then, what was said before stands."""
+    out = Output(
+        as_json=False, verbose=False, quiet=True, progress=ProgressMode.NONE, stdout=io.StringIO(), stderr=io.StringIO()
+    )
+
+    def silent() -> str:
+        raise DataError("nobody answers")
+
+    out.keeps("it is as it was")
+    for kept, said in ((silent, "it is as it was"), (lambda: "two epochs are kept", "two epochs are kept")):
+        with pytest.raises(KeyboardInterrupt), out.keeping(kept):
+            raise KeyboardInterrupt
+        assert out.kept == said
+    with out.keeping(lambda: "nothing"):
+        pass
+    assert out.kept == "two epochs are kept"
 
 
 SWALLOWED = """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,10 +13,36 @@ from raybench.cli.output import Output, command
 from raybench.cli.progress_bars import duration
 from raybench.cluster.address import check_named
 from raybench.config import Config
-from raybench.errors import ConfigError, UserError
+from raybench.errors import ConfigError
 
 if TYPE_CHECKING:
     from raybench.cluster.jobs.benching import BenchResult
+
+GivenArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CONFIG... [KEY=VALUE...]",
+        help="Configuration files (YAML), local or s3://, and overrides that all of them get.",
+        show_default=False,
+    ),
+]
+SeedsOption = Annotated[
+    str,
+    typer.Option(
+        "--seeds", metavar="K or N,N,...", help="How many seeds, from train.seed on, or which (7, is seed 7 alone)."
+    ),
+]
+ToOption = Annotated[str, typer.Option("--out", metavar="DIR", help="Folder of the bench, local or s3://.")]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with a bench that was interrupted; try failed fits again.")
+]
+RollingOption = Annotated[
+    str | None,
+    typer.Option("--rolling", metavar="STEP", help="Step all segments through time by this much: 1y, 6m, 60d."),
+]
+ExpandingOption = Annotated[
+    bool, typer.Option("--expanding", help="With --rolling: train from the first date on in every roll.")
+]
 
 SHOWN = 10  # configurations that the summary names
 
@@ -29,31 +54,12 @@ def register(app: typer.Typer) -> None:
 
 def bench(
     out: Output,
-    given: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="CONFIG... [KEY=VALUE...]",
-            help="Configuration files (YAML), local or s3://, and overrides that all of them get.",
-            show_default=False,
-        ),
-    ] = None,
-    seeds: Annotated[
-        str,
-        typer.Option(
-            "--seeds", metavar="K or N,N,...", help="How many seeds, from train.seed on, or which (7, is seed 7 alone)."
-        ),
-    ] = "1",
-    to: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder of the bench, local or s3://.")] = "",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a bench that was interrupted; try failed fits again.")
-    ] = False,
-    rolling: Annotated[
-        str | None,
-        typer.Option("--rolling", metavar="STEP", help="Step all segments through time by this much: 1y, 6m, 60d."),
-    ] = None,
-    expanding: Annotated[
-        bool, typer.Option("--expanding", help="With --rolling: train from the first date on in every roll.")
-    ] = False,
+    given: GivenArgument = None,
+    seeds: SeedsOption = "1",
+    to: ToOption = "",
+    resume: ResumeOption = False,
+    rolling: RollingOption = None,
+    expanding: ExpandingOption = False,
 ) -> None:
     """Train several configurations with several seeds side by side, and judge them on their test dates."""
     configs = _configs(given or [])
@@ -66,7 +72,7 @@ def bench(
     check_named()
     from raybench.cluster.jobs import benching
 
-    try:
+    with out.keeping(lambda: benching.kept(to)):
         done = benching.bench(
             configs,
             seeds=seeds,
@@ -77,10 +83,6 @@ def bench(
             progress=out.progress,
             warn=out.warn,
         )
-    except KeyboardInterrupt:
-        with suppress(UserError):  # a store that does not answer now
-            out.keeps(benching.kept(to))
-        raise
     title = f"{to} was finished before" if done.done_before else f"bench {to}"
     out.summary(_summary(to, done), title=title, told=_told(to, done), then=_then(to, configs, done))
 

@@ -22,6 +22,21 @@ from raybench.reports.text import numbered
 if TYPE_CHECKING:
     from raybench.cluster.jobs.explaining import ExplanationResult
 
+ModelOption = Annotated[str, typer.Option("--model", metavar="RUN", help="Run to explain.")]
+DateOption = Annotated[str, typer.Option("--date", metavar="DATE", help="Date to explain.")]
+ToOption = Annotated[str, typer.Option("--out", metavar="DIR", help="Folder for tables and report.")]
+StartOption = Annotated[
+    str | None, typer.Option("--start", metavar="DATE", help="First date of the importance (default: --date).")
+]
+EndOption = Annotated[
+    str | None, typer.Option("--end", metavar="DATE", help="Last date of the importance (default: --date).")
+]
+InstrumentsOption = Annotated[
+    str | None, typer.Option("--instruments", metavar="NAMES", help="Only these, with commas, in tables by instrument.")
+]
+RepeatsOption = Annotated[int, typer.Option("--repeats", metavar="K", min=1, help="Permutations of each part.")]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="SEED", min=0, help="Seed of the permutations.")]
+
 TOP = 5  # features and lags shown in the summary
 
 
@@ -32,25 +47,18 @@ def register(app: typer.Typer) -> None:
 
 def explain(
     out: Output,
-    model: Annotated[str, typer.Option("--model", metavar="RUN", help="Run to explain.")],
-    date: Annotated[str, typer.Option("--date", metavar="DATE", help="Date to explain.")],
-    to: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder for tables and report.")],
+    model: ModelOption,
+    date: DateOption,
+    to: ToOption,
     bars: BarsOption = None,
     features: FeaturesOption = None,
     concepts: ConceptsOption = None,
     second: SecondOption = None,
-    start: Annotated[
-        str | None, typer.Option("--start", metavar="DATE", help="First date of the importance (default: --date).")
-    ] = None,
-    end: Annotated[
-        str | None, typer.Option("--end", metavar="DATE", help="Last date of the importance (default: --date).")
-    ] = None,
-    instruments: Annotated[
-        str | None,
-        typer.Option("--instruments", metavar="NAMES", help="Only these, with commas, in tables by instrument."),
-    ] = None,
-    repeats: Annotated[int, typer.Option("--repeats", metavar="K", min=1, help="Permutations of each part.")] = 5,
-    seed: Annotated[int, typer.Option("--seed", metavar="SEED", min=0, help="Seed of the permutations.")] = 0,
+    start: StartOption = None,
+    end: EndOption = None,
+    instruments: InstrumentsOption = None,
+    repeats: RepeatsOption = 5,
+    seed: SeedOption = 0,
     local: LocalOption = None,
     trust: TrustOption = False,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -127,7 +128,7 @@ def import_(
 ) -> None:
     """Import bars; importing the same again changes nothing."""
     from raybench.market.importing.append import append_bars, compact_bars, frequency_of
-    from raybench.market.importing.job import ImportResult, check_target, import_bars
+    from raybench.market.importing.job import check_target, import_bars
     from raybench.market.sessions import check_market
     from raybench.market.sources import open_source
     from raybench.market.sources.spans_file import read_spans
@@ -154,12 +155,8 @@ def import_(
     opened = open_source(source, format, columns=mapping, frequency=frequency, encoding=encoding, progress=out.progress)
     universes = {name: read_spans(file, name, encoding) for name, file in files.items()}
     chosen: dict[str, Any] = {"universes": universes, "rules": rules, "adjust": adjust, "market": market}
-    done: ImportResult
-    if append:
-        done = append_bars(opened, to, **chosen, compact=compact, progress=out.progress)
-    else:
-        done = import_bars(opened, to, **chosen, replace=replace, progress=out.progress)
-    _say(out, to, done)
+    bring = partial(append_bars, compact=compact) if append else partial(import_bars, replace=replace)
+    _say(out, to, bring(opened, to, **chosen, progress=out.progress))
 
 
 def _check_usage(source: str | None, given: Sequence[str], *, replace: bool, append: bool, compact: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -15,8 +14,9 @@ from raybench.cli.next_command import after_train
 from raybench.cli.output import Output, command
 from raybench.cli.progress_bars import duration
 from raybench.cluster.address import check_named
+from raybench.config import Config
 from raybench.config.seeds import parse_seeds
-from raybench.errors import ConfigError, UserError
+from raybench.errors import ConfigError
 from raybench.reports.text import numbered
 
 
@@ -54,32 +54,35 @@ def train(
     out.keeps(f"{to} is as it was; the same command begins it, or goes on from its checkpoints with --resume")
     if local is not True:
         check_named()
+    if seeds is None:
+        _train(out, wanted, to, resume=resume, local=local)
+    else:
+        _train_seeds(out, wanted, seeds, to, resume=resume, local=local)
+
+
+def _train(out: Output, wanted: Config, to: str, *, resume: bool, local: bool | None) -> None:
+    """One run."""
     from raybench.cluster.jobs import ownership, training
     from raybench.runs import artifact
 
-    if seeds is None:
-        done_before = artifact.is_finished(to)
-        try:
-            run = training.train(wanted, out=to, resume=resume, local=local, progress=out.progress, warn=out.warn)
-        except KeyboardInterrupt:
-            with suppress(UserError):  # a store that does not answer now
-                out.keeps(ownership.kept(to))
-            raise
-        for line in run.warnings:
-            out.warn(line)
-        title = f"{to} was finished before" if done_before else f"trained into {to}"
-        facts = {**_facts(run.manifest), **described(run.config, run.features)}
-        summary = {"run": to, "run_id": run.run_id, **run.metrics, **facts}
-        out.summary(summary, title=title, told=_told(summary), then=after_train(to, wanted))
-        return
+    done_before = artifact.is_finished(to)
+    with out.keeping(lambda: ownership.kept(to)):
+        run = training.train(wanted, out=to, resume=resume, local=local, progress=out.progress, warn=out.warn)
+    for line in run.warnings:
+        out.warn(line)
+    title = f"{to} was finished before" if done_before else f"trained into {to}"
+    facts = {**_facts(run.manifest), **described(run.config, run.features)}
+    summary = {"run": to, "run_id": run.run_id, **run.metrics, **facts}
+    out.summary(summary, title=title, told=_told(summary), then=after_train(to, wanted))
+
+
+def _train_seeds(out: Output, wanted: Config, seeds: str, to: str, *, resume: bool, local: bool | None) -> None:
+    """A run for each seed."""
+    from raybench.cluster.jobs import training
+
+    numbers = parse_seeds(seeds, wanted.train.seed)
     runs = training.train_seeds(
-        wanted,
-        parse_seeds(seeds, wanted.train.seed),
-        out=to,
-        resume=resume,
-        local=local,
-        progress=out.progress,
-        warn=out.warn,
+        wanted, numbers, out=to, resume=resume, local=local, progress=out.progress, warn=out.warn
     )
     for line in dict.fromkeys(line for run in runs for line in run.warnings):
         out.warn(line)

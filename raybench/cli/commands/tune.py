@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +12,10 @@ from raybench.cli.next_command import after_train
 from raybench.cli.output import Output, command
 from raybench.cli.progress_bars import duration
 from raybench.cluster.address import check_named
-from raybench.errors import ConfigError, UserError
+from raybench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from raybench.search.folder import SearchResult
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +42,6 @@ def tune(
     from raybench.cluster.jobs import tuning
     from raybench.search import folder
     from raybench.search.draws import told
-    from raybench.search.ledger import trial_id
 
     done_before, said = folder.is_finished(to), set[str]()
 
@@ -49,22 +50,28 @@ def tune(
             said.add(line)
             out.warn(line)
 
-    try:
+    with out.keeping(lambda: folder.kept(to)):
         found = tuning.search(wanted, out=to, resume=resume, progress=out.progress, warn=warn)
-    except KeyboardInterrupt:
-        with suppress(UserError):  # a store that does not answer now
-            out.keeps(folder.kept(to))
-        raise
     for line in found.warnings:
         warn(line)
+    summary = _summary(to, wanted.tune.metric, found)
+    title = f"{to} was finished before" if done_before else f"searched into {to}"
+    words = _told(summary, told(found.best_trial.values), found.best_trial.best_epoch)
+    out.summary(summary, title=title, told=words, then=after_train(f"{to.rstrip('/')}/best", wanted))
+
+
+def _summary(to: str, metric: str, found: SearchResult) -> dict[str, Any]:
+    """What was tried and what won, in figures."""
+    from raybench.search.ledger import trial_id
+
     best, counts = found.best_trial, found.trials["status"].value_counts()
-    summary = {
+    return {
         "search": to,
         "best": f"{to.rstrip('/')}/best",
         "run_id": found.best.run_id,
         "best_trial": trial_id(best.number),
         "values": dict(best.values),
-        "metric": wanted.tune.metric,
+        "metric": metric,
         "valid": best.metric,
         "trials": len(found.trials),
         **{f"trials_{status}": int(counts.get(status, 0)) for status in ("done", "stopped", "failed")},
@@ -72,9 +79,6 @@ def tune(
         "seconds": found.seconds,
         "report": f"{to.rstrip('/')}/report.html",
     }
-    title = f"{to} was finished before" if done_before else f"searched into {to}"
-    words = _told(summary, told(best.values), best.best_epoch)
-    out.summary(summary, title=title, told=words, then=after_train(f"{to.rstrip('/')}/best", wanted))
 
 
 def _told(said: Mapping[str, Any], values: str, epoch: int) -> list[str]:
