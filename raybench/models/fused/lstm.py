@@ -111,8 +111,6 @@ def lstm_backward(
     for step in range(steps - 1, -1, -1):
         t = steps - 1 - step if backwards else step
         made = kept[step * count * size : (step + 1) * count * size]
-        enter, forget = made[:size], made[size : 2 * size]
-        cell, leave = made[2 * size : 3 * size], made[3 * size : 4 * size]
         if step == 0:
             take(h, padded, 0, start_N1H, first, rows, 0)
             take(old_c, padded, 0, start_c_N1H, first, rows, 0)
@@ -126,14 +124,7 @@ def lstm_backward(
             part(to_old, grad, mask)
             take(mask, padded, 0, held_c_NWH, first, rows, t)
             part(to_old_c, grad_c, mask)
-        copy(seen, made[4 * size : 5 * size])
-        tanh(seen)
-        through_gate(grads[3 * size :], grad, seen, leave)
-        add_through_tanh(grad_c, grad, leave, seen)
-        through_gate(grads[:size], grad_c, cell, enter)
-        through_gate(grads[size : 2 * size], grad_c, old_c, forget)
-        through_tanh(grads[2 * size : 3 * size], grad_c, enter, cell)
-        multiply(grad_c, forget)
+        _through_cell(grads, grad, grad_c, made, old_c, seen)
         if held_NWH.size:
             add(grad_c, to_old_c)
         if grad_in.size:
@@ -149,3 +140,22 @@ def lstm_backward(
     if grad_start_N1H.size:
         give(grad_start_N1H, first, rows, 0, grad, padded)
         give(grad_start_c_N1H, first, rows, 0, grad_c, padded)
+
+
+@compiled
+def _through_cell(grads: Flat, grad: Flat, grad_c: Flat, made: Flat, old_c: Flat, seen: Flat) -> None:
+    """From the gradients of h and c of a step to those before its four gates, and, in place, to that of the c before.
+
+    ``made``: the gates and c, as they are kept. ``seen``: scratch, for tanh(c).
+    """
+    size = old_c.size
+    enter, forget = made[:size], made[size : 2 * size]
+    cell, leave = made[2 * size : 3 * size], made[3 * size : 4 * size]
+    copy(seen, made[4 * size : 5 * size])
+    tanh(seen)
+    through_gate(grads[3 * size :], grad, seen, leave)
+    add_through_tanh(grad_c, grad, leave, seen)
+    through_gate(grads[:size], grad_c, cell, enter)
+    through_gate(grads[size : 2 * size], grad_c, old_c, forget)
+    through_tanh(grads[2 * size : 3 * size], grad_c, enter, cell)
+    multiply(grad_c, forget)
