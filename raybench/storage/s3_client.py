@@ -11,6 +11,8 @@ from typing import Any
 from raybench.storage import refusals
 
 CONNECTIONS = 16
+READ_SECONDS, WRITE_SECONDS = 6, 10
+"""Until an answer has to begin; three times again, and what a file system asks beside it, are below a minute in all."""
 PAUSES = (0.2, 0.8)  # before what another request was in the way of is asked again
 _OTHERWISE = ("PreconditionFailed", "412", "NoSuchKey", "404")
 _IN_THE_WAY = ("ConditionalRequestConflict", "409")
@@ -18,14 +20,14 @@ _UNKNOWN = ("NotImplemented", "501")
 
 
 @functools.lru_cache(maxsize=4)
-def client(endpoint: str | None) -> Any:
+def client(endpoint: str | None, answer_seconds: int = WRITE_SECONDS) -> Any:
     """A client for what pyarrow's file system does not do; credentials as botocore finds them."""
     import botocore.session
     from botocore.config import Config
 
     options = Config(
         connect_timeout=5,
-        read_timeout=10,  # and three times again: below a minute in all
+        read_timeout=answer_seconds,
         retries={"max_attempts": 3, "mode": "standard"},
         max_pool_connections=CONNECTIONS,
         s3={"addressing_style": "path"} if endpoint else {},
@@ -34,9 +36,9 @@ def client(endpoint: str | None) -> Any:
     return botocore.session.get_session().create_client("s3", region_name=region, endpoint_url=endpoint, config=options)
 
 
-def client_of_now() -> Any:
+def client_of_now(answer_seconds: int = WRITE_SECONDS) -> Any:
     """The client of the endpoint that the environment names."""
-    return client(os.environ.get("AWS_ENDPOINT_URL"))
+    return client(os.environ.get("AWS_ENDPOINT_URL"), answer_seconds)
 
 
 def as_arrow_says(error: Mapping[str, str], operation: str) -> OSError:
@@ -87,7 +89,7 @@ def tag_of(path: str) -> str:
 
     bucket, _, key = path.partition("/")
     try:
-        return str(client_of_now().head_object(Bucket=bucket, Key=key)["ETag"])
+        return str(client_of_now(READ_SECONDS).head_object(Bucket=bucket, Key=key)["ETag"])
     except ClientError as error:
         if str(error.response["Error"]["Code"]) in _OTHERWISE:
             return ""
@@ -103,7 +105,7 @@ def tags_below(path: str) -> dict[str, str]:
     bucket, _, key = path.rstrip("/").partition("/")
     prefix = f"{key}/" if key else ""
     try:
-        pages = client_of_now().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        pages = client_of_now(READ_SECONDS).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         found = [each for page in pages for each in page.get("Contents", ())]
     except ClientError as error:
         raise as_arrow_says(error.response["Error"], "ListObjectsV2") from error

@@ -11,7 +11,7 @@ import pyarrow.fs as pafs
 
 from raybench.errors import DataError
 from raybench.storage import files, refusals
-from raybench.storage.s3_client import CONNECTIONS, as_arrow_says, client_of_now
+from raybench.storage.s3_client import CONNECTIONS, READ_SECONDS, as_arrow_says, client_of_now
 
 READERS = CONNECTIONS  # side by side: on S3 each is a round trip
 PAUSES = (0.2, 0.8)  # before an answer that was cut short is asked for again
@@ -37,7 +37,7 @@ def read_whole(uri: str, fits: Callable[[int], None] = lambda size: None) -> byt
     bucket, _, key = place.path.partition("/")
     for pause in (*PAUSES, None):
         try:
-            answer = client_of_now().get_object(Bucket=bucket, Key=key)
+            answer = client_of_now(READ_SECONDS).get_object(Bucket=bucket, Key=key)
             fits(int(answer["ContentLength"]))
             return bytes(answer["Body"].read())
         except ClientError as error:  # asked again by the client itself where that helps
@@ -61,7 +61,7 @@ def code_of_reading(uri: str) -> str:
 
     bucket, _, key = files.open_location(uri).path.partition("/")
     try:
-        client_of_now().get_object(Bucket=bucket, Key=key or "-", Range="bytes=0-0")
+        client_of_now(READ_SECONDS).get_object(Bucket=bucket, Key=key or "-", Range="bytes=0-0")
     except ClientError as error:
         code = str(error.response["Error"].get("Code", ""))
         return "" if code in _MISSING or code.isdigit() else refusals.spelt(code)

@@ -1,7 +1,8 @@
-"""A server that refuses as Amazon's S3 does: the answer to HEAD is a bare status, that to all else says why in XML."""
+"""Servers that refuse as Amazon's S3 does, a bare status to HEAD and to all else the reason; one without a word."""
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,13 +44,24 @@ def refusing(code: str) -> Iterator[dict[str, str]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_address[1]}",
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_SESSION_TOKEN": SECRET,
-            "AWS_REGION": "us-east-1",
-        }
+        yield _leading_to(server.server_address[1])
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def silent() -> Iterator[dict[str, str]]:
+    """The environment of a store that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as taking:  # by its backlog: nobody accepts
+        yield _leading_to(taking.getsockname()[1])
+
+
+def _leading_to(port: int) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_SESSION_TOKEN": SECRET,
+        "AWS_REGION": "us-east-1",
+    }

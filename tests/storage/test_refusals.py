@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from raybench.cli.app import run as command
+from raybench.storage import files
 from raybench.storage.refusals import said_of
-from tests.storage.aws import ACCESS_KEY, SECRET, refusing
+from tests.storage.aws import ACCESS_KEY, SECRET, refusing, silent
 
 TOLD = {
     "ExpiredToken": "the store refuses the credentials (EXPIRED_TOKEN)",
@@ -45,6 +46,23 @@ def test_the_store_s_reason_is_named_in_one_line(
     assert ACCESS_KEY not in told.err
     assert SECRET not in told.err
     assert time.monotonic() - began < 60
+
+
+@pytest.mark.slow
+def test_a_store_without_a_word_is_given_up_within_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    began = time.monotonic()
+    with silent() as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        code = command(["score", "--model", f"{PLACE}/run", "--bars", f"{PLACE}/bars", "--to", "scores", "--local"])
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert code == 2
+    assert told.startswith(f"error: {PLACE}/run/manifest.json: cannot be reached (tried 4 times)")
+    assert time.monotonic() - began < 60
+    assert not files.list_files(str(tmp_path))
 
 
 def test_a_code_that_the_client_has_no_name_for_is_read_out_of_its_words() -> None:

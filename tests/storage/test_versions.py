@@ -102,7 +102,7 @@ class Refusing:
 
 def test_a_server_that_refuses_conditions_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     there = Refusing()
-    monkeypatch.setattr(s3_client, "client_of_now", lambda: there)
+    monkeypatch.setattr(s3_client, "client_of_now", lambda *seconds: there)
     assert s3_client.put_over("bucket/file", b"first", "")
     assert not s3_client.put_over("bucket/file", b"second", "")
     assert s3_client.put_over("bucket/file", b"second", s3_client.tag_of("bucket/file"))
