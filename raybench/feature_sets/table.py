@@ -112,7 +112,8 @@ class FeatureTable:
     def settled(self) -> FeatureTable:
         """The table with dates by the rules that hold for bars, which its rows follow from here on.
 
-        Ours is as it is, since bars have been through them. Of anyone's the keys of all rows are read.
+        Ours is as it is, since bars have been through them. Of anyone's the keys of all rows are read, and as many
+        columns as it takes to see which dates have a number.
         """
         if self.parts:
             return self
@@ -124,7 +125,24 @@ class FeatureTable:
             stamps.append(_key(keys, "datetime", self.uri).to_numpy(zero_copy_only=False).astype("datetime64[us]"))
             zones.update(zone_clocks(keys["datetime"], stamps[-1]))
         looked = look_at_dates(pa.concat_arrays(names), np.concatenate(stamps), zones, self.uri, leave_out=True)
-        return replace(self, row_dates=looked)
+        return replace(self, row_dates=looked.without(self._empty_days(stamps), self.uri))
+
+    def _empty_days(self, stamps: Sequence[NDArray[np.datetime64]]) -> list[str]:
+        """Days on which no row has a number in any feature, such as weekends of empty rows, as ISO text.
+
+        ``stamps``: of the rows of each file. The days before the first with a number are not among them: there
+        features look back on what the table does not have.
+        """
+        days, codes = np.unique(np.concatenate(stamps).astype("datetime64[D]"), return_inverse=True)
+        code_R = np.split(codes, np.cumsum([len(each) for each in stamps])[:-1])
+        empty_D = np.ones(len(days), bool)
+        for name in self.columns:
+            for file, code_F in zip(self.files, code_R, strict=True):
+                x_F = _float_column(parquet.read_table(file, [name])[name], name, self.uri)
+                empty_D[code_F[np.isfinite(x_F.to_numpy())]] = False
+            if not (empty_D & (np.cumsum(~empty_D) > 0)).any():
+                return []
+        return [str(day) for day in days[empty_D & (np.cumsum(~empty_D) > 0)]]
 
     def read(
         self,

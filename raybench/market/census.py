@@ -1,7 +1,8 @@
 """Who has bars when: which dates are dates of the market, and which are somebody's mistake.
 
 T calendar entries, D dates (an intraday calendar has several entries a date), N instruments. A bar is a row with a
-price; an instrument could have one from its first bar to its last. NaN: a row without a price is no bar.
+price; an instrument could have one from its first bar to its last. NaN: a row without a price is no bar, nor is one
+whose prices are all zero, as some write it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from raybench.columns.types import Floats, Moments
 from raybench.market.calendar import Dates
-from raybench.market.quality import PRICES, Finding, Findings, found
+from raybench.market.quality import PRICES, Finding, Findings, clock, found
 from raybench.market.universe import Universe
 from raybench.reports.text import numbered
 
@@ -25,6 +26,9 @@ HANDFUL = 5  # so many dates beside a gap may be a mistake
 LONG_GAP = 120  # days; no market was closed for longer in a century
 MANY_STEPS = 20  # as long a gap is as steps are, in bars of a month
 SATURDAY = 5  # where Monday is 0
+RARE = 0.05  # of the dates
+OF_NEWEST = frozenset({"newest_date_incomplete", "newest_date_filled_forward"})
+"""What is said of the newest date alone, until it is another."""
 HALF = 0.5  # with so many of all instruments it is a date, whoever the members are
 MOST = 0.8  # of all weekdays, and of all dates that are weekdays, where a market trades five days a week
 
@@ -45,30 +49,35 @@ class DateRules:
 
 
 def has_bar(fields: Mapping[str, Floats], rows: int) -> Mask:
-    """Which rows have a price, or any value where no field is one -> [R]."""
+    """Which rows have a price that is not zero, or any value where no field is one -> [R]."""
     mask_R = np.zeros(rows, dtype=bool)
-    for name in [name for name in reversed(PRICES) if name in fields] or fields:  # most rows are known by the first
+    prices = [name for name in reversed(PRICES) if name in fields]
+    for name in prices or fields:  # most rows are known by the first
         if not mask_R.all():
-            mask_R |= ~np.isnan(fields[name])
+            mask_R |= np.abs(fields[name]) > 0 if prices else ~np.isnan(fields[name])
     return mask_R
 
 
 def repeats(fields: Mapping[str, Floats], bar_R: Mask) -> Mask:
     """Of one instrument's rows in the order of time, which bars say what the bar before them said -> [R].
 
-    Every price is the same, and the volume is zero or unknown: what filling forward leaves, and a suspension.
+    Every price is that of the bar before, or its close, and the volume is zero, unknown or the same: what filling
+    forward leaves, and a suspension.
     """
     rows = np.flatnonzero(bar_R)
-    same = np.ones(max(len(rows) - 1, 0), dtype=bool)
-    for name in PRICES:
-        if name in fields:
-            before, now = fields[name][rows[:-1]], fields[name][rows[1:]]
-            same &= (before == now) | (np.isnan(now) & np.isnan(before))
+    before = {name: fields[name][rows[:-1]] for name in (*PRICES, "volume") if name in fields}
+    now = {name: fields[name][rows[1:]] for name in before}
+    same, flat = np.ones((2, max(len(rows) - 1, 0)), dtype=bool)
+    for name in [name for name in PRICES if name in fields]:
+        nothing = np.isnan(now[name])
+        same &= (before[name] == now[name]) | (nothing & np.isnan(before[name]))
+        flat &= nothing | (now[name] == before["close"]) if "close" in before else False
     if "volume" in fields:
-        now = fields["volume"][rows[1:]]
-        same &= np.isnan(now) | (now == 0)
+        traded = ~np.isnan(now["volume"]) & (now["volume"] != 0)
+        same &= ~traded | (now["volume"] == before["volume"])
+        flat &= ~traded
     mask_R = np.zeros(len(bar_R), dtype=bool)
-    mask_R[rows[1:][same]] = True
+    mask_R[rows[1:][same | flat]] = True
     return mask_R
 
 
@@ -86,6 +95,7 @@ class Census:
         self.alive_D: Counts = np.zeros_like(self.bars_D)
         self.member_bars_D: Counts = np.zeros_like(self.bars_D)
         self.members_D: Counts = np.zeros_like(self.bars_D)
+        self._calendar_T = calendar_T
         self._spans: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for universe in universes.values():
             starts = np.searchsorted(self.day_D, universe.start_K.astype("datetime64[D]"))
@@ -122,8 +132,7 @@ class Census:
         On a weekend or where there are ``LONE`` bars or more: fewer may all be suspended on a date of the market.
         None where it is so on most dates: these are prices that hardly move.
         """
-        weekend_D = (self.day_D.astype(np.int64) + 3) % 7 >= SATURDAY
-        filled_D: Mask = (self.bars_D > 0) & (self.fresh_D == 0) & (weekend_D | (self.bars_D >= LONE))
+        filled_D: Mask = (self.bars_D > 0) & (self.fresh_D == 0) & (weekend(self.day_D) | (self.bars_D >= LONE))
         return filled_D if filled_D.sum() < HALF * (self.bars_D > 0).sum() else np.zeros_like(filled_D)
 
     def astray(self) -> Mask:
@@ -172,8 +181,29 @@ class Census:
             **found("date_without_bars", [str(day) for day in self.day_D[begun_D & (self.bars_D == 0)]]),
             **found("long_gap", self._said_gaps()),
             **found("newest_date_incomplete", self._newest()),
-            **(weekday_findings(self.day_D[self.bars_D > 0]) if daily else {}),
+            **found("newest_date_filled_forward", self._carried()),
+            **(self._weekdays() if daily else found("moment_with_few_bars", self._lone_moments())),
         }
+
+    def _weekdays(self) -> Findings:
+        """Weekdays that are missing, and days at the end of a week that are there, where a market trades five."""
+        day_D = self.day_D[self.bars_D > 0]
+        end_D = weekend(self.day_D) & (self.bars_D > 0) & ~self.thin(MIN_COVERAGE)
+        few = end_D.sum() <= RARE * len(day_D)
+        return {**weekday_findings(day_D), **(found("date_on_weekend", self.said(end_D)) if few else {})}
+
+    def _lone_moments(self) -> list[str]:
+        """Moments at which hardly anybody has a bar, at a time of day that hardly any other date has."""
+        share_T = self.bars_T / np.maximum(self.alive_D[self._code_T], 1)
+        usual = float(np.median(share_T[share_T > 0])) if (share_T > 0).any() else 0.0
+        few_T = _few(self.bars_T, self.alive_D[self._code_T] * usual, MIN_COVERAGE) & (self.bars_T > 0)
+        since_T = self._calendar_T - self._calendar_T.astype("datetime64[D]")
+        _, code_T, counts = np.unique(since_T, return_inverse=True, return_counts=True)
+        lone_T = few_T & (counts[code_T] <= max(1, RARE * len(self.day_D)))
+        return [
+            f"{clock(self._calendar_T[t])} ({self.bars_T[t]} of {self.alive_D[self._code_T[t]]} instruments)"
+            for t in np.flatnonzero(lone_T)
+        ]
 
     def _newest(self) -> list[str]:
         """The newest date, if fewer than half of those of the date before have a bar on it."""
@@ -183,6 +213,13 @@ class Census:
             if last < HALF * before
             else []
         )
+
+    def _carried(self) -> list[str]:
+        """The newest date, if fewer than half have a bar on it that does not repeat the one before."""
+        before, last = self.fresh_D[-2:] if len(self.fresh_D) > 1 else (0, 0)
+        if last >= HALF * before or self._newest():
+            return []
+        return [f"{self.day_D[-1]} ({last} of {self.bars_D[-1]} instruments with a bar of its own)"]
 
     def _said(self, d: int) -> str:
         if self.members_D[d]:
@@ -198,6 +235,12 @@ def long_gaps(day_D: Dates) -> list[int]:
     return [int(i) for i in np.flatnonzero(steps > max(LONG_GAP, MANY_STEPS * np.median(steps)))]
 
 
+def weekend(day_D: Dates) -> Mask:
+    """Which dates are Saturdays or Sundays -> [D]."""
+    mask_D: Mask = (day_D.astype(np.int64) + 3) % 7 >= SATURDAY
+    return mask_D
+
+
 def lone_weekdays(day_D: Dates) -> Dates:
     """Weekdays that are missing between two that are there, where a market trades five days a week.
 
@@ -210,7 +253,7 @@ def lone_weekdays(day_D: Dates) -> Dates:
     if not len(day_D):
         return day_D
     every = np.arange(day_D[0], day_D[-1] + 1)
-    every = every[(every.astype(np.int64) + 3) % 7 < SATURDAY]
+    every = every[~weekend(every)]
     there = np.isin(every, day_D)
     if there.sum() < MOST * max(len(every), len(day_D)):
         return day_D[:0]
@@ -233,6 +276,6 @@ def _expected(bars_D: Counts, alive_D: Counts) -> NDArray[np.float64]:
     return np.asarray(alive_D * float(np.median(bars_D[some_D] / alive_D[some_D])), np.float64)
 
 
-def _few(bars_D: Counts, expected_D: NDArray[np.float64], min_coverage: float) -> Mask:
+def _few(bars_D: Counts, expected_D: NDArray[np.floating], min_coverage: float) -> Mask:
     few_D: Mask = (bars_D < min_coverage * expected_D) | ((bars_D <= 1) & (expected_D >= LONE))
     return few_D

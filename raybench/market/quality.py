@@ -113,6 +113,12 @@ _SERIOUS = {
     "neighbours; is a "
     "date wrong?",
     "newest_date_incomplete": "newest date on which fewer than half have a bar; is the delivery complete?",
+    "newest_date_filled_forward": "newest date on which fewer than half have a bar that is not the one before "
+    "again; is it filled forward for what is still to come?",
+    "date_on_weekend": "date|dates on a Saturday or Sunday, where the others are weekdays, kept (raybench import "
+    "--market NAME tells which are dates of the exchange, --calendar FILE says which count)",
+    "moment_with_few_bars": "moment|moments at which hardly anybody has a bar, at a time of day that other dates lack, "
+    "kept: in windows it|each is one step of everybody's (raybench import --calendar FILE says which dates count)",
     "non_positive_price": "row|rows with a price that is zero or below, kept as it|they is|are",
     "infinite_value": "row|rows with an infinite value",
     "negative_volume": "row|rows with a volume below zero, kept as it|they is|are",
@@ -120,6 +126,7 @@ _SERIOUS = {
     "field_starts_apart": "field|fields that does|do not start with the others of the instrument; is a file shifted?",
     "left_out_stray_date": "date|dates left out, across a gap far longer than a market is closed, on which few have a "
     "row; is a date wrong?",
+    "left_out_empty_date": "date|dates left out, on which no row has a number in any column",
     "stray_date": "date|dates across a gap far longer than a market is closed, on which few have a row; "
     "is a date wrong?",
     "date_with_few_rows": "date|dates on which hardly anybody has a row, kept",

@@ -17,6 +17,8 @@ from raybench.processors.column import DateRange, in_range
 
 Counts = npt.NDArray[np.int64]
 
+FRESH = "another close"
+"""The name of closes that are not those of the bar before."""
 RARELY = 0.1  # of the days of training, on which less may have been there than is called usual
 OFTEN = 0.5  # of the rows on a day: what is there less often by its nature is not missed
 

@@ -19,8 +19,9 @@ from raybench.config.data.spec import FeatureSet
 from raybench.feature_sets import alpha158, alpha360, labels
 from raybench.feature_sets.table import FeatureTable
 from raybench.market.bars import BarBlock, Bars
+from raybench.market.quality import PRICES
 from raybench.market.universe import Universe
-from raybench.panel.filled import Filled, count_filled
+from raybench.panel.filled import FRESH, Filled, count_filled
 from raybench.panel.frame import FramePart, Moments
 from raybench.panel.row_hashes import Hashing, RowHashes
 from raybench.processors.by_date import Float32
@@ -96,7 +97,7 @@ class BarRows:
             row_R=row_R,
             filled=self._filled(block, keep_R),
             hashes=None if self.hashing is None else self.hashing.block(block, member_R),
-            traded=None if self.hashing is None else _traded(block, member_R),
+            traded=None if self.hashing is None else count_traded(block, member_R),
         )
 
     def keys(self, instruments: Sequence[str]) -> FramePart:
@@ -106,7 +107,8 @@ class BarRows:
     def _filled(self, block: BarBlock, keep_R: npt.NDArray[np.bool_]) -> Filled | None:
         if not self.counted:
             return None
-        return count_filled({name: block.fields[name][keep_R] for name in self.counted}, block.datetime_R[keep_R])
+        values = {name: _numbers(name, block.fields[name][keep_R]) for name in self.counted}
+        return count_filled(values, block.datetime_R[keep_R])
 
     def _values(self, block: BarBlock, keep_R: npt.NDArray[np.bool_]) -> tuple[Float32, npt.NDArray[np.int64] | None]:
         if self.columns is None:
@@ -228,10 +230,21 @@ def _at_once(rows: float) -> int:
     return int(min(MOST_AT_ONCE, max(LEAST_AT_ONCE, rows // 16)))
 
 
-def _traded(block: BarBlock, member_R: npt.NDArray[np.bool_]) -> Filled | None:
-    """How many members have a bar on each day; None where the close is not read."""
-    close_R = block.fields.get("close")
-    return None if close_R is None else count_filled({"close": close_R[member_R]}, block.datetime_R[member_R])
+def count_traded(block: BarBlock, member_R: npt.NDArray[np.bool_]) -> Filled | None:
+    """How many members have a bar on each day, and another close than before; None where the close is not read."""
+    if "close" not in block.fields:
+        return None
+    close_R = _numbers("close", block.fields["close"])
+    rows = np.flatnonzero(~np.isnan(close_R))
+    again_R = (close_R[rows[1:]] == close_R[rows[:-1]]) & (block.code_R[rows[1:]] == block.code_R[rows[:-1]])
+    fresh_R = close_R.copy()
+    fresh_R[rows[1:][again_R]] = np.nan
+    return count_filled({"close": close_R[member_R], FRESH: fresh_R[member_R]}, block.datetime_R[member_R])
+
+
+def _numbers(name: str, value_R: Float32) -> Float32:
+    """The values of a field; a price of zero, as some write what is not known, is none."""
+    return np.where(value_R == 0, np.float32(np.nan), value_R) if name in (*PRICES, "vwap") else value_R
 
 
 def members(universe: Universe, start: Day, end: Day) -> list[str]:

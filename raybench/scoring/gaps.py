@@ -2,6 +2,7 @@
 
 *Begun*: the newest day of a calendar with several moments in a day has fewer of them than a day usually has.
 *Old*: most members' newest bars are of days before, which looks like members that are suspended.
+*Filled forward*: most members' closes are those of the day before again.
 *Empty*: a field or column that had numbers where the run was trained is there and has none, or few.
 """
 
@@ -16,7 +17,7 @@ from raybench.columns.types import Moments
 from raybench.config import Config
 from raybench.market.bars import open_bars
 from raybench.panel import Panel
-from raybench.panel.filled import Filled
+from raybench.panel.filled import FRESH, Filled
 from raybench.reports.text import numbered
 from raybench.runs.artifact import StoredRun
 from raybench.scoring.coverage import LEAST, RECENT
@@ -72,7 +73,8 @@ def begun_day(calendar: Moments, *, of: str = "") -> Gaps:
 def empty_days(run: StoredRun, panel: Panel, least: float) -> Gaps:
     """The days of a panel with less than ``least`` (and than half) of the numbers and bars that are usual."""
     empty = days_without(Needs.of_manifest(run.manifest, where=run.uri), panel.filled, least)
-    return worst([empty, old_days(panel.traded, least)])
+    there = panel.filled if run.config.data.features is not None else panel.traded
+    return worst([empty, old_days(there, least), carried_days(panel.traded, least)])
 
 
 def old_days(traded: Filled | None, least: float) -> Gaps:
@@ -90,6 +92,22 @@ def old_days(traded: Filled | None, least: float) -> Gaps:
         if there < max(least, HALF) * usual:
             found[str(traded.days[d])] = Gap(
                 why=f"{there} of {numbered(usual, 'instrument|instruments')}", share=there / usual
+            )
+    return found
+
+
+def carried_days(traded: Filled | None, least: float) -> Gaps:
+    """The days on which fewer closes than on the days before, the median, are not those of the bar before again."""
+    if traded is None or FRESH not in traded.names:
+        return {}
+    fresh_D = traded.count_DK[:, traded.names.index(FRESH)]
+    found = {}
+    for d in range(LEAST, len(fresh_D)):
+        usual = int(np.median(fresh_D[max(0, d - RECENT) : d]))
+        if usual >= FEW and fresh_D[d] < max(least, HALF) * usual:
+            found[str(traded.days[d])] = Gap(
+                why=f"{fresh_D[d]} of the usual {usual} closes that are not those of the day before again",
+                share=fresh_D[d] / usual,
             )
     return found
 

@@ -336,6 +336,26 @@ def test_dates_of_anyones_table_go_by_the_rules_of_bars(bars: Bars, tmp_path: Pa
     assert ours.settled() is ours
 
 
+def test_dates_of_anyones_table_without_any_number_go(tmp_path: Path) -> None:
+    """Weekends of empty rows go, in whichever column and file a number may be; what begins empty stays."""
+    days = pd.date_range("2020-01-01", periods=20)
+    keys = pd.MultiIndex.from_product([[f"I{i}" for i in range(8)], days], names=KEYS)
+    rows = pd.DataFrame({"mine": 1.0, "other": 2.0}, index=keys).reset_index()
+    weekend, begins = rows["datetime"].dt.day_of_week >= 5, rows["datetime"] == days[0]
+    rows["mine"] = rows["mine"].where(~(weekend | begins | (rows["datetime"] == days[8])))
+    rows["other"] = rows["other"].where(
+        ~(weekend | begins) | (rows["instrument"] == "I7") & (rows["datetime"] == days[3])
+    )
+    rows.iloc[:80].to_parquet(tmp_path / "a.parquet")
+    rows.iloc[80:].to_parquet(tmp_path / "b.parquet")
+    table = open_features(tmp_path).settled()
+    gone = [day for day in days if day.day_of_week >= 5 and day != days[3]]
+    assert set(table.dates().tolist()) == set(days.drop(gone).to_numpy().astype("datetime64[us]").tolist())
+    assert len(frame(table)) == 8 * (20 - len(gone))
+    (told,) = table.row_dates.told
+    assert f"{len(gone)} dates left out, on which no row has a number in any column: {gone[0].date()}" in told
+
+
 def grown(to: Path, rows: pd.DataFrame, last: str) -> Bars:
     """Bars that end with ``last``, appended to what is there."""
     source = memory_source(BarBlock.from_frame(rows[rows["datetime"] <= last]))

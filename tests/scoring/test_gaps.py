@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from raybench.panel.filled import count_filled
-from raybench.scoring.gaps import Gap, begun_day, old_days, worst
+from raybench.panel.filled import FRESH, count_filled
+from raybench.scoring.gaps import Gap, begun_day, carried_days, old_days, worst
 
 
 def hours(days: int, last: int, usual: int = 4) -> np.ndarray:
@@ -64,3 +64,24 @@ def test_a_few_members_of_whom_most_have_no_bar_are_a_gap_as_many_are() -> None:
     bars[-1, 1:] = np.nan
     gaps = old_days(count_filled({"close": bars.ravel()}, np.repeat(days, 8).astype("datetime64[us]")), 0.5)
     assert gaps == {str(days[-1]): Gap(why="1 of 8 instruments", share=1 / 8)}
+
+
+def test_a_day_that_repeats_the_closes_before_is_a_gap() -> None:
+    days = np.arange("2020-01-01", "2020-01-21", dtype="datetime64[D]")
+    fresh = np.ones((len(days), 8), np.float32)
+    fresh[2, 1:], fresh[-1, 1:] = np.nan, np.nan  # of the third day nobody knows what is usual
+    traded = count_filled(
+        {"close": np.ones(fresh.size, np.float32), FRESH: fresh.ravel()}, np.repeat(days, 8).astype("datetime64[us]")
+    )
+    why = "1 of the usual 8 closes that are not those of the day before again"
+    assert carried_days(traded, 0.5) == {str(days[-1]): Gap(why=why, share=1 / 8)}
+    assert carried_days(None, 0.5) == {}
+
+
+def test_where_closes_hardly_move_repeating_them_is_no_gap() -> None:
+    days = np.arange("2020-01-01", "2020-01-21", dtype="datetime64[D]")
+    fresh = np.full((len(days), 8), np.nan, np.float32)
+    fresh[:, :2] = 1
+    fresh[-1] = np.nan
+    columns = {"close": np.ones(fresh.size, np.float32), FRESH: fresh.ravel()}
+    assert carried_days(count_filled(columns, np.repeat(days, 8).astype("datetime64[us]")), 0.5) == {}

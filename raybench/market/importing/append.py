@@ -22,7 +22,7 @@ from raybench.errors import DataError
 from raybench.market.bars import BarBlock, Bars, open_bars
 from raybench.market.bars_metadata import BarsMetadata, Histories
 from raybench.market.calendar import DAY, union
-from raybench.market.census import DateRules, lone_weekdays, weekday_findings
+from raybench.market.census import OF_NEWEST, RARE, DateRules, lone_weekdays, weekday_findings, weekend
 from raybench.market.importing.arrivals import judged_dates
 from raybench.market.importing.comparing import Brought, Comparison
 from raybench.market.importing.fitting import adjusted_as_before, check_clock, check_fits, left_out_fields
@@ -184,6 +184,7 @@ class _Adding:
         brought = self._compared()
         brought.refuse_scaled(source.uri)
         dates = judged_dates(source, brought, self.bars, self.universes, self.days, self.rules)
+        dates = merge(dates, self._weekends(dates))
         with self.target.changing():
             if old.histories is None or (len(self.added_T) and self.added_T[0] < self.bars.calendar[-1]):
                 metadata = rewritten(self.target, self.bars, self.coming, self.universes, progress=self.progress)
@@ -220,7 +221,7 @@ class _Adding:
         newest = brought.newest()
         if newest < 0 or self.days.code_T[newest] != self.days.code_T[-1]:
             return warnings
-        return {name: finding for name, finding in warnings.items() if name != "newest_date_incomplete"}
+        return {name: finding for name, finding in warnings.items() if name not in OF_NEWEST}
 
     def _sessions(self) -> Findings:
         """What the calendar of the exchange says of the dates that are new."""
@@ -232,6 +233,12 @@ class _Adding:
     def _weekdays(self) -> Findings:
         """Weekdays that are missing in the calendar of both."""
         return weekday_findings(self.days.day_D) if self.bars.frequency == DAY else {}
+
+    def _weekends(self, dates: Findings) -> Findings:
+        """New Saturdays and Sundays where the others are weekdays, unless they are in ``dates`` already."""
+        end_D, new_D = weekend(self.days.day_D), np.isin(self.days.day_D, self._new_dates())
+        daily = self.bars.frequency == DAY and end_D.sum() <= RARE * len(end_D)
+        return found("date_on_weekend", list(map(str, self.days.day_D[end_D & new_D]))) if daily and not dates else {}
 
     def _days_before_new_ones(self) -> Findings:
         """Weekdays between the last date and the new ones that nobody has, where no exchange says which there are."""

@@ -51,7 +51,9 @@ def judged_dates(
             "the market, and is the delivery complete? --calendar FILE lists the dates that count, "
             "--min-date-coverage 0 takes every one"
         )
-    return merge(found("date_with_few_bars", said), found("newest_date_incomplete", arrivals.newest()))
+    newest = found("newest_date_incomplete", arrivals.newest())
+    newest = newest or found("newest_date_filled_forward", arrivals.carried())
+    return merge(found("date_with_few_bars", said), newest)
 
 
 class Arrivals:
@@ -76,6 +78,7 @@ class Arrivals:
             for d in np.unique(days.code_T[at_R]).tolist():
                 here.setdefault(d, []).append(self._code_of[name])
         self._here = here
+        self._again = {name: int(days.code_T[at_R[-1]]) for name, at_R in brought.again.items() if len(at_R)}
 
     def thin(self, share: float) -> list[str]:
         """The new dates on which fewer than this share have a bar, of those who usually have, for people."""
@@ -157,6 +160,17 @@ class Arrivals:
         if here >= HALF * before:
             return []
         return [f"{self._day_D[last]} ({numbered(here, 'instrument|instruments')}, {before} the date before)"]
+
+    def carried(self) -> list[str]:
+        """The newest date, if the source has bars on it and most of those are the ones before again."""
+        last = len(self._day_D) - 1
+        here = self._here.get(last, [])
+        fresh = len(here) - sum(at == last for at in self._again.values())
+        if not here or fresh >= HALF * len(here):
+            return []
+        return [
+            f"{self._day_D[last]} ({fresh} of {numbered(len(here), 'instrument|instruments')} with a bar of its own)"
+        ]
 
     def _count(self, d: int) -> int:
         """How many have a bar on one of the two newest dates."""

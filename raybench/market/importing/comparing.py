@@ -16,12 +16,13 @@ from raybench.columns.types import Floats, Moments
 from raybench.errors import DataError
 from raybench.market.bars import BarBlock, Bars
 from raybench.market.calendar import positions
-from raybench.market.census import has_bar
+from raybench.market.census import has_bar, repeats
 from raybench.market.importing.restated import restated
 from raybench.market.importing.union import valued
 from raybench.market.quality import PRICES, clock
 from raybench.reports.text import numbered
 
+BEFORE = np.timedelta64(30, "D")  # so far back lies the bar that one may repeat
 NAMED = 20  # instruments in a refusal: whose history is to be brought is to be read off it
 
 Mask = NDArray[np.bool_]
@@ -38,6 +39,7 @@ class Brought:
     rows : how many are new
     lives : where in the calendar of both each instrument of the source has its first bar and its last
     bars : where each has bars at moments that are new, or on the newest date that is there
+    again : which of those only repeat the bar before, here or there
     """
 
     new: list[str] = field(default_factory=list)
@@ -48,6 +50,7 @@ class Brought:
     rows: int = 0
     lives: dict[str, tuple[int, int]] = field(default_factory=dict)
     bars: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    again: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def any(self) -> bool:
         """Whether there is any of it."""
@@ -83,22 +86,28 @@ class Comparison:
     def add(self, block: BarBlock) -> None:
         """Compare the instruments of one more block."""
         there = [name for name in block.instruments if name in self._lives]
-        start, end = (block.datetime_R.min(), block.datetime_R.max()) if block.rows else (None, None)
+        start, end = (block.datetime_R.min() - BEFORE, block.datetime_R.max()) if block.rows else (None, None)
         old = self._bars.block(there, list(block.fields), start=start, end=end, trailing=False)
         known = _Known.of(block, old, self._calendar_T)
+        code_of = {name: code for code, name in enumerate(old.instruments)}
         for i, name in enumerate(block.instruments):
             rows = slice(int(block.start_N1[i]), int(block.start_N1[i + 1]))
             one = block.slice(i)
-            self._tell(name, known.at_R[rows][has_bar(one.fields, one.rows)])
+            before = old.slice(code_of[name]) if name in code_of else one
+            self._tell(name, one, known.at_R[rows], before)
             self._sort(name, one, known.part(rows))
 
-    def _tell(self, name: str, at_R: NDArray[np.int64]) -> None:
-        """Remember when an instrument has bars."""
-        if len(at_R):
-            self.brought.lives[name] = (int(at_R[0]), int(at_R[-1]))
-            told_R = self._told_T[at_R]
-            if told_R.any():
-                self.brought.bars[name] = at_R[told_R]
+    def _tell(self, name: str, one: BarBlock, at_R: NDArray[np.int64], before: BarBlock) -> None:
+        """Remember when an instrument has bars; ``before``: its bars that are there, from shortly before the first."""
+        bar_R = has_bar(one.fields, one.rows)
+        if not bar_R.any():
+            return
+        at_B = at_R[bar_R]
+        self.brought.lives[name] = (int(at_B[0]), int(at_B[-1]))
+        told_B = self._told_T[at_B]
+        if told_B.any():
+            self.brought.bars[name] = at_B[told_B]
+            self.brought.again[name] = at_B[told_B & _repeats_behind(one, bar_R, before)[bar_R]]
 
     def _sort(self, name: str, one: BarBlock, known: _Known) -> None:
         """Put an instrument where it belongs."""
@@ -169,6 +178,15 @@ class _Known:
         if "volume" in now:
             volume_R2 = np.stack([self.before["volume"], now["volume"]], axis=1).astype(np.float64)
         return restated(before_RP[both_R], now_RP[both_R], volume_R2[both_R], self.at_R[both_R])
+
+
+def _repeats_behind(one: BarBlock, bar_R: Mask, before: BarBlock) -> Mask:
+    """Which rows of an instrument only repeat the bar before, be it among them or among those that are there."""
+    old_R = before.datetime_R < one.datetime_R[0]
+    fields = {name: np.concatenate([before.fields[name][old_R], value_R]) for name, value_R in one.fields.items()}
+    old_bar_R = has_bar(before.fields, before.rows)[old_R]
+    again_R: Mask = repeats(fields, np.concatenate([old_bar_R, bar_R]))[len(old_bar_R) :]
+    return again_R
 
 
 def _same(left_R: Floats, right_R: Floats) -> Mask:

@@ -9,7 +9,7 @@ import numpy as np
 from raybench.market.adjustment import Adjustment
 from raybench.market.bars import BarBlock
 from raybench.market.calendar import DAY
-from raybench.market.census import Census, has_bar
+from raybench.market.census import Census, has_bar, repeats
 from raybench.market.quality import ROW_FINDINGS, Findings, check, merge
 from raybench.market.sources.source import Source
 from raybench.market.universe import ALL, Universe
@@ -18,6 +18,7 @@ SURVEYED = frozenset(
     {
         *ROW_FINDINGS,
         *("date_with_few_bars", "date_without_bars", "long_gap", "newest_date_incomplete", "weekday_without_bars"),
+        *("newest_date_filled_forward", "date_on_weekend", "moment_with_few_bars"),
         *("overnight_jump", "raw_beside_factor", "adjusted_twice", "raw_beside_adjusted_close"),
         "member_without_files",
     }
@@ -41,8 +42,10 @@ class Survey:
             self._adjustment.add(block)
         bar_R = has_bar(block.fields, block.rows)
         for i, name in enumerate(block.instruments):
-            rows = bar_R[int(block.start_N1[i]) : int(block.start_N1[i + 1])]
-            self._census.add(name, self._spans[name].start + np.flatnonzero(rows))
+            rows = slice(int(block.start_N1[i]), int(block.start_N1[i + 1]))
+            again_R = repeats({field: value_R[rows] for field, value_R in block.fields.items()}, bar_R[rows])
+            at_R = np.flatnonzero(bar_R[rows])
+            self._census.add(name, self._spans[name].start + at_R, again_R[at_R])
 
     def findings(self) -> Findings:
         """All of it, by name."""

@@ -6,7 +6,8 @@ do. Dates across a gap that no market leaves are none of its dates. What is odd 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,14 @@ class RowDates:
     clock: int | None = None
     left_out: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
+
+    def without(self, days: Sequence[str], where: str) -> RowDates:
+        """The same, and dates on which no row says anything left out, too."""
+        if not days:
+            return self
+        line = serious({name: finding.to_json() for name, finding in found("left_out_empty_date", list(days)).items()})
+        told = (*self.told, *(f"{where}: {each}" for each in line))
+        return replace(self, left_out=tuple(sorted({*self.left_out, *days})), told=told)
 
     def stamps(self, datetime_R: Moments) -> Moments:
         """The moments as they are to be."""

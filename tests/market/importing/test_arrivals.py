@@ -118,6 +118,29 @@ def test_a_newest_date_for_fewer_than_half_is_named_until_it_is_whole(tmp_path: 
     assert "newest_date_incomplete" not in open_bars(tmp_path / "bars").metadata.warnings
 
 
+@pytest.mark.parametrize("bring", ["alone", "with the date before"])
+def test_a_newest_date_that_is_filled_forward_is_named_until_it_is_whole(tmp_path: Path, bring: str) -> None:
+    rows = flat(20, 60)
+    rows["close"] = rows["close"] + 1e-3 * np.arange(len(rows))
+    full(rows[rows["datetime"] < DAYS[59]], {}, tmp_path)
+    before, last = (rows[rows["datetime"] == day] for day in DAYS[58:60])
+    filled = before.assign(datetime=DAYS[59], volume=0.0)
+    filled = pd.concat([before] * (bring != "alone") + [last.head(3), filled.iloc[3:]])
+    newest = f"{DAYS[59].date()} (3 of 20 instruments with a bar of its own)"
+    assert [line for line in append(filled, {}, tmp_path, rules=None).warnings if newest in line] != []
+    warnings = open_bars(tmp_path / "bars").metadata.warnings
+    assert warnings["newest_date_filled_forward"]["examples"] == [newest]
+    assert append(last, {}, tmp_path, rules=None).warnings == ()
+    assert "newest_date_filled_forward" not in open_bars(tmp_path / "bars").metadata.warnings
+
+
+def test_a_new_date_on_a_weekend_is_named(tmp_path: Path) -> None:
+    rows = flat(20, 60)
+    full(rows[rows["datetime"] < SATURDAY], {}, tmp_path)
+    done = append(dated(rows, SATURDAY), {}, tmp_path, rules=None)
+    assert [line for line in done.warnings if "on a Saturday or Sunday" in line and "2020-02-08" in line] != []
+
+
 def listed(days: Any) -> DateRules:
     return DateRules(days=days.to_numpy().astype("datetime64[D]"))
 

@@ -133,6 +133,58 @@ def test_dates_on_which_nobody_has_a_price_go(tmp_path: Path) -> None:
     assert done.metadata.warnings["left_out_date_without_bars"]["count"] == 10
 
 
+def every_day(frame: pd.DataFrame, how: str) -> pd.DataFrame:
+    """The frame with rows on weekends as those write them who have no word for nothing."""
+    days = pd.date_range(DAYS[0], DAYS[-1])
+    index = pd.MultiIndex.from_product([frame["instrument"].unique(), days], names=["instrument", "datetime"])
+    full = frame.set_index(["instrument", "datetime"]).reindex(index)
+    hole, before = full["close"].isna(), full.groupby(level=0).ffill()
+    if how == "zeros":
+        return full.fillna(0.0).reset_index()
+    for name in FIELDS[:4]:
+        full[name] = full[name].where(~hole, before["close"])
+    return full.assign(volume=full["volume"].fillna(0.0)).reset_index()
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [("zeros", "left_out_date_without_bars"), ("all at the last close", "left_out_date_filled_forward")],
+)
+def test_weekends_of_rows_that_say_nothing_go(tmp_path: Path, how: str, says: str) -> None:
+    done = put(every_day(market(), how), tmp_path)
+    assert_as_without(done, market(), tmp_path)
+    assert done.metadata.warnings[says]["count"] == 10
+
+
+@pytest.mark.parametrize("how", ["again", "all at the last close"])
+def test_a_newest_date_that_is_filled_forward_is_named(tmp_path: Path, how: str) -> None:
+    frame = market()
+    put_off = (frame["datetime"] == DAYS[-1]) & (frame["instrument"] > "I2")
+    for name in FIELDS:
+        before = frame[name if how == "again" or name == "volume" else "close"].shift(1)
+        frame[name] = frame[name].where(~put_off, before if name != "volume" or how == "again" else 0.0)
+    done = put(frame, tmp_path)
+    assert examples(done, "newest_date_filled_forward") == [
+        f"{DAYS[-1].date()} (3 of 8 instruments with a bar of its own)"
+    ]
+    assert any("filled forward for what is still to come" in line for line in done.warnings)
+
+
+def test_some_on_a_saturday_are_kept_and_named(tmp_path: Path) -> None:
+    done = put(pd.concat([market(), *(row(f"I{i}", SATURDAY) for i in range(3))]), tmp_path)
+    assert done.metadata.dates == len(DAYS) + 1
+    assert examples(done, "date_on_weekend") == [f"{SATURDAY} (3 of 8 instruments)"]
+    every = put(market(days=pd.date_range(DAYS[0], DAYS[-1])), tmp_path)
+    assert "date_on_weekend" not in every.metadata.warnings
+
+
+def test_a_moment_of_one_is_named(tmp_path: Path) -> None:
+    hours = [day + pd.Timedelta(hours=h) for day in DAYS for h in (10, 11, 14)]
+    assert "moment_with_few_bars" not in put(market(8, hours), tmp_path).metadata.warnings
+    done = put(pd.concat([market(8, hours), row("I7", f"{DAYS[4].date()} 03:17")]), tmp_path)
+    assert examples(done, "moment_with_few_bars") == [f"{DAYS[4].date()} 03:17:00 (1 of 8 instruments)"]
+
+
 def test_a_table_without_a_price_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no row has a price"):
         put(market().assign(**dict.fromkeys(FIELDS[:4], np.nan)), tmp_path)
