@@ -17,7 +17,7 @@ from raybench.feature_sets.table_columns import table_findings, used_columns
 from raybench.market.bars import Bars, open_bars
 from raybench.market.concepts import Concepts, open_concepts
 from raybench.panel.assemble import LEARN_SEGMENTS, labelled_segment, segments_of
-from raybench.panel.findings import feature_findings, label_findings, missing_findings, window_findings
+from raybench.panel.findings import feature_findings, training_findings
 from raybench.panel.frame import Frame, Moments
 from raybench.panel.frame_parts import BarRows, Day
 from raybench.panel.reading import day, knows_label, label_column, load, make_reader
@@ -70,9 +70,10 @@ def build_panel(
     made = segments_of(spec, frame, done, ranges)
     samples = {name: segment.samples for name, segment in made.items()}
     if done.learn is not None and "train" in made:
-        odd += label_findings(chain, frame, done.learn, samples, in_train)
-        odd += window_findings(frame, samples["train"], spec.data.step_len, read_before(spec, frame, bars, features))
-        odd += missing_findings(frame.filled, in_train, ranges.get("valid", in_train))
+        before = read_before(spec, frame, bars, features)
+        odd += training_findings(
+            chain, frame, done.learn, samples, ranges, step_len=spec.data.step_len, before=before, filled=frame.filled
+        )
     for name, of_segment in samples.items():
         check_samples(name, ranges[name], frame, of_segment)
     second = _second_rows(spec, start, end, second_processors, run, progress)

@@ -105,6 +105,27 @@ def lines_of(groups: Sequence[ColumnLook]) -> Iterator[str]:
         )
 
 
+def training_findings(
+    chain: Chain,
+    frame: Frame,
+    learn: Stage,
+    samples: Mapping[str, Samples],
+    ranges: Mapping[str, DateRange],
+    *,
+    step_len: int,
+    before: int,
+    filled: Filled | None,
+) -> Iterator[str]:
+    """What is odd about labels, windows, and numbers that are missing; ``samples`` and ``ranges`` have train at least.
+
+    See the three that follow.
+    """
+    train = ranges["train"]
+    yield from label_findings(chain, frame, learn, samples, train)
+    yield from window_findings(frame, samples["train"], step_len, before)
+    yield from missing_findings(filled, train, ranges.get("valid", train))
+
+
 def label_findings(
     chain: Chain, frame: Frame, learn: Stage, samples: Mapping[str, Samples], train: DateRange
 ) -> Iterator[str]:

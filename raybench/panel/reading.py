@@ -117,7 +117,7 @@ def load(
     """Read everything the reader names: the frame, and its feature columns."""
     groups = sorted(reader.tasks(), key=lambda group: group[0])
     with progress.track("reading", len(groups)) as advance:
-        frame, values, place_R = join_parts(_counted(run(reader.part, groups), advance))
+        frame, values, place_R = join_parts(as_they_come(run(reader.part, groups), advance))
     if not len(frame):
         raise DataError(_nothing(reader))
     if place_R is None:
@@ -131,8 +131,8 @@ def load(
     return frame, LagColumns(columns=columns, raw_P6=values, row_M=place_R, date_M=frame.date_R, run=run)
 
 
-def _counted(parts: Iterator[FramePart], advance: Advance) -> Iterator[FramePart]:
-    """Each part as it comes."""
+def as_they_come(parts: Iterator[FramePart], advance: Advance) -> Iterator[FramePart]:
+    """The parts, with progress for each of them."""
     for part in parts:
         yield part
         del part

@@ -33,16 +33,14 @@ from raybench.panel.filled import Filled, beside, count_filled
 from raybench.panel.findings import (
     ColumnLook,
     joined,
-    label_findings,
     lines_of,
     look_at,
     look_at_raw,
-    missing_findings,
-    window_findings,
+    training_findings,
 )
 from raybench.panel.frame import Frame, FramePart, join_parts
 from raybench.panel.frame_parts import BarRows
-from raybench.panel.reading import Reader, day, make_reader
+from raybench.panel.reading import Reader, as_they_come, day, make_reader
 from raybench.panel.segments import check_samples
 from raybench.panel.types import Segment
 from raybench.processors import FittedProcessors
@@ -75,6 +73,28 @@ class StreamView:
     steps: tuple[AppliedStep, ...]
     axes: TimeAxes
     ranges: Mapping[str, DateRange]
+
+    @classmethod
+    def of(
+        cls,
+        spec: PanelSpec,
+        frame: Frame,
+        kept_R: npt.NDArray[np.bool_],
+        ranges: Mapping[str, DateRange],
+        fitted: FittedProcessors,
+        steps: tuple[AppliedStep, ...],
+    ) -> StreamView:
+        """What is small of a frame whose rows ``kept_R`` the learn processors keep."""
+        every_date = np.arange(len(frame.dates), dtype=np.int32)
+        return cls(
+            spec=spec,
+            instruments=frame.instruments,
+            dates=frame.dates,
+            fitted=fitted,
+            steps=steps,
+            axes=TimeAxes(infer=every_date, learn=np.unique(frame.date_R[kept_R])),
+            ranges=ranges,
+        )
 
     @property
     def lags(self) -> bool:
@@ -198,38 +218,23 @@ def plan_stream(
     first, last = day(spec.data.first_date), max(last for _, last in ranges.values())
     reader = make_reader(spec, bars, features, chain.columns, first, last, need_label=True)
     groups = reader.groups(block_rows)
-    with progress.track("reading labels", len(groups)) as advance:
-        parts = []
-        for part in run(reader.keys, groups):
-            parts.append(part)
-            advance(1)
-    frame, _, _ = join_parts(parts)
+    frame = _read_labels(reader, groups, run, progress)
     if not len(frame):
         raise DataError(f"no row of the universe from {first} to {last}; change data.segments or data.universe")
-    rows = frame.rows(ranges["train"])
     nothing = ArrayColumns(columns=(), feature_MF=np.empty((len(frame), 0), np.float32))
-    done = process(chain, nothing, frame.label_R, rows, fitted=processors)
+    done = process(chain, nothing, frame.label_R, frame.rows(ranges["train"]), fitted=processors)
     assert done.learn is not None
     own = spec.data.feature_set.type == "table"
     steps, looked, counted = _feature_steps(chain, reader, frame, ranges["train"], processors, run, progress, own=own)
     learn_label_R, kept_R = np.full(len(frame), np.nan, np.float32), np.zeros(len(frame), np.bool_)
     learn_label_R[done.learn.kept_K], kept_R[done.learn.kept_K] = done.learn.label_K, True
-    every_date = np.arange(len(frame.dates), dtype=np.int32)
-    view = StreamView(
-        spec=spec,
-        instruments=frame.instruments,
-        dates=frame.dates,
-        fitted=_with_features(done.fitted, steps),
-        steps=steps,
-        axes=TimeAxes(infer=every_date, learn=np.unique(frame.date_R[kept_R])),
-        ranges=ranges,
-    )
+    view = StreamView.of(spec, frame, kept_R, ranges, _with_features(done.fitted, steps), steps)
     samples = {name: segment.samples for name, segment in segments_of(spec, frame, done, ranges, flat=True).items()}
-    odd = [*table_findings(spec, features), *lines_of(looked)]
-    odd += label_findings(chain, frame, done.learn, samples, ranges["train"])
-    odd += window_findings(frame, samples["train"], spec.data.step_len, read_before(spec, frame, bars, features))
-    filled = frame.filled or beside(counted)
-    odd += missing_findings(filled, ranges["train"], ranges["valid"])
+    odd, filled = [*table_findings(spec, features), *lines_of(looked)], frame.filled or beside(counted)
+    before = read_before(spec, frame, bars, features)
+    odd += training_findings(
+        chain, frame, done.learn, samples, ranges, step_len=spec.data.step_len, before=before, filled=filled
+    )
     for name, of_segment in samples.items():
         check_samples(name, ranges[name], frame, of_segment)
     return StreamPlan(
@@ -245,6 +250,12 @@ def plan_stream(
         warnings=tuple(odd),
         filled=filled,
     )
+
+
+def _read_labels(reader: Reader, groups: Sequence[Group], run: Fanout, progress: Progress) -> Frame:
+    """The rows of all groups with their labels, and none of their features."""
+    with progress.track("reading labels", len(groups)) as advance:
+        return join_parts(as_they_come(run(reader.keys, groups), advance))[0]
 
 
 def check_streamable(chain: Chain) -> None:
