@@ -14,7 +14,7 @@ from typing import Any
 
 from raybench.comparison.results import TABLE, read_results
 from raybench.errors import RunError
-from raybench.runs.artifact import StoredRun, is_finished, load_run
+from raybench.runs.artifact import StoredRun, check_different, is_finished, load_run
 from raybench.runs.folders import finished_seeds, run_folders
 from raybench.storage import files
 
@@ -74,22 +74,11 @@ def gather(addresses: Sequence[str], *, trust: bool = False) -> Gathered:
     for name, one in zip(_names([one.folder for one in found]), found, strict=True):
         fits += [Fit(name=name, run=load_run(folder, trust=trust), roll=roll) for roll, folder in one.runs]
         failed += [{**row, "name": name} for row in one.failed]
-    _check_different(fits)
+    check_different([fit.run for fit in fits])
     if len(fits) < 2:
         given = fits[0].run.uri if fits else ", ".join(addresses) or "nothing"
         raise RunError(f"{len(fits)} finished run to compare ({given}); want two or more runs, or folders of them")
     return Gathered(fits=tuple(fits), failed=tuple(failed), warnings=tuple(warnings))
-
-
-def _check_different(fits: Sequence[Fit]) -> None:
-    seen: dict[str, str] = {}
-    for fit in fits:
-        first = seen.setdefault(fit.run.run_id, fit.run.uri)
-        if first is not fit.run.uri:
-            twice = (
-                f"{fit.run.uri} is given twice" if first == fit.run.uri else f"{first} and {fit.run.uri} are one run"
-            )
-            raise RunError(f"{twice} ({fit.run.run_id}); give each run once")
 
 
 def _found_at(place: str, warnings: list[str]) -> list[_Found]:

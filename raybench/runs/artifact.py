@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -32,7 +32,7 @@ import raybench
 from raybench.config import Config, dump_config
 from raybench.config.fused import FUSED
 from raybench.config.networks import CustomNetwork
-from raybench.errors import RunError
+from raybench.errors import DataError, RunError
 from raybench.feeds.memory import StoredMemory
 from raybench.processors import FittedProcessors
 from raybench.reports.plain import plain
@@ -238,9 +238,27 @@ def load_run(uri: str, *, trust: bool = False, told: bool = True) -> StoredRun:
     )
 
 
+def check_different(runs: Sequence[StoredRun]) -> None:
+    """RunError if one of several runs is given twice, by another address or as a copy, too."""
+    seen: dict[str, str] = {}
+    for run in runs:
+        first = seen.get(run.run_id)
+        seen[run.run_id] = run.uri
+        if first is not None:
+            twice = f"{run.uri} is given twice" if first == run.uri else f"{first} and {run.uri} are one run"
+            raise RunError(f"{twice} ({run.run_id}); give each run once")
+
+
 def _read(uri: str, name: str, manifest: Mapping[str, Any], *, most: int = verified.TEXT_BYTES) -> bytes:
     """Read a file of a run that is the one its manifest names."""
-    data = verified.read_file(uri, name, most=most)
+    try:
+        data = verified.read_file(uri, name, most=most)
+    except DataError:
+        if files.exists(files.join(uri, name)):
+            raise
+        raise RunError(
+            f"{uri}: {name} is not there, which {MANIFEST} names; restore it or train into another --out"
+        ) from None
     if hashlib.sha256(data).hexdigest() != manifest["sha256"][name]:
         raise RunError(f"{uri}: {name} differs from what {MANIFEST} names; restore it or train into another --out")
     return data

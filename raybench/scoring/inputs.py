@@ -18,7 +18,7 @@ from raybench.panel import Panel
 from raybench.panel.build import scoring_panel
 from raybench.panel.reading import knows_label
 from raybench.progress import Progress
-from raybench.runs.artifact import StoredRun, UnfinishedRunError, load_run
+from raybench.runs.artifact import StoredRun, UnfinishedRunError, check_different, load_run
 from raybench.runs.folders import folders_below
 from raybench.scoring.planning import Dates
 from raybench.storage import files
@@ -77,9 +77,13 @@ def seen(runs: Sequence[StoredRun], inputs: ScoringSource, day: np.datetime64) -
 def open_runs(
     models: str | Sequence[str], *, concepts: str | None = None, second: str | None = None, trust: bool = False
 ) -> list[StoredRun]:
-    """Open runs, those of a folder of seeds one by one; ``concepts`` and ``second`` replace what they name."""
+    """Open runs, those of a folder of seeds one by one; ``concepts`` and ``second`` replace what they name.
+
+    RunError if one run is there twice, as a copy, too: it would count twice among those it is combined with.
+    """
     uris = [models] if isinstance(models, str) else models
     runs = [run for uri in uris for run in _runs_at(uri, trust=trust)]
+    check_different(runs)
     if concepts is not None:
         runs = [with_concepts(run, concepts) for run in runs]
     if second is not None:

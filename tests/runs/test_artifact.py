@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from raybench import models
 from raybench.config import Config, load_config
 from raybench.errors import RunError, UserError
 from raybench.processors import FittedProcessors
-from raybench.runs.artifact import begin_run, is_finished, load_run, stored_config, write_run
+from raybench.runs.artifact import begin_run, check_different, is_finished, load_run, stored_config, write_run
 from raybench.storage import files
 from raybench.training.state import EpochRecord
 
@@ -172,7 +173,7 @@ def test_a_changed_or_missing_file_is_found(tmp_path: Path, name: str) -> None:
     with pytest.raises(RunError, match=f"{name} differs"):
         load_run(run)
     file.unlink()
-    with pytest.raises(UserError, match=f"{name}: there is no such file"):
+    with pytest.raises(UserError, match=f"run: {name} is not there, which manifest.json names; restore it"):
         load_run(run)
 
 
@@ -211,3 +212,13 @@ def test_others_read_history_and_weights(tmp_path: Path) -> None:
     run = Path(write(tmp_path / "run"))
     assert list(pd.read_parquet(run / "history.parquet").columns) == list(EpochRecord.__dataclass_fields__)
     assert set(load_file(run / "model.safetensors")) == set(WEIGHTS)
+
+
+def test_one_run_is_told_at_two_addresses(tmp_path: Path) -> None:
+    """A copy counts twice where runs are combined, and compares with itself."""
+    run, other = load_run(write(tmp_path / "a")), load_run(write(tmp_path / "b", seed=4))
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    check_different([run, other])
+    for again, says in ((run, "a is given twice"), (load_run(str(tmp_path / "copy")), "a and .*copy are one run")):
+        with pytest.raises(RunError, match=rf"{says} \({run.run_id}\); give each run once"):
+            check_different([run, other, again])

@@ -13,7 +13,7 @@ import pytest
 from raybench.cli.app import run as command
 from raybench.cluster.jobs.scoring import score
 from raybench.config import Config
-from raybench.errors import DataError
+from raybench.errors import DataError, RunError
 from raybench.runs.artifact import load_run
 from raybench.scoring.table import read_scores
 from tests.cluster.scored import bytes_of, copied, days_of, times_of
@@ -26,6 +26,15 @@ MakeRun = Callable[[Config], str]
 def other(make_config: MakeConfig, make_run: MakeRun) -> str:
     """The run trained again with another seed; read only."""
     return make_run(make_config(train__seed=5))
+
+
+def test_a_run_is_combined_once(run: str, other: str, market_bars: str, tmp_path: Path) -> None:
+    """Given twice, or beside a copy of itself, it would count twice."""
+    shutil.copytree(run, tmp_path / "copy")
+    for models in ([run, other, run], [run, str(tmp_path / "copy")]):
+        with pytest.raises(RunError, match="give each run once"):
+            score(models, bars=market_bars, to=str(tmp_path / "scores"), local=True)
+    assert not (tmp_path / "scores").exists()
 
 
 @pytest.mark.parametrize("lost", [0, 50, -1])
