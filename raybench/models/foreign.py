@@ -54,6 +54,22 @@ def common_prefix(names: Collection[str]) -> str:
     return "".join(f"{part}." for part in shared)
 
 
+def is_safetensors(data: bytes) -> bool:
+    """Whether a file begins as safetensors do: the length of a header, and a header in JSON."""
+    return data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data) - 8
+
+
+def is_pickled(data: bytes) -> bool:
+    """Whether a file begins as what torch.save or pickle writes: an archive, or the mark of a protocol."""
+    return data.startswith((b"PK", b"\x80"))
+
+
+def holds_arrays(data: bytes) -> bool:
+    """Whether a pickle imports what makes arrays of numpy, and nothing else that runs code."""
+    imported = set(_imported(data))
+    return any(name.partition(".")[0] == "numpy" for name in imported) and remedy(data) is None
+
+
 def remedy(data: bytes) -> str | None:
     """What a pickle holds that only its own code can open, and what to do where it was made; None: nothing like it."""
     imported = dict.fromkeys(_imported(data))

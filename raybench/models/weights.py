@@ -15,7 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from raybench.errors import DataError, RunError, first_line
-from raybench.models.foreign import common_prefix, remedy, state_within, without_prefix
+from raybench.models.foreign import (
+    common_prefix,
+    holds_arrays,
+    is_pickled,
+    is_safetensors,
+    remedy,
+    state_within,
+    without_prefix,
+)
 from raybench.processors import FittedProcessors
 from raybench.storage import files
 from raybench.storage.files import read_bytes
@@ -29,9 +37,14 @@ def read_weights(uri: str) -> dict[str, Tensor]:
 
     A checkpoint that has it under ``state_dict`` or the like is taken; of other objects it is said what they are.
     """
-    data = read_bytes(uri)
     try:
-        if uri.endswith(".safetensors"):
+        data = read_bytes(uri)
+    except DataError:
+        if files.is_folder(uri):
+            raise RunError(f"{uri}: is a folder; want a file of weights, as model.safetensors of a run is") from None
+        raise
+    try:
+        if uri.endswith(".safetensors") or is_safetensors(data):
             return safetensors.torch.load(data)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles it was not made for, which are refused below
@@ -45,10 +58,19 @@ def read_weights(uri: str) -> dict[str, Tensor]:
 
 
 def _unreadable(data: bytes, error: Exception) -> str:
-    return remedy(data) or (
-        f"cannot be read as weights without running code from it ({first_line(error)}); "
-        "want safetensors, or a state dict of tensors written by torch.save"
-    )
+    wanted = "want safetensors, or a state dict of tensors written by torch.save"
+    if told := remedy(data):
+        return told
+    if not is_pickled(data):
+        return f"is no file of weights; {wanted}"
+    if holds_arrays(data):
+        return f"holds arrays of numpy; {wanted}: {{name: torch.from_numpy(array) for each}}"
+    return f"cannot be read as weights without running code from it ({_plainly(error)}); {wanted}"
+
+
+def _plainly(error: Exception) -> str:
+    """What torch says of a file, without its advice to open it all the same."""
+    return first_line(error).partition("In PyTorch 2.6")[0].removesuffix(" ").partition(" This file can still")[0]
 
 
 def load_qlib_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -105,6 +127,10 @@ def _check_fit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: 
     if extra := sorted(given.keys() - wanted.keys()):
         raise RunError(f"{what}: {_listed(extra)} unexpected; {hint}")
     for name, value in wanted.items():
+        if value.is_floating_point() and not given[name].is_floating_point():
+            raise RunError(
+                f"{what}: {name} is of {str(given[name].dtype).removeprefix('torch.')}, wanted float; {hint}"
+            )
         if given[name].shape != value.shape:
             sizes = f"{list(given[name].shape)}, wanted {list(value.shape)}"
             raise RunError(f"{what}: {name} is {sizes}; {hint}")

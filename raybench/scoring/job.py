@@ -72,6 +72,7 @@ class DayResult:
     ``usual``: how many should have a score (by datetime, where a day has several); 0 where nobody knows. ``low``: left
     out because too few have one, or too little of its data is there. ``why``: what there is too little of, in words.
     ``twin``: the very same was there by then, from another process. ``superseded``: something else was, and stays.
+    ``equal``: several have a score, at each of its moments all of them the same.
     """
 
     day: str
@@ -83,6 +84,7 @@ class DayResult:
     why: str = ""
     twin: bool = False
     superseded: bool = False
+    equal: bool = False
 
 
 class DayScorer:
@@ -143,7 +145,7 @@ class DayScorer:
             put = self._write(day, columns, {"coverage": coverage, "members": members, **made})
         except OtherVersionError:
             return replace(result, superseded=True)
-        return replace(result, written=True, twin=put is False)
+        return replace(result, written=True, twin=put is False, equal=all(map(_all_equal, moments)))
 
     def _may_replace(self, day: np.datetime64) -> bool:
         over = self._target.over(day)
@@ -167,6 +169,11 @@ class DayScorer:
 
     def _to_table(self, day: np.datetime64, columns: dict[str, np.ndarray], facts: Mapping[str, Any]) -> bool:
         return write_date(self._target.to, day, columns, self._target.run_id, facts, self._target.over(day))
+
+
+def _all_equal(scores: MomentScores) -> bool:
+    score_N = scores.score_N
+    return len(score_N) > 1 and bool((score_N == score_N[0]).all())
 
 
 def scores_for(instrument_N: np.ndarray, scores: MomentScores) -> np.ndarray:

@@ -85,6 +85,7 @@ def result_of(
     refused = dict(sorted(({str(day): facts for day, facts in before.items()} | dict(now)).items()))
     written = tuple(sorted(result.day for result in results if result.written))
     empty = tuple(sorted(result.day for result in results if not result.rows and not result.low))
+    odd = [*_not_whole(results), *_equal(results)]
     nobody = [f"nobody can be scored on {told(empty)}"] if empty else []
     return ScoringResult(
         written=written,
@@ -97,7 +98,7 @@ def result_of(
         refused=refused,
         newest_refused=str(plan.newest) in refused,
         twins=tuple(sorted(result.day for result in results if result.twin)),
-        warnings=(*warnings, *_not_whole(results), *nobody, *_refusal(refused, now, target.min_coverage)),
+        warnings=(*warnings, *odd, *nobody, *_refusal(refused, now, target.min_coverage)),
     )
 
 
@@ -117,6 +118,13 @@ def _not_whole(results: Iterable[DayResult]) -> Iterator[str]:
     days = [f"{result.day} ({result.why})" for result in written if result.why]
     if days:
         yield f"{told(days)}: scored with less than usual; when the rest is there, --stale scores it again"
+
+
+def _equal(results: Iterable[DayResult]) -> Iterator[str]:
+    """Name the days on which nobody stands out, whose ranks are the order of the names."""
+    days = sorted(result.day for result in results if result.equal)
+    if days:
+        yield f"{told(days)}: all instruments have the same score, so that the ranks follow their names alone"
 
 
 def _refusal(refused: Refused, now: Refused, min_coverage: float) -> Iterator[str]:

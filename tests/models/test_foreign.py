@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import pickle
 import sys
 import types
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from raybench import models
@@ -127,5 +129,39 @@ def test_a_prefix_that_does_not_lead_to_the_network_is_named() -> None:
 @pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
 def test_what_is_no_weights_is_an_error_of_the_user(tmp_path: Path, data: bytes, name: str) -> None:
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(RunError, match=r"w\..*cannot be read as weights"):
+    with pytest.raises(RunError, match=r"w\..*(cannot be read as weights|is no file of weights)"):
         read_weights(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    "data", [b"instrument,datetime\n", b"\x08\x08\x12 onnx", gzip.compress(b"weights"), b"\x89HDF\r\n"]
+)
+def test_another_kind_of_file_is_called_that(tmp_path: Path, data: bytes) -> None:
+    """Torch advises to open it all the same, running what code is in it."""
+    (tmp_path / "w.pt").write_bytes(data)
+    with pytest.raises(RunError, match=r"w\.pt: is no file of weights; want safetensors") as caught:
+        read_weights(str(tmp_path / "w.pt"))
+    assert "weights_only" not in str(caught.value)
+
+
+def test_arrays_of_numpy_are_named(tmp_path: Path) -> None:
+    torch.save({name: value.numpy() for name, value in gru().state_dict().items()}, tmp_path / "w.pt")
+    with pytest.raises(RunError, match=r"holds arrays of numpy; want .*torch\.from_numpy"):
+        read_weights(str(tmp_path / "w.pt"))
+
+
+def test_safetensors_are_known_by_what_they_hold(tmp_path: Path) -> None:
+    save_file(gru().state_dict(), tmp_path / "w.pt")
+    assert read_weights(str(tmp_path / "w.pt")).keys() == gru().state_dict().keys()
+
+
+def test_a_folder_is_no_file_of_weights(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"is a folder; want a file of weights, as model\.safetensors of a run is"):
+        read_weights(str(tmp_path))
+
+
+def test_whole_numbers_are_no_weights() -> None:
+    """They would be cut to 0 without a word."""
+    state = {**gru().state_dict(), "fc_out.weight": torch.zeros(1, 4, dtype=torch.int32)}
+    with pytest.raises(RunError, match=r"fc_out\.weight is of int32, wanted float"):
+        load_qlib_state(gru(), state)

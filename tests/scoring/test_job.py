@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,8 +13,9 @@ import torch
 
 from raybench.scoring.gaps import Gap, Gaps
 from raybench.scoring.job import DayScorer, Target
+from raybench.scoring.planning import DatePlan
 from raybench.scoring.predictor import MomentScores, Predictor, repeatable
-from raybench.scoring.result import check_superseded
+from raybench.scoring.result import check_superseded, result_of
 from raybench.scoring.table import date_uri, read_scores
 from raybench.storage.claims import SupersededError
 from raybench.storage.versions import version
@@ -122,3 +123,19 @@ def test_a_day_that_is_not_whole_is_published_only_if_that_is_allowed(
     whole, part = scorer(tmp_path, Says("ABCD", []), min_coverage=least, gaps=gaps).score_days(DAYS[:2])
     assert (whole.written, whole.why) == (True, "")
     assert (part.written, part.low, part.why) == (written, not written, "1 of 4")
+
+
+def test_a_day_on_which_all_scores_are_the_same_is_told(tmp_path: Path) -> None:
+    """Of weights that are zero, say: its ranks are the order of the names. One instrument alone is nothing odd."""
+
+    class Flat(Says):
+        def score_between(self, start: np.datetime64, stop: np.datetime64) -> Iterator[MomentScores]:
+            for scores in super().score_between(start, stop):
+                yield replace(scores, score_N=np.zeros_like(scores.score_N)) if start > DAYS[0] else scores
+
+    found = list(scorer(tmp_path / "s", Flat("ABC", [])).score_days(DAYS[:3]))
+    assert [result.equal for result in found] == [False, True, True]
+    assert not next(scorer(tmp_path / "one", Flat("A", []), members=1).score_days(DAYS[1:2])).equal
+    plan = DatePlan(wanted=DAYS[:3], missing=DAYS[:3])
+    (said,) = result_of(plan, Target(to="s", run_id="r", members={}), found, {}, (), 0.0).warnings
+    assert said.startswith("2020-01-02, 2020-01-03: all instruments have the same score")
