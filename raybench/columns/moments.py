@@ -28,6 +28,7 @@ REST_OF_DAY = np.timedelta64(1, "D") - np.timedelta64(1, "us")
 """From a midnight to the last point in time of its day."""
 _OFFSET = r":\d{2}(?:\.\d+)? ?(?P<offset>Z|UTC|GMT|[+-]\d{2}:?(?:\d{2})?)$"
 
+_UNSEEN = r"\p{Cc}|\x{200b}|\x{2060}|\x{feff}|\x{ad}"  # controls, blanks without width, a mark of the byte order
 _WITH_TIME = " (with HH:MM:SS if wanted)"
 Want = str | Callable[[str], str]
 """What was wanted; or what that is, told by what was found."""
@@ -78,9 +79,14 @@ def texts(column: Any, *, where: str, name: str = "instrument") -> Any:
     if not is_text(inner) and not pa.types.is_integer(inner) and len(column):
         raise DataError(f"{where}: column {name} is of type {column.type}; want text")
     try:
-        return blank(pc.utf8_trim_whitespace(column.cast(pa.string())), words=("",))
+        found = blank(pc.utf8_trim_whitespace(column.cast(pa.string())), words=("",))
     except pa.ArrowException:
         raise DataError(f"{where}: column {name} is not text in UTF-8") from None
+    each = pc.unique(found)
+    odd = each.filter(pc.fill_null(pc.match_substring_regex(each, _UNSEEN), False))
+    if len(odd):
+        raise DataError(f"{where}: {odd[0].as_py()!a} in column {name} holds a character that nobody sees; take it out")
+    return found
 
 
 def names(column: Any, *, where: str, first_row: int = 0, name: str = "instrument") -> Any:
@@ -219,6 +225,7 @@ def _read(written: Any) -> Any:
     try:
         return pc.cast(written, STAMP)
     except pa.ArrowInvalid:
+        written = pc.replace_substring_regex(written, r"^(\d{8})\.0+$", r"\1")  # a number beside an empty cell
         by_name = pc.any(pc.match_substring_regex(written, NAMED)).as_py()
         for pattern, form in (*MONTHS, *FORMS) if by_name else FORMS:
             written = pc.replace_substring_regex(written, pattern, form)

@@ -8,13 +8,13 @@ Shapes: T datetimes and N instruments of the scores. NaN rule: a score that is N
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from raybench.columns.spelling import twins
 from raybench.columns.types import Moments
 from raybench.errors import DataError
 from raybench.evaluation.label_table import LabelTable
@@ -120,9 +120,8 @@ def _strangers(table: LabelTable, instruments: Sequence[str], strange_N: NDArray
     names = [name for name, strange in zip(instruments, strange_N, strict=True) if strange]
     if not names:
         return []
-    spelt = {_spelling(name): name for name in table.listed}
-    twins = [(name, spelt[_spelling(name)]) for name in names if _spelling(name) in spelt]
-    hint = f" ({twins[0][0]} is {twins[0][1]} there)" if twins else ""
+    spelt = next(iter(twins(names, table.listed).items()), None)
+    hint = f" ({spelt[0]} is {spelt[1]} there)" if spelt else ""
     some = _some(names)
     return [f"{len(names):,} of {numbered(len(instruments), 'instrument|instruments has|have')} no bars ({some}){hint}"]
 
@@ -137,11 +136,6 @@ def _strange_dates(table: LabelTable, absent: Moments) -> list[str]:
     hint = f" (the bars of that day are stamped {same_day[0].astype('datetime64[s]')})" if len(same_day) else ""
     first, last = (table.dates_L[at].astype("datetime64[D]") for at in (0, -1))
     return [f"{numbered(len(absent), 'date|dates is|are')} not in the calendar of {first} to {last} ({some}){hint}"]
-
-
-def _spelling(name: str) -> tuple[str, ...]:
-    """What SH600000, sh600000 and 600000.SH have in common."""
-    return tuple(sorted(re.findall(r"[a-z]+|\d+", name.lower())))
 
 
 def _some(names: Iterable[str]) -> str:

@@ -133,6 +133,10 @@ _SERIOUS = {
     "clock_differs": "daily row|rows with another clock than the rest, taken as of the same date",
     "names_differ_in_case": "name|names that differs|differ in case only, kept as instruments of their own; one "
     "may be meant",
+    "names_spelt_alike": "name|names that differs|differ from others in marks or zeros in front only, kept as "
+    "instruments of their own; one may be meant",
+    "member_spelt_otherwise": "member|members of a universe without bars, while the bars have one who differs in marks "
+    "or zeros in front only; spell both alike",
     "left_out_file": "file|files not read, by the end of the name, but looking like data "
     "(--format csv reads .txt and .tsv too)",
     "left_out_other_case": "file|files or folder|folders left out, beside one of the same name in lower case, "

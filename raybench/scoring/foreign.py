@@ -33,6 +33,7 @@ RUN_ID = "run_id"
 NO_RUN = "(none)"
 """What rows without an id carry beside rows that have one."""
 _PICKLES = (".pkl", ".pickle", ".p", ".joblib")
+_TEXTS = (".csv", ".csv.gz", ".tsv", ".txt")
 _INDEX = "__index_level_"  # pandas stores index levels without a name so
 
 
@@ -56,6 +57,11 @@ def read_foreign(
         raise DataError(
             f"{uri}: is a pickle, which could run code, and is not read; in Python, "
             'pandas.read_pickle(...).to_parquet("pred.parquet") keeps Qlib\'s predictions as they are'
+        )
+    if uri.lower().endswith(_TEXTS):
+        raise DataError(
+            f"{uri}: scores are read from Parquet; in Python, "
+            'pandas.read_csv(..., dtype={"instrument": str}).to_parquet("scores.parquet") makes it of CSV'
         )
     import pandas as pd
 

@@ -21,6 +21,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -53,6 +54,10 @@ class Location:
 def open_location(uri: Uri) -> Location:
     """The file system and path of a local path, a ``file://`` or an ``s3://`` address."""
     text = os.fspath(uri)
+    if not _is_text(text):
+        raise DataError(
+            f"{text!a}: is no UTF-8 text, which names of files have to be; rename it, or set LC_ALL=C.UTF-8"
+        )
     scheme, separator, rest = text.partition("://")
     if not separator:
         if meant := _MISTYPED.match(text):
@@ -61,7 +66,8 @@ def open_location(uri: Uri) -> Location:
         path = os.path.abspath(os.path.expanduser(text))
         return Location(fs=pafs.LocalFileSystem(), path=path, uri=path)
     if scheme == "file":
-        return open_location("/" + rest.lstrip("/"))
+        path = "/" + rest.lstrip("/")
+        return open_location(path if os.path.lexists(path) else unquote(path))
     if scheme != "s3":
         raise DataError(f"{text}: the address starts with {scheme}://; want a local path or s3://bucket/key")
     path = rest.strip("/")
@@ -69,6 +75,15 @@ def open_location(uri: Uri) -> Location:
         raise DataError(f"{text}: the address names no bucket; want s3://bucket/key")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     return Location(fs=_s3(os.environ.get("AWS_ENDPOINT_URL", ""), region), path=path, uri=f"s3://{path}")
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name came in the encoding of names: bytes that did not are half a character each."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def join(uri: Uri, *parts: str) -> str:
@@ -99,8 +114,7 @@ def is_folder(uri: Uri) -> bool:
 def sizes(uri: Uri) -> dict[str, int]:
     """Bytes of every file below a folder, by its path relative to the folder, sorted; empty without any."""
     place = open_location(uri)
-    selector = pafs.FileSelector(place.path, recursive=True, allow_not_found=True)
-    found = asked(place, lambda: place.fs.get_file_info(selector))
+    found = _below(place, recursive=True)
     base = place.path.rstrip("/") + "/"
     return dict(sorted((i.path.removeprefix(base), int(i.size)) for i in found if i.is_file))
 
@@ -111,17 +125,28 @@ def stamps(uri: Uri) -> dict[str, tuple[int, int]]:
     if _info(uri).type == pafs.FileType.File:
         found, base = [_info(uri)], os.path.dirname(place.path)
     else:
-        selector = pafs.FileSelector(place.path, recursive=True, allow_not_found=True)
-        found, base = asked(place, lambda: place.fs.get_file_info(selector)), place.path
+        found, base = _below(place, recursive=True), place.path
     known = ((i.path.removeprefix(base.rstrip("/") + "/"), (int(i.size), int(i.mtime_ns))) for i in found if i.is_file)
     return dict(sorted(known))
 
 
 def children(uri: Uri) -> list[str]:
     """Names of the files and folders right below a folder, sorted; empty if it is not there."""
-    place = open_location(uri)
-    selector = pafs.FileSelector(place.path, allow_not_found=True)
-    return sorted(str(i.base_name) for i in asked(place, lambda: place.fs.get_file_info(selector)))
+    return sorted(str(i.base_name) for i in _below(open_location(uri), recursive=False))
+
+
+def _below(place: Location, *, recursive: bool) -> list[Any]:
+    """What lies in a folder, nothing if it is not there; DataError naming what has a name that is no text."""
+    selector = pafs.FileSelector(place.path, recursive=recursive, allow_not_found=True)
+    found: list[Any] = asked(place, lambda: place.fs.get_file_info(selector))
+    for info in found:
+        try:
+            info.path  # noqa: B018 - is decoded here
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{place.uri}: holds a file or folder whose name is no UTF-8 text ({error.object!r}); rename it"
+            ) from None
+    return found
 
 
 def list_files(uri: Uri, suffix: str | tuple[str, ...] = "") -> list[str]:

@@ -214,3 +214,9 @@ def test_the_end_of_a_day_is_its_last_moment() -> None:
         "NaT",
     ]
     assert str(moments.last_of_day(given_K[1])) == "2020-01-02T23:59:59.999999"
+
+
+@pytest.mark.parametrize("name", ["A\0", "A\u200bB", "\ufeffA", "A\tB"])
+def test_an_instrument_with_a_character_that_nobody_sees_is_refused(name: str) -> None:
+    with pytest.raises(DataError, match=r"t\.csv: .* in column instrument holds a character that nobody sees"):
+        moments.names(["A", name], where="t.csv")

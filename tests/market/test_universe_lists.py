@@ -50,12 +50,25 @@ def test_spans_under_customary_names(tmp_path: Path, header: str) -> None:
     assert [str(end)[:10] for end in frame["end"]] == ["2020-01-31", "NaT"]
 
 
+def test_spans_with_blanks_between_and_ends_that_were_numbers(tmp_path: Path) -> None:
+    (tmp_path / "blanks.txt").write_text("A 2020-01-02 2020-01-31\nB  2020-01-03  2020-02-28\n")
+    (tmp_path / "pandas.csv").write_text("instrument,start,end\nA,20200102,20200131.0\nB,20200103,\n")
+    for name in ("blanks.txt", "pandas.csv"):
+        frame = read_spans(tmp_path / name, "u").to_frame()
+        assert frame["start"].astype(str).tolist() == ["2020-01-02", "2020-01-03"]
+        assert str(frame["end"][0])[:10] == "2020-01-31"
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("con_code,trade_date\nA,2020-01-01\nB,2020-02-01\n", "lists members by trade_date"),
         ("symbol,code\nA,1\n", "symbol and code could both be the instrument"),
         ("A,2020-01-01,2020-01-02\n", "no header"),
+        (
+            "code,joined,left\nA,2020-01-01,2020-02-01\nB,20200101,\n",
+            "has dates in joined and left, and no columns start",
+        ),
         ("品种代码,纳入日期\nA,2020-01-01\n", "has no column end"),
     ],
 )
@@ -76,3 +89,17 @@ def test_the_import_says_that_a_list_knows_no_dates(tmp_path: Path) -> None:
     )
     assert open_bars(tmp_path / "bars").universe("u").instruments == ("A",)
     assert any("a list of 1 name without dates" in note for note in done.notes)
+
+
+def test_members_that_the_bars_spell_otherwise_are_said(tmp_path: Path) -> None:
+    days = pd.bdate_range("2020-01-06", periods=8)
+    rows = pd.DataFrame([{"instrument": name, "datetime": day} for name in ("1", "600000", "X-1") for day in days])
+    rows.assign(open=1.0, high=1.0, low=1.0, close=1.0, volume=1.0).to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "u.txt").write_text("000001\n600000\nX.1\nY\n")
+    universes = {"u": read_spans(tmp_path / "u.txt", "u")}
+    done = import_bars(open_source(tmp_path / "t.csv"), tmp_path / "bars", universes=universes)
+    assert done.metadata.warnings["member_spelt_otherwise"] == {
+        "count": 2,
+        "examples": ["000001 (the bars have 1)", "X.1 (the bars have X-1)"],
+    }
+    assert any("spell both alike: 000001 (the bars have 1)" in line for line in done.warnings)

@@ -117,6 +117,12 @@ def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
         read_scores(str(tmp_path / "pred.pkl"))
 
 
+def test_scores_in_csv_are_told_what_they_should_be(tmp_path: Path) -> None:
+    frame().to_csv(tmp_path / "pred.csv", index=False)
+    with pytest.raises(DataError, match=r"scores are read from Parquet.*read_csv.*to_parquet"):
+        read_scores(str(tmp_path / "pred.csv"))
+
+
 def test_dates_go_by_the_rules_of_bars(tmp_path: Path) -> None:
     """Daily rows get one clock, and what is odd about their dates is said; nothing is left out before bars are met."""
     days = pd.bdate_range("2020-01-01", periods=20) + pd.Timedelta("15:00:00")

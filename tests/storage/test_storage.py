@@ -322,3 +322,22 @@ def test_below_a_file_there_is_no_file(tmp_path: Path) -> None:
     """Who gives a CSV file as bars is told that it is no dataset, not the number of an error."""
     (tmp_path / "bars.csv").write_text("instrument,datetime\n")
     assert files.read_if_there(tmp_path / "bars.csv" / "metadata.json") is None
+
+
+def test_a_name_that_is_no_text_is_one_line(tmp_path: Path) -> None:
+    """As Windows leaves them in archives: bytes of Latin-1."""
+    name = os.fsdecode(b"caf\xe9.csv")
+    (tmp_path / name).write_text("x")
+    with pytest.raises(DataError, match=r"'.*caf\\udce9.csv': is no UTF-8 text"):
+        files.read_bytes(tmp_path / name)
+    for ask in (files.children, files.list_files, files.sizes):
+        with pytest.raises(DataError, match=r"holds a file or folder whose name is no UTF-8 text .*caf\\xe9.csv"):
+            ask(tmp_path)
+
+
+def test_an_address_of_a_file_may_be_written_as_browsers_do(tmp_path: Path) -> None:
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "数据").write_text("x")
+    (tmp_path / "a%20b").write_text("y")
+    assert files.read_bytes((tmp_path / "a b" / "数据").as_uri()) == b"x"
+    assert files.read_bytes(f"file://{tmp_path}/a%20b") == b"y"  # that is there as it is written

@@ -25,7 +25,7 @@ from raybench.market.calendar import DAY, union
 from raybench.market.census import OF_NEWEST, RARE, DateRules, lone_weekdays, weekday_findings, weekend
 from raybench.market.importing.arrivals import judged_dates
 from raybench.market.importing.comparing import Brought, Comparison
-from raybench.market.importing.fitting import adjusted_as_before, check_clock, check_fits, left_out_fields
+from raybench.market.importing.fitting import adjusted_as_before, check_clock, check_fits, check_names, left_out_fields
 from raybench.market.importing.growing import Growing, in_order
 from raybench.market.importing.job import ImportResult, check_source, check_universes, import_bars, said_of
 from raybench.market.importing.joining import joined_slices, rewritten, without
@@ -117,6 +117,7 @@ def append_bars(
         adjust = adjusted_as_before(bars, adjust)
         check_source(source, uri, adjust)
         check_fits(source, bars)
+        check_names(source, bars)
         named = sorted({*source.spans, *bars.instruments})
         extra, spelled = spelled_as_bars(universes or {}, named)
         check_universes(extra, named)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from raybench.columns.spelling import twins
 from raybench.errors import DataError
 from raybench.market.bars import Bars
 from raybench.market.calendar import DAY
+from raybench.market.quality import EXAMPLES
 from raybench.market.sources.source import Source
 from raybench.reports.text import numbered
 
@@ -46,6 +48,18 @@ def check_fits(source: Source, bars: Bars) -> None:
         raise DataError(
             f"{source.uri}: has no field {', '.join(missing)}, which the bars at {bars.uri} have; bring it "
             "(--columns THEIRS=OURS), or import again without it"
+        )
+
+
+def check_names(source: Source, bars: Bars) -> None:
+    """DataError if the source has instruments of the bars under other spellings alone, such as 1 for 000001."""
+    spelt = {name: other for name, other in twins(source.spans, bars.instruments).items() if other not in source.spans}
+    if spelt:
+        some = ", ".join(f"{name} for {other}" for name, other in list(spelt.items())[:EXAMPLES])
+        raise DataError(
+            f"{source.uri}: spells {numbered(len(spelt), 'instrument|instruments')} of the bars at {bars.uri} "
+            f"otherwise ({some}{', ...' if len(spelt) > EXAMPLES else ''}); write names as they are there; in pandas, "
+            "column.astype(str).str.zfill(6) puts lost zeros back"
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from raybench.columns.spelling import twins
 from raybench.columns.types import Moments
 from raybench.market.adjustment import adjusted
 from raybench.market.bars import BarBlock
@@ -185,7 +186,9 @@ def _fingerprint(content: Content, tables: Mapping[str, Any]) -> str:
 
 def _absent(universes: Mapping[str, Universe], spans: Mapping[str, range]) -> Findings:
     listed = {name for universe in universes.values() for name in universe.instrument_K}
-    return found("member_without_files", sorted(listed - set(spans)))
+    absent = sorted(listed - set(spans))
+    spelt = [f"{name} (the bars have {other})" for name, other in twins(absent, spans).items()]
+    return {**found("member_without_files", absent), **found("member_spelt_otherwise", spelt)}
 
 
 def _spans_table(universe: Universe) -> Any:

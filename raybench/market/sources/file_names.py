@@ -30,7 +30,10 @@ _PERIOD = re.compile(r"(19|20)\d\d([-_.]?(0[1-9]|1[0-2])([-_.]?(0[1-9]|[12]\d|3[
 _WRITERS = re.compile(
     r"(part|data|chunk|file|block)[-_.]?\d.*|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}.*|[0-9a-f]{32}.*", re.IGNORECASE
 )
-_PART = re.compile(rf"(?:(?P<of>.+?)[-_. ])?(?P<period>{_PERIOD.pattern})")
+_PART = re.compile(
+    rf"(?:(?P<of>.+?)[-_. ])?(?P<period>{_PERIOD.pattern})"
+    rf"(?:(?:[-_. ~]+|[-_. ]?to[-_. ]?)(?P<until>{_PERIOD.pattern}))?"
+)
 _COPY = re.compile(r"(?P<of>.+?)( ?\(\d+\)| - copy( ?\(\d+\))?| copy( \d+)?|~|\.bak|\.orig|_bak|_copy)", re.IGNORECASE)
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
@@ -82,7 +85,8 @@ def refuse_pieces(names: Mapping[str, str], extent: Callable[[str], tuple[np.dat
     for file, name in names.items():
         part = _PART.fullmatch(name)
         if part:
-            pieces[part["of"] or ""][file] = _within(part["period"], *extent(name))
+            until = part["until"] or part["period"]
+            pieces[part["of"] or ""][file] = _within(part["period"], until, *extent(name))
     for of, files in pieces.items():
         if len(files) > 1 and all(files.values()):
             first, second, *_ = sorted(files)
@@ -93,10 +97,15 @@ def refuse_pieces(names: Mapping[str, str], extent: Callable[[str], tuple[np.dat
             )
 
 
-def _within(period: str, first: np.datetime64, last: np.datetime64) -> bool:
-    digits = re.sub(r"\D", "", period)
-    whole = np.datetime64("-".join(filter(None, (digits[:4], digits[4:6], digits[6:]))))
-    return bool(first.astype(whole.dtype) == whole == last.astype(whole.dtype))
+def _within(since: str, until: str, first: np.datetime64, last: np.datetime64) -> bool:
+    """Whether rows from ``first`` to ``last`` lie in the years, months or days that a name tells."""
+    begin, end = _period(since), _period(until)
+    return bool(begin <= first.astype(begin.dtype) and last.astype(end.dtype) <= end)
+
+
+def _period(written: str) -> np.datetime64:
+    digits = re.sub(r"\D", "", written)
+    return np.datetime64("-".join(filter(None, (digits[:4], digits[4:6], digits[6:]))))
 
 
 def _by_names(root: str, files: Sequence[str], suffixes: Sequence[str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from raybench.columns.spelling import plain
 from raybench.errors import DataError
 from raybench.market.universe import Universe, make_universe
 from raybench.reports.text import numbered
@@ -108,5 +109,16 @@ def differing_in_case(instruments: Iterable[str]) -> tuple[str, ...]:
     for name in sorted(instruments):
         other = by_lower.setdefault(name.lower(), name)
         if other != name:
+            pairs.append(f"{other} and {name}")
+    return tuple(pairs)
+
+
+def spelt_alike(instruments: Iterable[str]) -> tuple[str, ...]:
+    """Pairs of names of a table that differ in marks or zeros in front, and not in case only."""
+    by_plain: dict[tuple[str, ...], str] = {}
+    pairs = []
+    for name in sorted(instruments):
+        other = by_plain.setdefault(plain(name), name)
+        if other.lower() != name.lower() and plain(name):
             pairs.append(f"{other} and {name}")
     return tuple(pairs)

@@ -1,5 +1,5 @@
 """A file of universe spans: ``instrument, start, end`` with a header (CSV, Parquet), or Qlib's three columns
-separated by tabs without one. An empty end keeps the span open.
+separated by tabs (or blanks) without one. An empty end keeps the span open.
 
 A list of names is one too, one a line or a column of a table that has no dates: members over the whole history. Columns
 may have their customary names, such as ``con_code, in_date, out_date``.
@@ -8,12 +8,16 @@ may have their customary names, such as ``con_code, in_date, out_date``.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from raybench.columns import moments
 from raybench.columns.names import CUSTOMARY, plain
 from raybench.columns.typed import datetimes, ends, names
 from raybench.errors import DataError
@@ -25,9 +29,14 @@ _WANTED = "instrument, start, end, or a list of names"
 _MEMBER = {"concode", "constituent", "constituents", "member", "constituentcode", "品种代码", "成分券代码"}
 _CALLED: Mapping[str, frozenset[str]] = {
     "instrument": CUSTOMARY["instrument"] | _MEMBER,
-    "start": frozenset({"start", "startdate", "startdatetime", "indate", "from", "begin", "纳入日期"}),
-    "end": frozenset({"end", "enddate", "enddatetime", "outdate", "to", "剔除日期"}),
+    "start": frozenset(
+        {"start", "startdate", "startdatetime", "indate", "from", "begin", "begindate", "纳入日期", "开始日期", "开始"}
+    ),
+    "end": frozenset({"end", "enddate", "enddatetime", "outdate", "to", "剔除日期", "结束日期", "结束"}),
 }
+_DATE = r"^(18|19|20|21)\d\d[-/.]?\d\d?[-/.]?\d\d?(\.0)?([ T].*)?$"
+_SPACED = re.compile(r"\S+ +\d{4}-\d\d-\d\d +\d{4}-\d\d-\d\d")
+HALF = 0.5
 _SNAPSHOT = CUSTOMARY["datetime"] | {"updatedate", "asof", "asofdate"}
 
 
@@ -51,6 +60,7 @@ def read_spans(uri: files.Uri, name: str, encoding: str | None = None) -> Univer
     members = names(given["instrument"], where=file, first_row=cells.skipped).to_pylist() if some else []
     if given["start"] is None and given["end"] is None:
         _refuse_snapshots(file, cells)
+        _refuse_other_dates(file, cells)
         members = sorted(set(members))
         still = np.full(len(members), np.datetime64("NaT", "us"))
         return make_universe(name, members, np.full(len(members), ALWAYS), still, where=file)
@@ -83,6 +93,17 @@ def _refuse_snapshots(file: str, cells: _Cells) -> None:
             )
 
 
+def _refuse_other_dates(file: str, cells: _Cells) -> None:
+    """Two columns of dates are from when to when: taken for a list, a member of some dates would be one of all."""
+    dated = []
+    for name, column in cells.columns.items():
+        written = pc.drop_null(moments.blank(pc.utf8_trim_whitespace(moments.flat(column).cast(pa.string()))))
+        if len(written) and pc.mean(pc.match_substring_regex(written, _DATE)).as_py() > HALF:
+            dated.append(name)
+    if len(dated) > 1:
+        raise DataError(f"{file}: has dates in {' and '.join(dated)}, and no columns start and end; call them so")
+
+
 def _of_parquet(file: str) -> _Cells:
     table = parquet.read_table(file)
     return _Cells(columns={name: table[name] for name in table.column_names})
@@ -95,6 +116,8 @@ def _of_text(file: str, encoding: str | None) -> _Cells:
         except UnicodeError:
             raise csv_tables.undecodable(file, encoding) from None
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if lines and all(_SPACED.fullmatch(line.strip()) for line in lines):
+        lines = ["\t".join(line.split()) for line in lines]
     delimiter = next((mark for mark in "\t;" if lines and mark in lines[0]), ",")
     rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
     if not rows:

@@ -36,7 +36,7 @@ from raybench.market.sources.clocks import (
     zone_clocks,
 )
 from raybench.market.sources.file_names import INSTRUMENT_LIKE, instruments_of, partitions, refuse_pieces
-from raybench.market.sources.letter_case import differing_in_case
+from raybench.market.sources.letter_case import differing_in_case, spelt_alike
 from raybench.market.sources.path_dates import PathSays, date_of
 from raybench.market.sources.source import REQUIRED, field_order
 from raybench.market.sources.spool import Spool
@@ -52,7 +52,41 @@ _ROW_NUMBERS = re.compile(r"__index_level_\d+__|Unnamed: \d+")  # what pandas ca
 
 _DATA = tuple(
     f".{name}{packed}"
-    for name in ("csv", "txt", "tsv", "tab", "parquet", "pq", "feather", "arrow", "xls", "xlsx", "pkl", "h5", "dat")
+    for name in (
+        *(
+            "csv",
+            "txt",
+            "tsv",
+            "tab",
+            "psv",
+            "dat",
+            "json",
+            "jsonl",
+            "ndjson",
+            "parquet",
+            "pq",
+            "parq",
+            "feather",
+            "arrow",
+        ),
+        *(
+            "orc",
+            "avro",
+            "xls",
+            "xlsx",
+            "xlsm",
+            "xlsb",
+            "ods",
+            "pkl",
+            "pickle",
+            "h5",
+            "hdf",
+            "hdf5",
+            "npz",
+            "mat",
+            "dta",
+        ),
+    )
     for packed in ("", ".gz", ".zst", ".bz2", ".xz", ".zip", ".lz4")
 )
 
@@ -209,7 +243,10 @@ def spooled(
                 {**(findings or {}), **clocks.findings, **differing(zones)},
                 day_before(zones, clocks.frequency, calendar_T),
             ),
-            found("names_differ_in_case", list(differing_in_case(spool.instruments))),
+            {
+                **found("names_differ_in_case", list(differing_in_case(spool.instruments))),
+                **found("names_spelt_alike", list(spelt_alike(spool.instruments))),
+            },
         ),
         notes=(*notes, *zoned),
         spool=spool,

@@ -301,3 +301,16 @@ def test_daily_bars_with_another_clock_are_refused(tmp_path: Path) -> None:
     new = rows[rows["datetime"] >= DAYS[57]].assign(datetime=lambda f: f["datetime"] + pd.Timedelta(hours=15))
     with pytest.raises(DataError, match=r"daily bars at 15:00:00, and those at .*bars are at 00:00:00"):
         append(new, {}, tmp_path)
+
+
+def test_names_that_lost_their_zeros_are_refused(tmp_path: Path) -> None:
+    rows = flat(2, 30).assign(instrument=lambda f: f["instrument"].map({"I0": "000001", "I1": "SH600000"}))
+    full(rows[rows["datetime"] < DAYS[25]], {}, tmp_path)
+    before = files_of(tmp_path / "bars")
+    late = rows[rows["datetime"] >= DAYS[25]]
+    for theirs in ({"000001": "1"}, {"SH600000": "600000.SH"}, {"SH600000": "600000"}):
+        with pytest.raises(DataError, match=r"spells 1 instrument of the bars at .* otherwise \(.* for .*zfill"):
+            append(late.assign(instrument=late["instrument"].replace(theirs)), {}, tmp_path)
+    assert files_of(tmp_path / "bars") == before
+    both = pd.concat([late, late[late["instrument"] == "000001"].assign(instrument="1")])
+    assert append(both, {}, tmp_path).appended.new == ("1",)

@@ -122,6 +122,16 @@ def test_files_of_years_that_name_no_instrument_are_refused(tmp_path: Path, form
         open_source(tmp_path)
 
 
+@pytest.mark.parametrize("form", ["AAPL_{}_{}.csv", "AAPL {:.10}-{:.7}.csv", "{}to{}.csv"])
+def test_files_of_ranges_of_dates_are_pieces_too(tmp_path: Path, form: str) -> None:
+    frame = bars(["A"], days=90).drop(columns="instrument")
+    for part in (frame.iloc[:50], frame.iloc[50:]):
+        since, until = (f"{day:%Y-%m-%d}" for day in part["datetime"].iloc[[0, -1]])
+        part.to_csv(tmp_path / form.format(since, until), index=False)
+    with pytest.raises(DataError, match="look like pieces of one instrument; name a folder"):
+        open_source(tmp_path)
+
+
 def test_codes_that_look_like_years_are_instruments(tmp_path: Path) -> None:
     for code in ("2002", "2020"):
         bars([code], days=300).drop(columns="instrument").to_csv(tmp_path / f"{code}.csv", index=False)
@@ -245,6 +255,7 @@ def test_files_that_are_not_read_are_named(tmp_path: Path) -> None:
     source = open_source(tmp_path)
     assert list(source.spans) == ["BRK.B"]
     assert source.findings["left_out_file"].to_json() == {"count": 2, "examples": ["000001.SZ.TXT", "B.tsv"]}
+    assert open_source(write(tmp_path / "more", "A.csv", "B.parq")).findings["left_out_file"].examples == ("B.parq",)
     assert "left_out_file" not in open_source(write(tmp_path / "alone", "A.csv")).findings
 
 

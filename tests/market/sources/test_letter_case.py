@@ -12,7 +12,7 @@ from raybench.errors import DataError
 from raybench.market.bars import open_bars
 from raybench.market.importing.job import ImportResult, import_bars
 from raybench.market.sources import open_source
-from raybench.market.sources.letter_case import differing_in_case, in_lower_case
+from raybench.market.sources.letter_case import differing_in_case, in_lower_case, spelt_alike
 from raybench.market.universe import universe_of_frame
 
 FIELDS = ("open", "high", "low", "close", "volume")
@@ -106,3 +106,4 @@ def test_paths_are_chosen_from_the_top_down() -> None:
     assert paths.actual == {"f/a/x": "f/a/x"}
     assert paths.left_out == ("F (beside f)", "f/A (beside f/a)", "f/a/X (beside f/a/x)")
     assert differing_in_case(["a", "b"]) == ()
+    assert spelt_alike(["1", "000001", "SH1", "sh1", "b", "B"]) == ("000001 and 1",)
