@@ -283,6 +283,8 @@ def _facts(uri: files.Uri) -> _Facts:
     where = files.join(uri, FACTS)
     try:
         data = files.read_if_there(where)
+        if data is None and files.exists(uri) and not files.is_folder(uri):
+            raise RunError(f"{os.fspath(uri)}: is damaged (a file, where a folder was written)")
         if data is None:
             raise _UnfinishedError(f"{os.fspath(uri)}: is unfinished (no {FACTS})")
         found = json.loads(data)
