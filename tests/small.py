@@ -18,6 +18,19 @@ from raybench.market.sources.source import memory_source
 from raybench.market.synthetic import UNIVERSE, make_market
 from raybench.market.universe import universe_of_frame
 
+SMALLEST: Mapping[str, Any] = {
+    "data": {
+        "bars": "/data/bars",
+        "segments": {
+            "train": ["2010-01-01", "2012-12-31"],
+            "valid": ["2013-01-01", "2013-12-31"],
+            "test": ["2014-01-01", "2014-12-31"],
+        },
+    },
+    "model": {"type": "gru"},
+}
+"""A configuration of no more than it has to say, of bars that nobody opens."""
+
 
 def small_bars(to: str | Path, *, instruments: int, seed: int = 0, **spans: pd.DataFrame) -> str:
     """Import two years of a made-up market with its universe ``demo``, and those of ``spans``."""

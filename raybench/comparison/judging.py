@@ -7,19 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import torch
 
 from raybench.comparison.gathering import Fit, Gathered
-from raybench.comparison.on_test import TestResult, Unseen, judge, open_unseen
+from raybench.comparison.on_test import OpenTest, TestResult, open_test
 from raybench.comparison.results import DAILY, daily_frame, results_frame, row_of
 from raybench.config.identity import data_places
 from raybench.errors import UserError
 from raybench.metrics import signal
-from raybench.panel import Panel
 from raybench.progress import SILENT, Progress
 from raybench.runs.artifact import StoredRun
-from raybench.scoring.checks import check_inputs
-from raybench.scoring.inputs import ScoringSource, checked_universe, device_of
+from raybench.scoring.inputs import ScoringSource
 from raybench.training.needs import Needs
 
 
@@ -87,30 +84,16 @@ class _Bench:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._key: tuple[Any, ...] | None = None
-        self._held: tuple[Panel, Unseen, tuple[str, ...]] | None = None
+        self._held: OpenTest | None = None
 
     def judge(self, run: StoredRun) -> TestResult:
         """As ``on_test``."""
         key = _panel_key(run)
         if self._held is None or key != self._key:
             self._held = None  # one at a time
-            self._held, self._key = self._open(run), key
-        panel, unseen, warnings = self._held
-        found = judge(run, panel, unseen, device_of([run], gpus=torch.cuda.device_count()))
-        return TestResult(scores=found.scores, evaluation=found.evaluation, warnings=(*warnings, *found.warnings))
-
-    def _open(self, run: StoredRun) -> tuple[Panel, Unseen, tuple[str, ...]]:
-        source = ScoringSource.open(run.config.data.bars, run.config.data.features)
-        checked_universe([run], source)
-        panel, unseen = open_unseen(
-            run.config,
-            source,
-            processors=run.processors,
-            second_processors=run.second_processors,
-            needs=Needs.of_manifest(run.manifest, where=run.uri),
-            progress=self._progress,
-        )
-        return panel, unseen, check_inputs([run], source, unseen.days)
+            source = ScoringSource.open(run.config.data.bars, run.config.data.features)
+            self._held, self._key = open_test(run, source, progress=self._progress), key
+        return self._held.judge(run)
 
 
 def _panel_key(run: StoredRun) -> tuple[Any, ...]:

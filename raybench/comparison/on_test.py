@@ -9,7 +9,7 @@ date of ``data.segments.test``, to the last bit, without a file in between. Rows
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -88,9 +88,27 @@ def on_test(
     ``device``: cpu or cuda, by default a GPU where there is one. DataError if the source is not of the kind that the
     run was trained on, or has no date of the segment.
     """
+    return open_test(run, source, fanout=fanout, progress=progress).judge(run, device)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenTest:
+    """The rows of a test segment and what judges their scores; it serves every run that ``open_unseen`` says."""
+
+    panel: Panel
+    unseen: Unseen
+    warnings: tuple[str, ...]
+
+    def judge(self, run: StoredRun, device: str | None = None) -> TestResult:
+        """Score ``run`` and evaluate the scores; ``device`` as in ``on_test``."""
+        found = judge(run, self.panel, self.unseen, device or device_of([run], gpus=torch.cuda.device_count()))
+        return replace(found, warnings=(*self.warnings, *found.warnings))
+
+
+def open_test(run: StoredRun, source: ScoringSource, *, fanout: Fanout = map, progress: Progress = SILENT) -> OpenTest:
+    """Read what ``run`` is tested on; errors as of ``on_test``."""
     checked_universe([run], source)
-    days = days_of_test(run.config, source)
-    warnings = check_inputs([run], source, days)
+    warnings = check_inputs([run], source, days_of_test(run.config, source))
     panel, unseen = open_unseen(
         run.config,
         source,
@@ -100,8 +118,7 @@ def on_test(
         fanout=fanout,
         progress=progress,
     )
-    found = judge(run, panel, unseen, device or device_of([run], gpus=torch.cuda.device_count()))
-    return TestResult(scores=found.scores, evaluation=found.evaluation, warnings=(*warnings, *found.warnings))
+    return OpenTest(panel=panel, unseen=unseen, warnings=warnings)
 
 
 def open_unseen(

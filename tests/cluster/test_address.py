@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -23,18 +22,7 @@ from raybench.cli.app import run
 from raybench.cluster import address as module
 from raybench.cluster.address import LOCAL, ask, check_named, cluster_address
 from raybench.errors import ResourceError
-
-
-class Notes:
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
-
-    track: Any = None
+from tests.notes import Notes
 
 
 @pytest.fixture

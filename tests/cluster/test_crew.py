@@ -14,6 +14,7 @@ from raybench.cluster import crew as module
 from raybench.cluster.crew import LOSSES, Crew, Hands
 from raybench.cluster.waits import ALONE_SECONDS
 from raybench.errors import DataError, RaybenchError, ResourceError
+from tests.notes import Notes
 
 
 class Cluster:
@@ -85,16 +86,6 @@ class Cluster:
         """Whether a piece has no result: its process stops in the middle of it, the first ``times``."""
         actor, what, _ = reference.split()
         return what in self.endless.split() and actor in self.stopped
-
-
-class Notes:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
-
-    track: Any = None
 
 
 @pytest.fixture(autouse=True)

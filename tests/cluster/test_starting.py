@@ -9,7 +9,7 @@ import pytest
 from raybench.cluster import starting
 from raybench.cluster.starting import LONGEST, give_token, socket_folder, unfit
 from raybench.errors import ResourceError
-from tests.cluster.test_address import Notes
+from tests.notes import Notes
 
 
 def test_a_short_folder_is_left_to_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,22 +9,11 @@ import pytest
 from raybench.config import Config, load_config
 from raybench.config.identity import config_hash, data_places, differences, learned
 from raybench.config.schema import TrainConfig
-
-TREE = {
-    "data": {
-        "bars": "bars",
-        "segments": {
-            "train": ["2010-01-01", "2012-12-31"],
-            "valid": ["2013-01-01", "2013-12-31"],
-            "test": ["2014-01-01", "2014-12-31"],
-        },
-    },
-    "model": {"type": "gru"},
-}
+from tests.small import SMALLEST
 
 
 def config(*overrides: str) -> Config:
-    return load_config(TREE, overrides)
+    return load_config(SMALLEST, overrides)
 
 
 def test_every_key_of_train_counts_but_what_is_only_shown() -> None:

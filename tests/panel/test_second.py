@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from raybench.market.sources import memory_source
 from raybench.panel import Panel, pack, second, unpack
 from raybench.panel.build import build_panel, fingerprint, scoring_panel
 from tests.feature_sets.test_lookahead import changed_after
+from tests.notes import Notes
 from tests.panel.panel_market import DATES, make_config, market_frame, panel_of, write_bars
 
 HOURS = pd.to_timedelta(["10:30:00", "13:00:00", "15:00:00"])
@@ -211,20 +210,6 @@ def test_a_leak_of_an_hour_would_be_found(
     monkeypatch.setattr(second.SecondRows, "rows_for", lambda *args: np.maximum(honest(*args) + 1, 0))
     with pytest.raises(AssertionError):
         test_the_past_does_not_know(daily, hourly, other_future)
-
-
-class Notes:
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    @contextmanager
-    def track(self, name: str, total: int | None, *, at_most: bool = False, alike: bool = False) -> Iterator[Any]:
-        yield lambda n=1, text="": None
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def test_what_has_no_row_is_given_zeros_and_counted(daily: Bars, hourly: Bars) -> None:

@@ -16,22 +16,11 @@ from raybench.errors import DataError, RunError
 from raybench.training import checkpoints
 from raybench.training.checkpoints import Beginning, Identity
 from raybench.training.state import EpochRecord, TrainState
-
-TREE = {
-    "data": {
-        "bars": "/data/bars",
-        "segments": {
-            "train": ["2010-01-01", "2012-12-31"],
-            "valid": ["2013-01-01", "2013-12-31"],
-            "test": ["2014-01-01", "2014-12-31"],
-        },
-    },
-    "model": {"type": "gru"},
-}
+from tests.small import SMALLEST
 
 
 def config(*overrides: str) -> Config:
-    return load_config(TREE, overrides)
+    return load_config(SMALLEST, overrides)
 
 
 def identity(*overrides: str, data: str = "d" * 64, workers: int = 2, **layout: int) -> Identity:

@@ -26,23 +26,12 @@ from raybench.errors import ConfigError, DataError, ResourceError, RunError
 from raybench.runs.artifact import load_run
 from raybench.training import checkpoints
 from tests.cluster.processes import marked, ours
+from tests.notes import Notes
 
 MakeConfig = Callable[..., Config]
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 MEASURED = ["seconds", "samples_per_second", "peak_memory_mib", "run_id"]
 ROOT = Path(__file__).parents[3]
-
-
-class Notes:
-    """A progress that keeps what is said."""
-
-    def __init__(self) -> None:
-        from raybench.progress import SILENT
-
-        self.track, self.lines = SILENT.track, list[str]()
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
 
 
 @pytest.fixture(scope="module")

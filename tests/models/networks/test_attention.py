@@ -14,6 +14,7 @@ from raybench.config.networks import NETWORKS
 from raybench.errors import ConfigError
 from raybench.models import build, unflatten_alpha360
 from raybench.models.layers.encoder import PositionalEncoding
+from tests.models.kept import kept_for_backward
 
 ALPHA360 = {"type": "alpha360"}
 KINDS = ["alstm", "transformer", "localformer"]
@@ -188,13 +189,5 @@ def test_layers_start_equal_only_under_recipe_qlib(recipe: str, equal: bool) -> 
 def kept_floats(network: nn.Module, x_NWF: Tensor) -> float:
     """Count what autograd keeps per sample, parameters and the windows excluded."""
     own = {value.untyped_storage().data_ptr() for value in [*network.parameters(), x_NWF]}
-    sizes: dict[int, int] = {}
-
-    def keep(value: Tensor) -> Tensor:
-        sizes[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
-        return value
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
-        score_N = network(x_NWF)
-    del score_N
+    sizes = kept_for_backward(lambda: network(x_NWF))
     return sum(size for pointer, size in sizes.items() if pointer not in own) / 4 / len(x_NWF)

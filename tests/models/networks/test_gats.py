@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from raybench.models import build, takes_dates
 from tests.models.dates import SIZES, assert_dates_stay_apart, samples
+from tests.models.kept import kept_for_backward
 
 FEATURES = {"type": "table", "columns": ["A", "B", "C"]}
 
@@ -58,14 +59,7 @@ def test_two_tables_of_pairs_are_kept_and_no_more() -> None:
     """A vector for each pair would be 2 H = 16 tables."""
     number = 400
     network, x_NWF = gats().float(), torch.zeros(number, 5, 3)
-    sizes: dict[int, int] = {}
-
-    def keep(value: Tensor) -> Tensor:
-        sizes[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
-        return value
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
-        network(x_NWF)
+    sizes = kept_for_backward(lambda: network(x_NWF))
     assert sum(bytes_ >= number * number * 4 for bytes_ in sizes.values()) == 2
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from raybench.models import build, unflatten_alpha360
 from raybench.models.layers import recurrence
+from tests.models.kept import kept_for_backward
 
 ALPHA360 = {"type": "alpha360"}
 
@@ -74,15 +75,7 @@ def test_stretches_of_time_keep_less(kind: str) -> None:
     x_NWF = torch.zeros(9, 60, 6)
 
     def kept_bytes() -> int:
-        sizes: dict[int, int] = {}
-
-        def keep(value: Tensor) -> Tensor:
-            sizes[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
-            return value
-
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
-            network(x_NWF)
-        return sum(sizes.values())
+        return sum(kept_for_backward(lambda: network(x_NWF)).values())
 
     whole = kept_bytes()
     network.checkpoint_chunks = 8

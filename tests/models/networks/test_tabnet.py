@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,25 +11,14 @@ from torch import Tensor, nn
 
 from raybench.config.networks.tabnet import TabNet as Keys
 from raybench.models.interface.inputs import Inputs
-from raybench.models.interface.objective import alone
 from raybench.models.layers.sparsemax import sparsemax
 from raybench.models.layers.tabnet_layers import GhostNorm
 from raybench.models.networks.tabnet import TabNet
 from raybench.models.networks.tabnet_pretraining import MaskedReconstruction
+from tests.models.batches import Batch
 
 FEATURES, STEP_LEN = 4, 3
 SMALL = {"n_d": 6, "n_a": 5, "out_dim": 7, "n_steps": 3, "vbs": 8, "ps": 0.5}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """What ``loss`` is given."""
-
-    inputs: Inputs
-    label_B: Tensor
-    weight_B: Tensor | None = None
-    step: int = 0
-    group_sum: Callable[[Tensor], Tensor] = alone
 
 
 def network(seed: int = 0, recipe: str = "raybench", **changes: Any) -> TabNet:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -16,22 +14,11 @@ from raybench.config.data.spec import DataConfig
 from raybench.config.networks.tra import TRA as Keys
 from raybench.feeds.memory import LossMemory
 from raybench.models.interface.inputs import Inputs
-from raybench.models.interface.objective import alone
 from raybench.models.layers.transport import assignment, min_max, sinkhorn
 from raybench.models.networks.tra import TRA
+from tests.models.batches import Batch
 
 FEATURES, STEP_LEN, STATES = 4, 8, 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """What ``loss`` is given."""
-
-    inputs: Inputs
-    label_B: Tensor
-    weight_B: Tensor | None = None
-    step: int = 0
-    group_sum: Callable[[Tensor], Tensor] = alone
 
 
 def keys(**changes: Any) -> Keys:
