@@ -19,6 +19,7 @@ from raybench.cli.json_log import JsonLog
 from raybench.cli.visible import visible
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
+_PAUSE, _MOST = 0.02, 500  # seconds between looks at whether an import is done, and how often
 EXIT_CODES = tuple(128 + number for number in (signal.SIGINT, *_ENDING))
 
 
@@ -33,12 +34,13 @@ def ended_by_signals() -> Iterator[None]:
         yield
         return
     before = {number: signal.signal(number, _terminate) for number in _ENDING if not _is_ignored(number)}
+    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, _later)
     takes_ctrl_c = (
         signal.getsignal(signal.SIGINT) is signal.default_int_handler
     )  # not so behind nohup or in the background
     if takes_ctrl_c:
         signal.signal(signal.SIGINT, _interrupt)
-    _Received.ending, _Received.any = None, False
+    _Received.ending, _Received.any, _Received.postponed = None, False, 0
     told_before = sys.unraisablehook
 
     def told(what: Any) -> None:
@@ -51,6 +53,7 @@ def ended_by_signals() -> Iterator[None]:
         yield
     finally:
         _Received.heeded = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
         sys.unraisablehook = told_before
         if takes_ctrl_c and signal.getsignal(signal.SIGINT) is _interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -71,6 +74,7 @@ class _Received:
 
     ending: int | None = None  # SIGTERM or SIGHUP
     any = False
+    postponed = 0  # times that it was put off
     heeded = False  # while a command runs
 
 
@@ -88,12 +92,33 @@ def again() -> None:
 def _terminate(number: int, frame: FrameType | None) -> None:
     _Received.ending, _Received.any = number, True
     at_once_from_now_on()
-    raise Terminated
+    _later(number, frame)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    if _Received.postponed:  # a second one: no more waiting
+        at_once_from_now_on()
+        signal.raise_signal(number)
     _Received.any = True
-    raise KeyboardInterrupt
+    _later(number, frame)
+
+
+def _later(number: int, frame: FrameType | None) -> None:
+    """Raise what came, but not while torch is being imported: its C++ code aborts the process if a callback raises."""
+    if _Received.any and _imports_torch(frame) and _Received.postponed < _MOST:
+        _Received.postponed += 1
+        signal.setitimer(signal.ITIMER_REAL, _PAUSE)
+    elif _Received.any:
+        raise Terminated if _Received.ending is not None else KeyboardInterrupt
+
+
+def _imports_torch(frame: FrameType | None) -> bool:
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__", ""))
+        if frame.f_code.co_name == "<module>" and name.partition(".")[0] == "torch":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def at_once_from_now_on() -> None:

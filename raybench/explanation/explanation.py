@@ -73,15 +73,21 @@ class Explanation:
 
     def places_of(self, instruments: Sequence[str]) -> NDArray[np.int64]:
         """Positions along N of the named instruments, of all where none is named; DataError for strangers."""
+        check_named(instruments, self.instrument_N, self.moment)
         if not instruments:
             return np.arange(len(self.instrument_N))
-        strangers = [name for name in instruments if name not in set(self.instrument_N)]
-        if strangers:
-            raise DataError(
-                f"--instruments names {strangers[0]}, which has no score on {self.moment.astype('datetime64[D]')}; "
-                f"want some of the {len(self.instrument_N)} from {self.instrument_N[0]} to {self.instrument_N[-1]}"
-            )
         return np.searchsorted(self.instrument_N, sorted(set(instruments)))
+
+
+def check_named(instruments: Sequence[str], instrument_N: NDArray[np.str_], moment: np.datetime64) -> None:
+    """DataError for the first of the named ``instruments`` that is not among those of the date."""
+    known = set(instrument_N)
+    strangers = [name for name in instruments if name not in known]
+    if strangers:
+        raise DataError(
+            f"--instruments names {strangers[0]}, which has no score on {moment.astype('datetime64[D]')}; "
+            f"want some of the {len(instrument_N)} from {instrument_N[0]} to {instrument_N[-1]}"
+        )
 
 
 def explain_section(subject: Subject, section: CrossSection, importance: Importance) -> Explanation:

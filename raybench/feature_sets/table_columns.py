@@ -102,7 +102,7 @@ def used_columns(spec: PanelSpec, features: FeatureTable | None) -> tuple[str, .
         return found
     missing = [name for name in names if name not in features.readable]
     if missing:
-        _refuse_without_numbers(features, missing[0], "data.feature_set")
+        refuse_without_numbers(features, missing[0], "data.feature_set names")
         raise DataError(
             f"{features.uri}: no column {missing[0]}, which data.feature_set asks for "
             f"({len(missing)} of {len(names)} are missing)"
@@ -117,7 +117,7 @@ def check_named(spec: PanelSpec, features: FeatureTable) -> None:
     named = (("data.label", spec.data.label_column), ("train.sample_weight.column", weight_column(spec)))
     for key, name in named:
         if name is not None and name not in features.readable:
-            _refuse_without_numbers(features, name, key)
+            refuse_without_numbers(features, name, f"{key} names")
             labels = [c.name for c in features.others if c.why == LABEL and c.name in features.readable]
             labels = [*([features.label] if features.label else []), *labels]
             has = f"labels there are {', '.join(labels)}" if labels else "no column there looks like a label"
@@ -125,10 +125,13 @@ def check_named(spec: PanelSpec, features: FeatureTable) -> None:
             raise DataError(f"{features.uri}: no column {name}, which {key} names{hint}")
 
 
-def _refuse_without_numbers(features: FeatureTable, name: str, key: str) -> None:
-    """DataError where a column that is not readable is there all the same: it holds text, flags or the like."""
+def refuse_without_numbers(features: FeatureTable, name: str, why: str) -> None:
+    """DataError where a column that is not readable is there all the same: it holds text, flags or the like.
+
+    ``why``: it is read, as in "data.label names".
+    """
     if any(column.name == name for column in features.others):
-        raise DataError(f"{features.uri}: column {name}, which {key} names, holds no numbers; write it as numbers")
+        raise DataError(f"{features.uri}: column {name}, which {why}, holds no numbers; write it as numbers")
 
 
 def weight_column(spec: PanelSpec) -> str | None:

@@ -7,15 +7,16 @@ BENCH/runs/<name>/<first date>/seed-N      those of segments that roll, where ea
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 
-from raybench.errors import RunError
+from raybench.errors import DataError, RunError
 from raybench.storage import files, parquet
 from raybench.storage.places import BENCH
 
 MANIFEST = "manifest.json"
-RUNS, RESULTS = "runs", "results.parquet"
+RUNS, RESULTS, SEEDS = "runs", "results.parquet", "seeds.parquet"
 _SEED = re.compile(r"seed-(\d+)")
 _ROLL = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -38,7 +39,7 @@ def folders_below(uri: files.Uri) -> tuple[str, ...]:
     if not folders:
         return (place,)
     failed = set(failed_fits(place))
-    wanted = dict.fromkeys([*folders, *_asked(place)])
+    wanted = dict.fromkeys([*folders, *_asked(place), *_trained(place)])
     unfinished = [folder for folder in wanted if folder not in failed and not _finished(folder)]
     if unfinished:
         named = ", ".join(folder.removeprefix(place).strip("/") for folder in unfinished[:3])
@@ -95,6 +96,19 @@ def _asked(place: str) -> list[str]:
         return [files.join(place, str(folder)) for folder in json.loads(files.read_bytes(uri))["asked"]["fits"]]
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{uri}: is damaged ({type(error).__name__}); name the runs one by one") from error
+
+
+def _trained(place: str) -> list[str]:
+    """The seeds that a folder had when they were trained: one that was removed or renamed since is missed.
+
+    A table that cannot be read misses nobody.
+    """
+    table = files.join(place, SEEDS)
+    if not files.exists(table):
+        return []
+    with contextlib.suppress(DataError):
+        return [files.join(place, str(name)) for name in parquet.read_table(table, ["run"])["run"].to_pylist()]
+    return []
 
 
 def _known(place: str) -> list[str]:

@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 
 from raybench.runs.artifact import StoredRun
+from raybench.runs.folders import SEEDS
 from raybench.storage import files
 
-TABLE = "seeds.parquet"
 METRICS = ("train_loss", "valid_loss", "valid_ic", "valid_rank_ic")
 
 
@@ -38,4 +38,4 @@ def seeds_table(runs: Sequence[StoredRun]) -> pd.DataFrame:
 def write_seeds(uri: str, runs: Sequence[StoredRun]) -> None:
     """Publish the table of ``runs`` in the folder ``uri`` that holds them."""
     table = pa.Table.from_pandas(seeds_table(runs), preserve_index=False)
-    files.publish_table(files.join(uri, TABLE), table, metadata={})
+    files.publish_table(files.join(uri, SEEDS), table, metadata={})

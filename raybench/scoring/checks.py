@@ -16,6 +16,7 @@ from raybench.config.data.alpha_reach import fields_of
 from raybench.config.panel_spec import PanelSpec
 from raybench.errors import DataError
 from raybench.feature_sets.table import FeatureTable
+from raybench.feature_sets.table_columns import refuse_without_numbers
 from raybench.market.bars import Bars, open_bars
 from raybench.market.calendar import infer_frequency
 from raybench.market.concepts import open_concepts
@@ -59,6 +60,7 @@ def _check_fields(run: StoredRun, needs: Needs | None, inputs: ScoringSource) ->
 def _check_columns(run: StoredRun, features: FeatureTable) -> None:
     missing = [name for name in run.processors.columns if name not in features.readable]
     if missing:
+        refuse_without_numbers(features, missing[0], f"{run.uri} was trained on")
         raise DataError(
             f"{features.uri}: no column {missing[0]}, which {run.uri} was trained on "
             f"({len(missing)} of {len(run.processors.columns)} are missing); give --features with all of them"

@@ -136,9 +136,15 @@ def children(uri: Uri) -> list[str]:
 
 
 def _below(place: Location, *, recursive: bool) -> list[Any]:
-    """What lies in a folder, nothing if it is not there; DataError naming what has a name that is no text."""
+    """What lies below a folder; nothing where there is none, or a file. DataError for a name that is no text."""
     selector = pafs.FileSelector(place.path, recursive=recursive, allow_not_found=True)
-    found: list[Any] = asked(place, lambda: place.fs.get_file_info(selector))
+
+    def ask() -> list[Any]:
+        with contextlib.suppress(NotADirectoryError):
+            return list(place.fs.get_file_info(selector))
+        return []
+
+    found = asked(place, ask)
     for info in found:
         try:
             info.path  # noqa: B018 - is decoded here

@@ -46,6 +46,26 @@ def test_a_signal_while_python_still_imports(name: str, said: str, code: int, tm
     assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
 
 
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_waits_for_torch_to_be_imported(name: str, code: int, tmp_path: Path) -> None:
+    """Its C++ code aborts the process where a callback of the import raises; after it the command ends as always."""
+    (tmp_path / "torch").mkdir()
+    body = f"{signalled(name).replace('(20)', '(0.3)')}; print('imported whole')"
+    (tmp_path / "torch" / "__init__.py").write_text(body)
+    (tmp_path / "typer.py").write_text("import torch, time; time.sleep(20)")
+    done = start("from raybench.cli.app import main; main()", str(tmp_path))
+    assert (done.returncode, done.stdout) == (code, "imported whole\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_second_interrupt_waits_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    twice = "import os, signal, time\nfor _ in (1, 2): os.kill(os.getpid(), signal.SIGINT); time.sleep(0.1)\n"
+    (tmp_path / "torch" / "__init__.py").write_text(f"{twice}time.sleep(20)")
+    (tmp_path / "typer.py").write_text("import torch")
+    assert start("from raybench.cli.app import main; main()", str(tmp_path)).returncode == -signal.SIGINT
+
+
 @pytest.mark.parametrize(
     ("name", "said", "code"),
     [("SIGINT", "interrupted", 130), ("SIGTERM", "ended by SIGTERM", 143), ("SIGHUP", "ended by SIGHUP", 129)],

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -38,6 +39,17 @@ def test_a_seed_that_is_not_finished_is_named(tmp_path: Path) -> None:
     begun(tmp_path / "seed-0")
     begun(tmp_path / "seed-1", finished=False)
     with pytest.raises(RunError, match=r"seed-1 of 2 runs is not finished"):
+        run_folders(tmp_path)
+
+
+def test_a_seed_that_was_removed_is_missed(tmp_path: Path) -> None:
+    """Those that are left would be another ensemble than the one that was trained and judged."""
+    seeds = [begun(tmp_path / f"seed-{seed}") for seed in (0, 1)]
+    table = pd.DataFrame({"run": ["seed-0", "seed-1"], "seed": [0, 1]})
+    table.to_parquet(tmp_path / "seeds.parquet")
+    assert run_folders(tmp_path) == tuple(seeds)
+    (tmp_path / "seed-0").rename(tmp_path / "best")
+    with pytest.raises(RunError, match=r"seed-0 of 2 runs is not finished .* name the runs one by one"):
         run_folders(tmp_path)
 
 

@@ -322,6 +322,8 @@ def test_below_a_file_there_is_no_file(tmp_path: Path) -> None:
     """Who gives a CSV file as bars is told that it is no dataset, not the number of an error."""
     (tmp_path / "bars.csv").write_text("instrument,datetime\n")
     assert files.read_if_there(tmp_path / "bars.csv" / "metadata.json") is None
+    assert files.children(tmp_path / "bars.csv") == []
+    assert files.sizes(tmp_path / "bars.csv") == {}
 
 
 def test_a_name_that_is_no_text_is_one_line(tmp_path: Path) -> None:

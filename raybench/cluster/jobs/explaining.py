@@ -21,7 +21,7 @@ from raybench.cluster import choice, ran_on
 from raybench.cluster.jobs.scoring import LOCAL_ROWS, read_places
 from raybench.config.panel_spec import PanelSpec
 from raybench.errors import DataError
-from raybench.explanation.explanation import Explanation, explain_section
+from raybench.explanation.explanation import Explanation, check_named, explain_section
 from raybench.explanation.importance import Importance, measure_importance
 from raybench.explanation.job import REPORT, ExplanationOrigin, publish
 from raybench.explanation.subject import CrossSection, Subject
@@ -138,6 +138,7 @@ def explain(
                 run.config, {name: value.numpy() for name, value in run.weights.items()}, panel, run.memory
             )
             section = _last_section(subject, dates.day, run)
+            check_named(instruments, section.instrument_N, section.moment)  # before what takes long
             importance = _importance(subject, dates, repeats, seed, mapper, progress)
         lacks = worst([begun_days([run], inputs), empty_days(run, panel, HALF)]).get(str(dates.day))
         if lacks is not None:

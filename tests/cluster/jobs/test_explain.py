@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from raybench.cli.app import run as command
+from raybench.cluster.jobs import explaining
 from raybench.cluster.jobs.explaining import explain
 from raybench.cluster.jobs.scoring import score
 from raybench.config import Config
@@ -180,6 +181,14 @@ def test_what_cannot_be_explained_is_one_line(
     assert err.count("\n") == 1
     assert says in err
     assert not Path(out).exists()
+
+
+def test_a_stranger_is_told_of_before_the_importance_is_measured(
+    run: str, market_bars: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explaining, "_importance", lambda *_: pytest.fail("hours of permutations"))
+    with pytest.raises(DataError, match="--instruments names NOBODY"):
+        explain(run, bars=market_bars, date=DAY, out=str(tmp_path / "e"), instruments=["NOBODY"], local=True)
 
 
 def test_a_date_without_members_is_one_line(

@@ -229,6 +229,16 @@ def test_another_frequency_of_a_table_is_told_of_the_table(
         score(run, features=str(tmp_path / "weekly.parquet"), to=str(tmp_path / "s"), local=True)
 
 
+def test_a_column_of_text_is_not_called_missing(
+    make_config: MakeConfig, make_run: MakeRun, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    run = run_of_table(table, make_config, make_run, tmp_path)
+    name = load_run(run).processors.columns[0]
+    table.assign(**{name: table[name].astype(str)}, more=1.0).to_parquet(tmp_path / "text.parquet")
+    with pytest.raises(DataError, match=rf"column {name}, which .* was trained on, holds no numbers"):
+        score(run, features=str(tmp_path / "text.parquet"), to=str(tmp_path / "s"), local=True)
+
+
 def test_a_date_without_anybody_is_refused_like_one_with_few(
     make_config: MakeConfig, make_run: MakeRun, rows: pd.DataFrame, market_bars: str, tmp_path: Path
 ) -> None:
