@@ -24,6 +24,8 @@ from raybench.comparison.report import PAGE, write_report
 from raybench.comparison.table import TableRow, table_frame, table_rows
 from raybench.config import Config
 from raybench.config.identity import differing, learned
+from raybench.feature_sets.table import open_features
+from raybench.market.bars import open_bars
 from raybench.progress import SILENT, Progress
 from raybench.reports.cards import ResultCard
 from raybench.reports.html import Table, number
@@ -102,6 +104,10 @@ def compare_runs(
 def _compare(
     runs: Sequence[str], out: str | None, bars: str | None, features: str | None, trust: bool, progress: Progress
 ) -> Comparison:
+    if bars is not None:  # before each run is found untested for it
+        open_bars(bars)
+    if features is not None:
+        open_features(features)
     gathered = gather(runs, trust=trust)
     gathered = Gathered(
         fits=tuple(with_data(fit, bars, features) for fit in gathered.fits),

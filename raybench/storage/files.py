@@ -58,6 +58,8 @@ def open_location(uri: Uri) -> Location:
         raise DataError(
             f"{text!a}: is no UTF-8 text, which names of files have to be; rename it, or set LC_ALL=C.UTF-8"
         )
+    if not text.strip():
+        raise DataError(f"{text!r} is no address; want a local path or s3://bucket/key")
     scheme, separator, rest = text.partition("://")
     if not separator:
         if meant := _MISTYPED.match(text):

@@ -343,3 +343,10 @@ def test_an_address_of_a_file_may_be_written_as_browsers_do(tmp_path: Path) -> N
     (tmp_path / "a%20b").write_text("y")
     assert files.read_bytes((tmp_path / "a b" / "数据").as_uri()) == b"x"
     assert files.read_bytes(f"file://{tmp_path}/a%20b") == b"y"  # that is there as it is written
+
+
+@pytest.mark.parametrize("blank", ["", "   ", "\t"])
+def test_a_blank_address_is_none(blank: str) -> None:
+    """An unset variable of a shell would name the working directory, or make a folder that nobody sees."""
+    with pytest.raises(DataError, match="is no address; want a local path"):
+        files.open_location(blank)

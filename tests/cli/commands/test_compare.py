@@ -91,6 +91,8 @@ def test_the_summary_fits_a_terminal(room: Path) -> None:
         (["../runs/gru"], "1 finished run to compare"),
         (["../runs/gru", "../runs/gru"], "is given twice"),
         (["../runs/gru", "../nowhere"], "is not a finished run"),
+        (["../runs/gru", f"../runs/{LONG}", "--bars", "../runs"], "runs: is not a bars dataset"),
+        (["../runs/gru", f"../runs/{LONG}", "--features", "../nowhere"], "nowhere"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(room: Path, words: list[str], said: str) -> None:
