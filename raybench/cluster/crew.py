@@ -44,7 +44,8 @@ FAILED = (*LOST, RayTaskError)
 class Hands:
     """How a crew deals with its processes: ``hire`` one, have it say who it is (``greet``), give it a piece, let it go.
 
-    ``allowed``: seconds that a piece may take.
+    ``allowed``: seconds that a piece may take. ``busy``: what to say where others hold the room for a process; it is
+    then waited for as in a queue.
     """
 
     hire: Callable[[], Any]
@@ -52,6 +53,7 @@ class Hands:
     give: Callable[[Any, Any], Any]
     dismiss: Callable[[Any], None] = lambda actor: ray.kill(actor)
     allowed: Callable[[Any], float] = lambda piece: math.inf
+    busy: Callable[[], str | None] = lambda: None
     wait: Callable[..., tuple[list[Any], list[Any]]] = ray.wait
     get: Callable[[Any], Any] = ray.get
     now: Callable[[], float] = time.monotonic
@@ -99,6 +101,7 @@ class Crew:
     _idle: list[_Process] = field(default_factory=list)
     _heard: float = 0.0
     _told: bool = False
+    _failing: bool = False  # processes are started, and are lost before they answer
 
     def results(self, pieces: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
         """The result of each piece, as they come; ``names`` are what people call them.
@@ -149,8 +152,10 @@ class Crew:
             try:
                 called = str(self.hands.get(reference))
             except LOST:
+                self._failing = True
                 self._replace(actor, hire)
             else:
+                self._failing = False
                 self._heard = self.hands.now()
                 self._idle.append(_Process(actor, called))
             return
@@ -200,14 +205,18 @@ class Crew:
         if self._working or self._idle:
             self._heard, self._told = self.hands.now(), False
         silent = self.hands.now() - self._heard
-        if silent > self.patience:
+        if silent <= TOLD_SECONDS:
+            return
+        busy = None if self._failing else self.hands.busy()
+        if busy is None and silent > self.patience:
             raise ResourceError(
                 f"no process could be started on the cluster for {self.patience:.0f} s ({NODE}): its nodes are gone or "
                 "have no room; what is finished stays, the same command does the rest"
             )
-        if silent > TOLD_SECONDS and not self._told:
+        if not self._told:
             self._told = True
             self.progress.note(
-                f"no process can be started on the cluster, its nodes are gone or have no room: waiting for that, for "
-                f"{self.patience:.0f} s at most ({NODE})"
+                busy
+                or f"no process can be started on the cluster, its nodes are gone or have no room: waiting for that, "
+                f"for {self.patience:.0f} s at most ({NODE})"
             )

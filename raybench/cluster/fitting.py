@@ -23,6 +23,7 @@ from raybench.cluster.regroup import Regroups
 from raybench.cluster.rendezvous import OneNodeConfig
 from raybench.cluster.residency import WholeBlocks
 from raybench.cluster.resources import Workers
+from raybench.cluster.room import Wish, told_of_waiting
 from raybench.cluster.session import capacity, in_a_thread, told_growth
 from raybench.cluster.waits import node_seconds
 from raybench.cluster.worker import WorkerTask, last_state, work
@@ -30,6 +31,7 @@ from raybench.config import Config
 from raybench.config.schema import Metric
 from raybench.errors import RaybenchError
 from raybench.progress import Progress
+from raybench.reports.text import numbered
 from raybench.storage import files
 from raybench.storage.claims import Ticket, ticket_of
 from raybench.training import checkpoints
@@ -37,6 +39,8 @@ from raybench.training.checkpoints import Beginning, Identity
 from raybench.training.state import TrainState
 
 GROUP_TIMEOUT_S = 600  # torch waits 30 minutes for a lost peer by default
+QUEUE_SECONDS = "86400"  # for others to give back what workers take: a queue; by default Ray Train gives up in minutes
+_START_SECONDS = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 SETTLE_SECONDS = 2.0  # for workers to go after their controller, and for the journal to say what they told last
 
 
@@ -77,7 +81,12 @@ def fit_on_workers(
         metric=metric,
     )
     progress.note(f"starting {workers.number} worker{'s' if workers.number > 1 else ''}")
-    with epoch_bars(config, progress, name) as listener, journal.listening(group.hearing(listener.hear), progress):
+    os.environ.setdefault(_START_SECONDS, QUEUE_SECONDS)
+    with (
+        epoch_bars(config, progress, name) as listener,
+        journal.listening(group.hearing(listener.hear), progress),
+        told_of_waiting(_wish(workers), group.here, progress),
+    ):
         while True:
             checkpoints.forget_index(out)
             trainer = _trainer(config, data, workers, out, task, callbacks, failures=group.failures)
@@ -98,6 +107,11 @@ def fit_on_workers(
         raise RaybenchError(f"{out}: the training ended after epoch {reached} unfinished; go on with --resume")
     tracked = result.best_checkpoints or []  # by Ray Train, which keeps KEPT of its own
     return _finished(out, state, {os.path.basename(checkpoint.path) for checkpoint, _ in tracked})
+
+
+def _wish(workers: Workers) -> Wish:
+    what = f"{numbered(workers.number, 'worker takes|workers take')}"
+    return Wish(what=what, cpus=workers.number * workers.cpus, gpus=workers.number * workers.gpu)
 
 
 def _finished(out: str, state: TrainState, keep: Collection[str]) -> TrainState:

@@ -7,6 +7,7 @@ controllers count together against ``cluster.max_failures``.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -40,10 +41,10 @@ def this_process() -> str:
 
 
 class Group:
-    """Hears of workers, says which are lost and why, and counts the ``failures``."""
+    """Hears of workers, says which are lost and why, and counts the ``failures``. ``here`` is set while they are."""
 
     def __init__(self, number: int, progress: Progress) -> None:
-        self.failures = 0
+        self.failures, self.here = 0, threading.Event()
         self._number, self._progress = number, progress
         self._members: dict[int, Member] = {}
 
@@ -53,6 +54,7 @@ class Group:
         def hear(kind: str, value: Any) -> None:
             if kind == MEMBER:
                 self._members[value[0]] = Member(*value)
+                self.here.set()
             elif kind == LOST:
                 self._lost(value)
             else:
@@ -63,6 +65,7 @@ class Group:
     def _lost(self, causes: dict[int, str]) -> None:
         """One failure: the causes by rank."""
         self.failures += 1
+        self.here.clear()
         for rank, cause in sorted(causes.items()):
             process = f" ({self._members[rank].process})" if rank in self._members else ""
             self._progress.note(f"worker {rank} of {self._number}{process} is lost: {cause}")
@@ -74,6 +77,7 @@ class Group:
         """
         rooms = [member.room for member in self._members.values() if member.room is not None]
         self._members.clear()
+        self.here.clear()
         for room in {room.id: room for room in rooms}.values():
             with suppress(RayError, ValueError):
                 remove_placement_group(room)

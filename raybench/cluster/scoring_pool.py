@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from raybench.cluster.crew import Crew, Hands
 from raybench.cluster.fanout import fanout
 from raybench.cluster.group import this_process
 from raybench.cluster.resources import cores
+from raybench.cluster.room import Wish, held_by_others
 from raybench.cluster.session import capacity
 from raybench.cluster.waits import node_seconds, result_seconds
 from raybench.config import Config
@@ -59,11 +60,19 @@ def score_on_ray(
         greet=lambda actor: actor.ready.remote(),
         give=lambda actor, days: actor.work.remote([task], days),
         allowed=lambda days: allowed * max(1.0, len(days) / DAYS_PER_CHUNK),
+        busy=lambda: _busy(gpu=gpu),
     )
     patience = node_seconds(several=len(there.nodes) > 1 or bool(there.could_be))
     names = [str(chunk[0]) if len(chunk) == 1 else f"{chunk[0]} to {chunk[-1]}" for chunk in chunks]
     crew = Crew(hands=hands, size=size, patience=patience, progress=progress)
     return itertools.chain.from_iterable(crew.results(chunks, names))
+
+
+def _busy(*, gpu: bool) -> str | None:
+    """What to say where the nodes that are there have room for a process once others have given it back."""
+    if not replace(capacity(), could_be=()).holds(1, gpu=gpu):
+        return None
+    return held_by_others(Wish(what="a scoring process takes", cpus=1, gpus=int(gpu)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

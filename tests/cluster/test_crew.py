@@ -21,6 +21,7 @@ class Cluster:
     """Each answer takes a second. ``nodes``: where the n-th process is started; ``alive``: whether a node is there.
 
     Pieces may be ``deadly`` to each process, ``broken`` or ``endless`` for the first ``times`` that they are done.
+    Before ``queue`` all that there is is held by others, and no process can start.
     """
 
     def __init__(
@@ -31,10 +32,11 @@ class Cluster:
         broken: str = "",
         endless: str = "",
         times: int = 1,
+        queue: float = 0.0,
     ) -> None:
         self.clock, self.hired = 0.0, 0
         self.alive, self.nodes, self.deadly = alive, nodes, deadly
-        self.broken, self.endless, self.times = broken, endless, times
+        self.broken, self.endless, self.times, self.queue = broken, endless, times, queue
         self.stopped: list[str] = []
         self.dismissed: list[str] = []
         self.given: Counter[str] = Counter()
@@ -50,6 +52,7 @@ class Cluster:
             allowed=lambda piece: 30.0,
             wait=self.wait,
             get=lambda reference: self.references[reference](),
+            busy=lambda: "others hold it" if self.clock < self.queue else None,
             now=lambda: self.clock,
         )
 
@@ -85,6 +88,8 @@ class Cluster:
     def hangs(self, reference: str) -> bool:
         """Whether a piece has no result: its process stops in the middle of it, the first ``times``."""
         actor, what, _ = reference.split()
+        if what == "hello" and self.clock < self.queue:
+            return True
         return what in self.endless.split() and actor in self.stopped
 
 
@@ -140,6 +145,19 @@ def test_nobody_left_is_told_after_a_while() -> None:
         results(cluster, *PIECES)
     assert ALONE_SECONDS < cluster.clock < ALONE_SECONDS + 60
     assert cluster.hired < 60  # not every moment
+
+
+def test_what_others_hold_is_waited_for_as_in_a_queue() -> None:
+    notes, cluster = Notes(), Cluster(queue=20 * ALONE_SECONDS)
+    assert sorted(results(cluster, *PIECES, progress=notes)) == PIECES
+    assert notes.lines == ["others hold it"]
+
+
+def test_processes_that_are_lost_as_they_start_are_no_queue() -> None:
+    cluster = Cluster(lambda node, now: False)
+    hands = dataclasses.replace(cluster.hands, now=lambda: _tick(cluster), busy=lambda: "others hold it")
+    with pytest.raises(ResourceError, match="no process could be started on the cluster for 120 s"):
+        list(Crew(hands=hands, size=2, progress=Notes()).results(PIECES, PIECES))
 
 
 def test_a_piece_that_takes_its_process_down_is_given_up() -> None:
