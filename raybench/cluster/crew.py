@@ -208,7 +208,9 @@ class Crew:
         if silent <= TOLD_SECONDS:
             return
         busy = None if self._failing else self.hands.busy()
-        if busy is None and silent > self.patience:
+        if busy is not None:  # patience is for nodes, not for a queue
+            self._heard += silent - TOLD_SECONDS
+        elif silent > self.patience:
             raise ResourceError(
                 f"no process could be started on the cluster for {self.patience:.0f} s ({NODE}): its nodes are gone or "
                 "have no room; what is finished stays, the same command does the rest"

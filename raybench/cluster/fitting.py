@@ -110,7 +110,7 @@ def fit_on_workers(
 
 
 def _wish(workers: Workers) -> Wish:
-    what = f"{numbered(workers.number, 'worker takes|workers take')}"
+    what = numbered(workers.number, "worker|workers takes|take")
     return Wish(what=what, cpus=workers.number * workers.cpus, gpus=workers.number * workers.gpu)
 
 

@@ -21,6 +21,7 @@ from raybench.cluster.disks import note_local
 from raybench.cluster.growth import said_by_ray, said_by_user
 from raybench.cluster.leftovers import SessionMark, clear_dead
 from raybench.cluster.resources import Capacity, Node, capacity_of
+from raybench.cluster.room import Wish, held_by_others
 from raybench.cluster.starting import LOOPBACK, default_folder, give_token, on_loopback, socket_folder
 from raybench.errors import ResourceError
 from raybench.progress import SILENT, Progress
@@ -86,6 +87,7 @@ def session(
         if not own:
             there = capacity()
             _refuse_empty(there, address)
+            _note_busy(there, progress)
             if there.could_be:
                 os.environ.setdefault(_WAIT_FOR_NODES, "900")
             note_local(places or {}, progress)
@@ -120,6 +122,13 @@ def _refuse_empty(there: Capacity, address: str) -> None:
             f"the Ray cluster at {address} has no CPU ({there.told()}), and every command wants 1 at least; add a node "
             "that has some, or set RAY_ADDRESS=local to run on this machine alone"
         )
+
+
+def _note_busy(there: Capacity, progress: Progress) -> None:
+    """Say it where others hold every CPU of a cluster that does not grow: Ray lets all tasks wait, without a word."""
+    found = None if there.could_be else held_by_others(Wish(what="each step takes", cpus=1))
+    if found is not None:
+        progress.note(found)
 
 
 @contextmanager

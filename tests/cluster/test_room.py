@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 import ray
 
 from raybench.cluster import room
 from raybench.cluster.room import Wish, told_of_waiting
-from tests.small import Said
+from tests.notes import Notes
 
 WISH = Wish(what="2 workers take", cpus=2, gpus=1)
 
@@ -32,29 +33,29 @@ def test_what_lacks_is_named(monkeypatch: pytest.MonkeyPatch, free: dict[str, fl
 
 
 def test_it_is_said_once_for_each_wait() -> None:
-    said, here = Said(), threading.Event()
+    said, here = Notes(), threading.Event()
     with told_of_waiting(WISH, here, said, held=lambda wish: wish.what, after=0.1, every=0.01):
-        _until(lambda: said.notes == ["2 workers take"])
+        _until(lambda: said.lines == ["2 workers take"])
         time.sleep(0.3)
         here.set()
         time.sleep(0.1)
-        assert said.notes == ["2 workers take"]
+        assert said.lines == ["2 workers take"]
         here.clear()
-        _until(lambda: said.notes == ["2 workers take"] * 2)
+        _until(lambda: said.lines == ["2 workers take"] * 2)
 
 
 def test_nothing_is_said_of_a_start_that_is_slow_for_another_reason() -> None:
-    said, asked = Said(), threading.Event()
+    said, asked = Notes(), threading.Event()
 
     def free(wish: Wish) -> None:
         asked.set()
 
     with told_of_waiting(WISH, threading.Event(), said, held=free, after=0.05, every=0.01):
         assert asked.wait(20)
-    assert said.notes == []
+    assert said.lines == []
 
 
-def _until(holds) -> None:  # type: ignore[no-untyped-def]
+def _until(holds: Callable[[], bool]) -> None:
     until = time.monotonic() + 20
     while not holds():
         assert time.monotonic() < until

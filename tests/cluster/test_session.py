@@ -19,6 +19,7 @@ from raybench.cluster.growth import VARIABLE
 from raybench.cluster.resources import Node
 from raybench.cluster.session import in_a_thread, session
 from raybench.errors import ResourceError
+from tests.notes import Notes
 
 
 @pytest.fixture
@@ -32,6 +33,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any], str
         monkeypatch.setattr(ray, "shutdown", lambda: left.append("shutdown"))
         monkeypatch.setattr(module, "cluster_address", lambda progress: address)
         monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "here"))
+        monkeypatch.setattr(ray, "available_resources", lambda: {"CPU": 1.0})
         return left
 
     return become
@@ -51,6 +53,22 @@ def test_a_cluster_without_cpus_is_refused_at_once(no_ray: Any, monkeypatch: pyt
     with pytest.raises(ResourceError, match=told), session():
         pass
     assert left == ["shutdown"]
+
+
+@pytest.mark.parametrize(("free", "growth", "told"), [(0.0, (), 1), (1.0, (), 0), (0.0, (Node(cpus=8, count=3),), 0)])
+def test_it_is_said_that_others_hold_all_of_a_cluster(
+    no_ray: Any, monkeypatch: pytest.MonkeyPatch, free: float, growth: tuple[Node, ...], told: int
+) -> None:
+    notes = Notes()
+    no_ray(lambda **options: None, "10.0.0.1:6379")
+    monkeypatch.setattr(ray, "nodes", lambda: [node(CPU=2.0)])
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(ray, "available_resources", lambda: {"CPU": free})
+    monkeypatch.setattr(module, "said_by_ray", lambda: growth)
+    with session(progress=notes):
+        pass
+    busy = [line for line in notes.lines if "0 of the 2 CPUs of the cluster are free" in line]
+    assert len(busy) == told
 
 
 @pytest.mark.parametrize("said_by", ["ray", "user"])
