@@ -35,6 +35,7 @@ class DailyImport(ConfigPart):
     source: Name
     format: Literal["qlib", "csv", "parquet"] | None = None
     columns: dict[str, str] = Field(default_factory=dict)
+    encoding: str | None = None
     universe: dict[str, str] = Field(default_factory=dict)
     adjust: str | None = None
     calendar: str | None = None

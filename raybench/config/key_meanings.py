@@ -128,6 +128,7 @@ OF_DAILY: Mapping[str, str] = {
     "import.source": "files or a folder with the newest bars, older ones among them or not; local or s3://",
     "import.format": "qlib, csv or parquet; null: found out",
     "import.columns": "columns that have other names, theirs: ours; an empty name leaves one out",
+    "import.encoding": "of CSV and universes that are not UTF-8, such as gb18030; null: UTF-8",
     "import.universe": "file of the spans of each universe, by its name",
     "import.adjust": "field of factors by which raw prices become adjusted ones; null: they are",
     "import.calendar": "file of the dates on which bars may lie, one a line; null: the dates that occur",

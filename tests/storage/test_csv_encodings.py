@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from raybench.errors import DataError
@@ -51,3 +52,10 @@ def test_an_encoding_is_for_csv(tmp_path: Path) -> None:
     (tmp_path / "t.parquet").touch()
     with pytest.raises(DataError, match=r"is for CSV, and .* is parquet"):
         open_source(tmp_path / "t.parquet", encoding="gbk")
+
+
+def test_an_encoding_may_be_that_of_universes_alone(tmp_path: Path) -> None:
+    pd.read_csv(write(tmp_path, "utf-8")).to_parquet(tmp_path / "bars.parquet", index=False)
+    with pytest.raises(DataError, match=r"is for CSV, and .* is parquet; leave it out"):
+        open_source(tmp_path / "bars.parquet", encoding="gb18030")
+    assert len(open_source(tmp_path / "bars.parquet", encoding="gb18030", others=True).spans)

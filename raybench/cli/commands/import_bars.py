@@ -50,7 +50,7 @@ FrequencyOption = Annotated[
     typer.Option("--frequency", help="Which of a provider's frequencies; what to call that of a table."),
 ]
 EncodingOption = Annotated[
-    str | None, typer.Option("--encoding", metavar="NAME", help="Of CSV that is not UTF-8, such as gb18030.")
+    str | None, typer.Option("--encoding", metavar="NAME", help="Of CSV and universes not in UTF-8: gb18030.")
 ]
 CalendarOption = Annotated[
     str | None,
@@ -152,7 +152,8 @@ def import_(
     check_target(to, replace=replace)  # before a source is read that may take minutes
     if append and frequency is None:
         frequency = frequency_of(to)
-    opened = open_source(source, format, columns=mapping, frequency=frequency, encoding=encoding, progress=out.progress)
+    read = partial(open_source, columns=mapping, frequency=frequency, encoding=encoding, others=bool(files))
+    opened = read(source, format, progress=out.progress)
     universes = {name: read_spans(file, name, encoding) for name, file in files.items()}
     chosen: dict[str, Any] = {"universes": universes, "rules": rules, "adjust": adjust, "market": market}
     bring = partial(append_bars, compact=compact) if append else partial(import_bars, replace=replace)

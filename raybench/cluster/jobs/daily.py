@@ -155,7 +155,13 @@ class _Morning:
 
         frequency = frequency_of(self.config.bars)
         source = open_source(
-            given.source, given.format, columns=given.columns, frequency=frequency, progress=self.progress
+            given.source,
+            given.format,
+            columns=given.columns,
+            frequency=frequency,
+            encoding=given.encoding,
+            others=bool(given.universe),
+            progress=self.progress,
         )
         rules = None
         if given.calendar is not None or given.min_date_coverage is not None:
@@ -164,7 +170,7 @@ class _Morning:
         done = append_bars(
             source,
             self.config.bars,
-            universes={name: read_spans(file, name) for name, file in given.universe.items()},
+            universes={name: read_spans(file, name, given.encoding) for name, file in given.universe.items()},
             rules=rules,
             adjust=given.adjust,
             market=self.config.market,

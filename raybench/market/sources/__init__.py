@@ -39,9 +39,13 @@ def open_source(
     columns: Mapping[str, str] | None = None,
     frequency: str | None = None,
     encoding: str | None = None,
+    others: bool = False,
     progress: Progress = SILENT,
 ) -> Source:
-    """Open and check a source of bars; ``format`` is found out if it is not given, ``encoding`` is of CSV."""
+    """Open and check a source of bars; ``format`` is found out if it is not given, ``encoding`` is of CSV.
+
+    ``others``: files beside the source are read in that encoding, which so may say nothing to the source itself.
+    """
     if what_is(uri) is Kind.BARS and "bars" in files.children(uri):
         raise DataError(
             f"{uri}: is a bars dataset already, which an import makes; commands take it as it is (--bars, data.bars); "
@@ -50,7 +54,7 @@ def open_source(
     kind = format or detect_format(uri)
     if not files.exists(uri):
         raise DataError(f"{uri}: there is no such file or folder")
-    if kind == "qlib" and encoding is not None:
+    if kind == "qlib" and encoding is not None and not others:
         raise DataError(f"--encoding {encoding}: is for CSV, and {uri} is a Qlib provider; leave it out")
     if kind == "qlib":
         if columns:
@@ -58,7 +62,7 @@ def open_source(
         return open_qlib(uri, frequency)
     if kind not in FORMATS:
         raise DataError(f"{kind} is no format (--format); want one of {', '.join(FORMATS)}")
-    if encoding is not None and kind != "csv":
+    if encoding is not None and kind != "csv" and not others:
         raise DataError(f"--encoding {encoding}: is for CSV, and {uri} is {kind}; leave it out")
     tables: TableFormat = (
         csv_tables.CsvTables(encoding=encoding, texts=format == "csv") if kind == "csv" else parquet_tables

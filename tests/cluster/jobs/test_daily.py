@@ -286,6 +286,17 @@ def test_a_session_that_the_bars_lack_is_missing(room: Room, market: pd.DataFram
     assert "market MOON: is no exchange" in room.morning("market=MOON", code=2)["error"]
 
 
+def test_a_delivery_and_a_universe_that_are_not_utf8(room: Room, market: pd.DataFrame, days: list[str]) -> None:
+    rows = market[market["datetime"] <= next(day for day in days if day >= "2015-12-01")]
+    rows.rename(columns={"instrument": "股票代码", "datetime": "日期"}).to_csv(
+        room.folder / "late.csv", index=False, encoding="gbk"
+    )
+    spans = (room.folder / "demo.csv").read_text()
+    (room.folder / "demo.csv").write_text("# 成分股\n" + spans, encoding="gbk")
+    assert "is not UTF-8 text" in room.morning("import.source=late.csv", code=2)["error"]
+    assert len(room.morning("import.source=late.csv", "import.encoding=gb18030")["dates_written"]) == 1
+
+
 def test_a_thin_delivery_is_refused_and_made_good(room: Room, market: pd.DataFrame, days: list[str]) -> None:
     room.deliver(market[market["datetime"] <= days[-2]], "history")
     room.morning()
