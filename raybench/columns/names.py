@@ -13,7 +13,11 @@ from dataclasses import dataclass
 
 CUSTOMARY: Mapping[str, frozenset[str]] = {
     "instrument": frozenset(
-        {"instrument", "ticker", "symbol", "tscode", "code", "stockcode", "secid", "股票代码", "证券代码", "代码"}
+        {
+            *("instrument", "ticker", "symbol", "tscode", "code", "stockcode", "secid", "secucode", "securitycode"),
+            *("security", "asset", "stock", "stkcd", "orderbookid", "windcode", "sinfowindcode"),
+            *("股票代码", "证券代码", "代码"),
+        }
     ),
     "datetime": frozenset(
         {
@@ -78,5 +82,9 @@ def recognised(names: Sequence[str], columns: Collection[str], wanted: Collectio
 
 
 def plain(name: str) -> str:
-    """A name without what does not tell it from others: case, spaces, points, hyphens, underscores, Qlib's ``$``."""
-    return re.sub(r"^\$|[\s_.\-]+", "", name).lower()
+    """A name without what does not tell it from others: case, blanks, points, hyphens, underscores, and marks around.
+
+    >>> plain("Adj Close"), plain("$close"), plain("1. open"), plain("<VOL>")
+    ('adjclose', 'close', 'open', 'vol')
+    """
+    return re.sub(r"^\d+\.\s+|^[$<]|>$|[\s_.\-]+", "", name).lower()

@@ -137,6 +137,8 @@ _SERIOUS = {
     "instruments of their own; one may be meant",
     "member_spelt_otherwise": "member|members of a universe without bars, while the bars have one who differs in marks "
     "or zeros in front only; spell both alike",
+    "column_of_several": "column|columns of text that says|say several things in a file named after one instrument; "
+    "where one names the instruments, say so with --columns THEIRS=instrument",
     "left_out_file": "file|files not read, by the end of the name, but looking like data "
     "(--format csv reads .txt and .tsv too)",
     "left_out_other_case": "file|files or folder|folders left out, beside one of the same name in lower case, "

@@ -55,7 +55,8 @@ def test_an_encoding_is_for_csv(tmp_path: Path) -> None:
 
 
 def test_an_encoding_may_be_that_of_universes_alone(tmp_path: Path) -> None:
-    pd.read_csv(write(tmp_path, "utf-8")).to_parquet(tmp_path / "bars.parquet", index=False)
+    rows = pd.read_csv(write(tmp_path, "utf-8"), dtype={"股票代码": str, "日期": str}, keep_default_na=False)
+    rows.to_parquet(tmp_path / "bars.parquet", index=False)
     with pytest.raises(DataError, match=r"is for CSV, and .* is parquet; leave it out"):
         open_source(tmp_path / "bars.parquet", encoding="gb18030")
     assert len(open_source(tmp_path / "bars.parquet", encoding="gb18030", others=True).spans)

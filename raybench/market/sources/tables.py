@@ -8,7 +8,6 @@ until it is settled: see `table_dates`.
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,6 +40,7 @@ from raybench.market.sources.path_dates import PathSays, date_of
 from raybench.market.sources.source import REQUIRED, field_order
 from raybench.market.sources.spool import Spool
 from raybench.market.sources.table_dates import settle
+from raybench.market.sources.unread import ROW_NUMBERS, names_of_several, unread_files
 from raybench.market.universe import ALL, Universe
 from raybench.progress import SILENT, Progress
 from raybench.reports.text import numbered
@@ -48,47 +48,6 @@ from raybench.storage import files as storage
 
 CLOCK = "time of day"  # of a datetime whose date is another column; no field is called so
 KEYS = ("instrument", "datetime", CLOCK)
-_ROW_NUMBERS = re.compile(r"__index_level_\d+__|Unnamed: \d+")  # what pandas calls a column without a name
-
-_DATA = tuple(
-    f".{name}{packed}"
-    for name in (
-        *(
-            "csv",
-            "txt",
-            "tsv",
-            "tab",
-            "psv",
-            "dat",
-            "json",
-            "jsonl",
-            "ndjson",
-            "parquet",
-            "pq",
-            "parq",
-            "feather",
-            "arrow",
-        ),
-        *(
-            "orc",
-            "avro",
-            "xls",
-            "xlsx",
-            "xlsm",
-            "xlsb",
-            "ods",
-            "pkl",
-            "pickle",
-            "h5",
-            "hdf",
-            "hdf5",
-            "npz",
-            "mat",
-            "dta",
-        ),
-    )
-    for packed in ("", ".gz", ".zst", ".bz2", ".xz", ".zip", ".lz4")
-)
 
 
 class TableFormat(Protocol):
@@ -200,17 +159,27 @@ def open_tables(
     if not spool.instruments:
         raise DataError(f"{root}: has no rows")
     refuse_pieces({file: name for file, name in named.items() if name in spool}, spool.extent)
-    unread = found("left_out_file", _unread(root, files))
-    return spooled(
-        spool,
-        plan.fields,
-        zones,
-        format=kind.FORMAT,
-        uri=root,
-        frequency=frequency,
-        notes=plan.notes,
-        findings=unread,
+    unread = found("left_out_file", unread_files(root, files))
+    telling = (
+        names_of_several(kind, files[0], plan.columns[files[0]].values()) if len(files) == len(unnamed) == 1 else []
     )
+    try:
+        return spooled(
+            spool,
+            plan.fields,
+            zones,
+            format=kind.FORMAT,
+            uri=root,
+            frequency=frequency,
+            notes=plan.notes,
+            findings={**unread, **found("column_of_several", telling)},
+        )
+    except DataError as error:
+        if not telling:
+            raise
+        raise DataError(
+            f"{error}; if the column {telling[0]} names the instruments, say so: --columns NAME=instrument"
+        ) from None
 
 
 def spooled(
@@ -298,12 +267,6 @@ def _append(
     spool.append(instrument_R, datetime_R, values, file)
 
 
-def _unread(root: str, read: Sequence[str]) -> list[str]:
-    """Files below the source that look like data and are none of those that are read."""
-    there = sorted(set(storage.list_files(root, _DATA)) - set(read))
-    return [file.removeprefix(root).strip("/") for file in there]
-
-
 def _span(spool: Spool, instrument: str, clocks: Clocks, calendar_T: Moments) -> range:
     """The positions of an instrument's complete rows; two rows at one moment are an error."""
     datetime_R = np.sort(spool.moments(instrument))
@@ -364,7 +327,7 @@ def _renamed(
         if mapping[theirs] in columns:
             raise DataError(f"{file}: --columns maps two columns to {mapping[theirs]}; want one")
         columns[mapping[theirs]] = theirs
-    free = [name for name in names if name and name not in mapping and not _ROW_NUMBERS.fullmatch(name)]
+    free = [name for name in names if name and name not in mapping and not ROW_NUMBERS.fullmatch(name)]
     for name in free:
         columns.setdefault(name, name)
     told = recognised(free, columns)
@@ -399,7 +362,7 @@ def _check(
         wanted.insert(0, "instrument")
     missing = [name for name in wanted if name not in columns and name not in doubtful]
     if missing or doubtful:
-        nameless = next((name for name in names if _ROW_NUMBERS.fullmatch(name) and name not in columns.values()), "")
+        nameless = next((name for name in names if ROW_NUMBERS.fullmatch(name) and name not in columns.values()), "")
         theirs = {name: nameless if nameless and name == "datetime" else "theirs" for name in missing}
         theirs |= {name: fitting[0] for name, fitting in doubtful.items()}
         faults = [f"{' and '.join(fitting)} could each be the {name}" for name, fitting in doubtful.items()]

@@ -113,11 +113,11 @@ def test_a_zone_keeps_the_time_of_its_clocks(tmp_path: Path) -> None:
 
 
 def test_columns_by_other_names_and_columns_left_out(csv: Path, tmp_path: Path, want: BarBlock) -> None:
-    text = CSV.replace("instrument,datetime", "asset,Date").replace("close", "adj").replace("vwap", "close")
+    text = CSV.replace("instrument,datetime", "name,Date").replace("close", "adj").replace("vwap", "close")
     csv.write_text(text)
-    with pytest.raises(DataError, match="has no column instrument; it has asset, Date"):
+    with pytest.raises(DataError, match="has no column instrument; it has name, Date"):
         open_source(csv)
-    mapping = {"asset": "instrument", "Date": "datetime", "adj": "close"}
+    mapping = {"name": "instrument", "Date": "datetime", "adj": "close"}
     source = open_source(csv, columns=mapping)
     assert source.fields == ("open", "high", "low", "close", "volume")
     np.testing.assert_array_equal(source.block(["A", "B"]).fields["close"], want.fields["close"])

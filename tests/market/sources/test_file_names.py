@@ -274,3 +274,31 @@ def test_format_csv_reads_text_files_of_any_name(tmp_path: Path) -> None:
 def test_a_format_that_is_not_known_says_what_can_be_read(path: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=said):
         open_source(write(tmp_path, path))
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_column_that_may_name_the_instruments_is_asked_about(tmp_path: Path, apart: bool) -> None:
+    """In one file, one instrument after the other: they would be one, named after the file."""
+    frame = bars(["A", "B", "C"])
+    days = frame["datetime"].unique()
+    which = frame["instrument"].map({"A": 0, "B": 1, "C": 2}) * 10
+    if apart:
+        frame = frame[(frame["datetime"] >= days[which]) & (frame["datetime"] <= days[which + 9])]
+    frame.rename(columns={"instrument": "whose"}).assign(kind="stock").to_csv(tmp_path / "prices.csv", index=False)
+    if apart:
+        source = open_source(tmp_path / "prices.csv")
+        assert source.findings["column_of_several"].examples == ("whose (A, B, ...)",)
+    else:
+        with pytest.raises(
+            DataError, match=r"prices has two rows .*if the column whose \(A, B.*--columns NAME=instrument"
+        ):
+            open_source(tmp_path / "prices.csv")
+    assert list(open_source(tmp_path / "prices.csv", columns={"whose": "instrument"}).spans) == ["A", "B", "C"]
+    frame.rename(columns={"instrument": "order_book_id"}).to_csv(tmp_path / "prices.csv", index=False)
+    assert list(open_source(tmp_path / "prices.csv").spans) == ["A", "B", "C"]
+
+
+def test_text_that_tells_nothing_apart_is_left_out_as_ever(tmp_path: Path) -> None:
+    frame = bars(["A"]).drop(columns="instrument")
+    frame.assign(market="x", note=[f"n{i}" for i in range(len(frame))]).to_csv(tmp_path / "A.csv", index=False)
+    assert open_source(tmp_path / "A.csv").findings == {}
