@@ -9,7 +9,7 @@ Several p-values are corrected by Holm (1979). NaN rule: a date on which either 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -148,9 +148,3 @@ def paired_table(tests: Sequence[PairedTest]) -> Table:
 def _cells(test: PairedTest) -> list[str]:
     figures = (test.difference, test.low, test.high, test.p_value, test.p_holm)
     return [*(number(figure, 4) for figure in figures), number(test.block, 1)]
-
-
-def as_records(tests: Sequence[PairedTest]) -> list[Mapping[str, object]]:
-    """The tests as plain values."""
-    names = ("name", "against", "dates", "difference", "low", "high", "p_value", "p_holm", "block")
-    return [{name: getattr(test, name) for name in names} for test in tests]

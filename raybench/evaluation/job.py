@@ -34,6 +34,7 @@ from raybench.market.bars import BarBlock, Bars, open_bars
 from raybench.progress import SILENT, Progress
 from raybench.reports.cards import ResultCard
 from raybench.reports.text import numbered
+from raybench.runs.artifact import StoredRun
 from raybench.runs.described import described
 from raybench.scoring.members import read_members
 from raybench.scoring.table import DateFacts, read_with_facts
@@ -182,10 +183,9 @@ def evaluate_scores(
 
     ``model`` is the run the scores come from, or the runs of an ensemble: its label is used, and the dates it
     learned from are left out of the metrics and shown apart; ``origin`` says the same of scores whose runs are known
-    otherwise. ``config`` gives another label; with neither it is
-    Qlib's. ``features`` is a table that has the label as a column. ``attainable_rank_ic`` is known of synthetic
-    markets only. ``shown_as`` writes the addresses in warnings and on the page as their reader knows them. DataError if
-    a living process writes ``out``.
+    otherwise. ``config`` gives another label; with neither it is Qlib's. ``features`` is a table that has the label as
+    a column. ``attainable_rank_ic`` is known of synthetic markets only. ``shown_as`` writes the addresses in warnings
+    and on the page as their reader knows them. DataError if a living process writes ``out``.
     """
     refuse_others(out, Kind.EVALUATION, option="--out", files=True)
     with held(out, what="evaluate"):
@@ -202,27 +202,31 @@ def evaluate_scores(
             advance(text=numbered(table["datetime"].nunique(), "date|dates"))
             labels = truth.labels(table, by)
             advance(text="labels")
-            coverage = _coverage(facts)
             seen = None if origin is None else origin.in_sample(table)
             with also_said(odd):
-                found = evaluate_against(table, labels, start=start, end=end, coverage=coverage, in_sample=seen)
+                found = evaluate_against(table, labels, start=start, end=end, coverage=_coverage(facts), in_sample=seen)
             members = _members(scores, table, labels, found, origin)
             told = (*odd, *_notes(table, origin, by, settings), *found.warnings)
             result = replace(found, warnings=tuple(map(shown_as, told)))
             advance(text="metrics")
+            alone = _only_run(origin)
             report = EvaluationReport(
                 evaluation=result,
                 title=title or _title(settings, origin, scores),
                 inputs={name: shown_as(text) for name, text in _inputs(scores, truth, table, origin).items()},
-                history=origin.runs[0].history if origin is not None and len(origin.runs) == 1 else None,
+                history=None if alone is None else alone.history,
                 attainable_rank_ic=attainable_rank_ic,
                 members=members,
             )
             _publish(out, report)
             advance(text="report")
-    runs = () if origin is None else origin.runs
-    explainable = len(runs) == 1 and runs[0].config.data.feature_set.type != "table"
+    explainable = alone is not None and alone.config.data.feature_set.type != "table"
     return EvaluationResult(evaluation=result, out=out, explainable=explainable, members=members)
+
+
+def _only_run(origin: ScoresOrigin | None) -> StoredRun | None:
+    """The run of scores that are of no other."""
+    return origin.runs[0] if origin is not None and len(origin.runs) == 1 else None
 
 
 def _members(

@@ -9,8 +9,6 @@ import pytest
 from raybench.errors import DataError
 from raybench.market.universe import FOREVER, Universe, make_universe, universe_of_bars, universe_of_frame
 
-NAT = np.datetime64("NaT", "us")
-
 
 def days(*texts: str) -> np.ndarray:
     return np.array(texts, dtype="datetime64[us]")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, nn
-
-from raybench.models.interface.inputs import date_slices
 
 SIZES = [(4,), (3, 3), (5, 1, 7, 2), (1,), (1, 6)]
 Extra = Callable[[slice], dict[str, Tensor]]
@@ -47,3 +46,9 @@ def assert_dates_stay_apart(
     for name, value in one_by_one.items():
         assert torch.isfinite(together[name]).all(), name
         torch.testing.assert_close(together[name], value, atol=1e-10, rtol=1e-8)
+
+
+def date_slices(sizes: tuple[int, ...]) -> Iterator[slice]:
+    """Give the slice of each date among samples that are one date after the other."""
+    for start, stop in pairwise(accumulate(sizes, initial=0)):
+        yield slice(start, stop)

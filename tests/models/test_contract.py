@@ -18,10 +18,11 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from raybench.config.networks import NETWORKS
-from raybench.models.interface.inputs import Inputs, date_slices
+from raybench.models.interface.inputs import Inputs
 from raybench.scoring.onnx import TOLERANCE, axes_of, encode, largest_difference, traced
 from raybench.training.loop import pretraining_of
 from tests.models.contract import FEATURES, KINDS, STEP_LEN, TRAINED, batch_of, label_of, loss_of, network_of
+from tests.models.dates import date_slices
 from tests.models.member import member
 
 

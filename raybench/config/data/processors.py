@@ -157,11 +157,6 @@ class ProcessorSpec(ConfigPart):
         """The arguments as a mapping, defaults filled in."""
         return self.arguments.model_dump()
 
-    @property
-    def is_fitted(self) -> bool:
-        """Whether it learns anything from a fit range."""
-        return isinstance(self.arguments, FitArguments)
-
 
 class ProcessorsConfig(ConfigPart):
     """``infer`` runs on every frame; ``learn`` runs after it on what is trained on."""

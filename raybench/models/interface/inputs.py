@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -41,9 +40,3 @@ def extra_inputs(network: nn.Module) -> Mapping[str, tuple[int | None, ...]]:
     """Say what a network is given beside windows: by the name of its argument, the shape behind N (None: any size)."""
     shapes: Mapping[str, tuple[int | None, ...]] = getattr(network, "extra_inputs", {})
     return shapes
-
-
-def date_slices(sizes: tuple[int, ...]) -> Iterator[slice]:
-    """Give the slice of each date among samples that are one date after the other."""
-    for start, stop in pairwise(accumulate(sizes, initial=0)):
-        yield slice(start, stop)

@@ -11,10 +11,11 @@ from raybench.cluster.jobs.scoring import score
 from raybench.config import Config
 from raybench.runs.artifact import StoredRun
 from tests.cluster.jobs.desk import days, desk, rows, spans
-from tests.cluster.jobs.power_cut_jobs import folder, importing, jobs, judging, learning, other_run
+from tests.cluster.jobs.power_cut_jobs import describing, folder, importing, jobs, judging, learning, other_run
 
 __all__ = [
     "days",
+    "describing",
     "desk",
     "folder",
     "importing",

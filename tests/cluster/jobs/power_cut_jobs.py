@@ -64,9 +64,14 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def jobs(importing: Mapping[str, Job], judging: Mapping[str, Job], learning: Mapping[str, Job]) -> Mapping[str, Job]:
+def jobs(
+    importing: Mapping[str, Job],
+    learning: Mapping[str, Job],
+    describing: Mapping[str, Job],
+    judging: Mapping[str, Job],
+) -> Mapping[str, Job]:
     """All that publish, by name."""
-    return {**importing, **learning, **judging}
+    return {**importing, **learning, **describing, **judging}
 
 
 @pytest.fixture
@@ -107,10 +112,8 @@ def importing(market_bars: str, run: str, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def learning(
-    make_config: MakeConfig, market_bars: str, run: str, other_run: str, monkeypatch: pytest.MonkeyPatch
-) -> Mapping[str, Job]:
-    """What makes features and runs, or writes what they are."""
+def learning(make_config: MakeConfig, market_bars: str, run: str) -> Mapping[str, Job]:
+    """What makes features and runs."""
     config = make_config(train__max_epochs=2, train__batch_size=2_000, cluster__num_workers=1)
     days = _last_days(market_bars)
     seeds = [config.model_copy(update={"train": config.train.model_copy(update={"seed": k})}) for k in (0, 1)]
@@ -121,11 +124,6 @@ def learning(
     def learned(root: Path) -> None:
         train_seeds(config, [0], out=str(root / "runs"), local=True)
         train(seeds[1], out=str(root / "runs" / "seed-1"), local=True)
-
-    def draft(root: Path, *more: str) -> object:
-        words = ["--bars", market_bars, "--universe", "demo", "--to", str(root / "drafted" / "gru.yaml"), "-q"]
-        assert command(["init", *words, *more]) == 0
-        return None
 
     return {
         "features": Job(
@@ -146,6 +144,19 @@ def learning(
             look=run_in,
             apart=False,
         ),
+    }
+
+
+@pytest.fixture
+def describing(market_bars: str, run: str, other_run: str) -> Mapping[str, Job]:
+    """What writes what runs are, or may be."""
+
+    def draft(root: Path, *more: str) -> object:
+        words = ["--bars", market_bars, "--universe", "demo", "--to", str(root / "drafted" / "gru.yaml"), "-q"]
+        assert command(["init", *words, *more]) == 0
+        return None
+
+    return {
         "export": Job(
             work=lambda root: export_onnx(run, to=str(root / "exported" / "gru.onnx")),
             look=lambda root: {path.name: path.stat().st_size for path in root.glob("exported/*")},

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from raybench.errors import ConfigError
 from raybench.models import build, takes_dates
-from raybench.models.interface.inputs import date_slices
-from tests.models.dates import SIZES, assert_dates_stay_apart, gradients, samples
+from tests.models.dates import SIZES, assert_dates_stay_apart, date_slices, gradients, samples
 
 FEATURES = {"type": "table", "columns": ["A", "B", "C"]}
 CONCEPTS = 6
