@@ -15,6 +15,9 @@ are told in one line.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class RaybenchError(Exception):
     """Anything raybench raises on purpose."""
@@ -46,6 +49,17 @@ class TrainingError(UserError):
 
 class ArgumentError(UserError, TypeError):
     """A function was called with arguments that it does not have, or not with those that it needs."""
+
+
+@contextmanager
+def of(what: str) -> Iterator[None]:
+    """Begin what a user's error says with the one of several that it is about; nothing where ``what`` is empty."""
+    try:
+        yield
+    except UserError as error:
+        if not what:
+            raise
+        raise type(error)(f"{what}: {error}") from error
 
 
 def first_line(error: BaseException) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from raybench.comparison.gathering import Fit, Gathered
+from raybench.comparison.gathering import Gathered
 from raybench.comparison.on_test import OpenTest, TestResult, open_test
 from raybench.comparison.results import DAILY, daily_frame, results_frame, row_of
+from raybench.config import Config
 from raybench.config.identity import data_places
 from raybench.errors import UserError
 from raybench.metrics import signal
@@ -68,13 +69,14 @@ def judge_all(gathered: Gathered, progress: Progress = SILENT) -> Judged:
         warnings.append(
             "no test date is common to all: each has figures of its own dates, and nothing is tested in pairs"
         )
+    configs = {name: gathered.of(name)[0].run.config for name in gathered.names}
     return Judged(
         results=results,
         daily=daily,
         tested=len(parts),
         common=len(common),
         partial=partial,
-        warnings=(*_differences(gathered), *dict.fromkeys(warnings)),
+        warnings=(*differences(configs), *dict.fromkeys(warnings)),
     )
 
 
@@ -146,22 +148,26 @@ def daily_by_name(daily: pd.DataFrame) -> pd.DataFrame:
     return daily.groupby(["datetime", "name"])["rank_ic"].mean().unstack("name")
 
 
-def _differences(gathered: Gathered) -> list[str]:
-    """What keeps figures from being of the same thing: label, universe, data."""
-    asked: Sequence[tuple[str, Callable[[Fit], str | None]]] = (
-        ("labels", lambda fit: fit.run.config.data.label),
-        ("universes", lambda fit: fit.run.config.data.universe),
-        ("data", lambda fit: _data_of(fit.run)),
+def differences(configs: Mapping[str, Config], *, tests: bool = False) -> list[str]:
+    """What keeps figures of configurations, by name, from being of the same thing: label, universe, data.
+
+    ``tests``: the test dates, too, where each has figures of all of its own.
+    """
+    asked: Sequence[tuple[str, Callable[[Config], str]]] = (
+        ("labels", lambda config: config.data.label),
+        ("universes", lambda config: config.data.universe),
+        ("data", _data_of),
+        ("test dates", lambda config: " to ".join(map(str, config.data.segments.test))),
     )
     told = []
-    for what, of in asked:
-        first = {of(gathered.of(name)[0]): name for name in reversed(gathered.names)}
+    for what, of in asked[: 4 if tests else 3]:
+        first = {of(configs[name]): name for name in reversed(list(configs))}
         if len(first) > 1:
             shown = "; ".join(f"{name} has {value}" for value, name in reversed(first.items()))
             told.append(f"the {what} differ, so the figures are not of the same thing: {shown}")
     return told
 
 
-def _data_of(run: StoredRun) -> str:
-    places = data_places(run.config)
+def _data_of(config: Config) -> str:
+    places = data_places(config)
     return places.get("data.features") or places["data.bars"]

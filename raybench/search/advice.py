@@ -23,6 +23,11 @@ def advice(config: Config, count: int | None) -> list[str]:
     other = [key for key in space if key.startswith(OTHER_DATA)]
     if other:
         found.append(f"tune.space searches {other[0]}: trials are then compared on different validation data")
+    learns = [key for key in space if key == "data.processors" or key.startswith("data.processors.learn")]
+    if learns and tune.metric == "loss":
+        found.append(
+            f"tune.space searches {learns[0]}: losses of labels that are made otherwise are not of the same scale"
+        )
     if tune.search.type == "grid" and "num_samples" in tune.model_fields_set and tune.num_samples != trials:
         found.append(f"tune.num_samples {tune.num_samples} has no effect: search grid tries all {trials} combinations")
     if isinstance(tune.scheduler, Asha) and tune.scheduler.grace_period >= epochs:

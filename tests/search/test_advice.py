@@ -26,6 +26,12 @@ def test_nothing_is_said_of_a_usual_search() -> None:
     [
         ({}, 8, {"early_stop": {"metric": "loss"}}, "set train.early_stop.metric=rank_ic"),
         ({"space": {"data.embargo": {"choice": [2, 3]}}}, 8, {}, "different validation data"),
+        (
+            {"metric": "loss", "mode": "min", "space": {"data.processors.learn": {"choice": [["DropnaLabel"], []]}}},
+            8,
+            {"early_stop": {"metric": "loss"}},
+            "not of the same scale",
+        ),
         ({"search": {"type": "grid"}, "num_samples": 9, "space": {"train.lr": {"grid": [1e-3]}}}, 1, {}, "no effect"),
         ({"scheduler": {"type": "asha", "grace_period": 5}}, 8, {"max_epochs": 5}, "no trial is stopped early"),
         ({"scheduler": {"type": "hyperband"}}, 3, {"max_epochs": 9}, "none is stopped"),

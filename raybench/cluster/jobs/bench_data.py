@@ -24,7 +24,7 @@ from raybench.comparison.on_test import days_of_test
 from raybench.comparison.order import Durations
 from raybench.config.panel_spec import PanelSpec
 from raybench.config.size import parameters, row_bytes, sample_bytes
-from raybench.errors import DataError, ResourceError
+from raybench.errors import DataError, ResourceError, of
 from raybench.panel.size import panel_bytes
 from raybench.progress import Progress
 from raybench.scoring.inputs import ScoringSource
@@ -48,19 +48,21 @@ def opened_data(fits: Sequence[Fit]) -> dict[str, FitData]:
     known: dict[tuple[str, str | None], FitData] = {}
     found: dict[str, FitData] = {}
     ends: dict[str, np.datetime64] = {}
+    several = len({fit.name for fit in fits}) > 1
     for fit in fits:
         same = (fit.name, fit.roll)
         if same not in known:
             spec = PanelSpec.of(fit.config)
             if _still_to_come(fit, spec, ends):
                 continue
-            if spec.key not in specs:
-                specs[spec.key] = open_sources(spec)
-            sources = specs[spec.key]
-            source = ScoringSource(bars=sources.bars, features=sources.features)
-            days_of_test(fit.config, source)
-            size = panel_bytes(sources.spec, sources.bars, sources.features)
-            known[same] = FitData(sources=sources, dates=wants_dates(fit.config, sources), panel_bytes=size)
+            with of(fit.name if several else ""):
+                if spec.key not in specs:
+                    specs[spec.key] = open_sources(spec)
+                sources = specs[spec.key]
+                source = ScoringSource(bars=sources.bars, features=sources.features)
+                days_of_test(fit.config, source)
+                size = panel_bytes(sources.spec, sources.bars, sources.features)
+                known[same] = FitData(sources=sources, dates=wants_dates(fit.config, sources), panel_bytes=size)
         found[fit.folder] = known[same]
     return found
 

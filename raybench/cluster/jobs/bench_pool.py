@@ -27,7 +27,7 @@ from raybench.comparison.fits import Fit
 from raybench.comparison.on_test import Unseen, open_unseen
 from raybench.comparison.order import Durations
 from raybench.config import Config
-from raybench.errors import DataError
+from raybench.errors import DataError, of
 from raybench.progress import Progress
 from raybench.runs import artifact
 from raybench.scoring.inputs import ScoringSource
@@ -113,8 +113,9 @@ class BenchPool:
 
     def _opened(self, group: Group) -> _Open:
         sources = group.sources
-        data = prepare(sources, "resident", progress=self._progress)
-        look_at(data.facts, sources, self._warn)
+        with of(", ".join(dict.fromkeys(fit.name for fit in group.fits))):
+            data = prepare(sources, "resident", progress=self._progress)
+            look_at(data.facts, sources, self._warn)
         return _Open(group=group, data=data, waiting=list(zip(group.fits, group.shares, strict=True)))
 
     def _begin(self, closed: list[Group]) -> None:

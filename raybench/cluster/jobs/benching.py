@@ -38,6 +38,7 @@ from raybench.cluster.packing import Room, refuse_streaming
 from raybench.cluster.session import capacity, session
 from raybench.comparison.asked import Asked, Bench, Ended
 from raybench.comparison.fits import Fit, plan_fits, seedless
+from raybench.comparison.judging import differences
 from raybench.comparison.ledger import Results
 from raybench.comparison.results import TABLE, read_results
 from raybench.comparison.stitching import stitch
@@ -335,6 +336,8 @@ def told(row: Mapping[str, Any]) -> str:
 
 def _beforehand(fits: Sequence[Fit]) -> Iterator[str]:
     """What is probably not meant."""
+    configs = {fit.name: fit.config for fit in reversed(fits)}
+    yield from differences(dict(reversed(configs.items())), tests=True)
     alone = seedless(fits)
     if alone and len({fit.seed for fit in fits}) > 1:
         yield f"{', '.join(alone)}: nothing in it is drawn at random, so it is fitted once and not with every seed"

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from raybench.cluster.jobs.bench_data import opened_data
 from raybench.cluster.jobs.bench_pool import BenchPool, Group
 from raybench.cluster.packing import Room, Share
 from raybench.cluster.resources import Capacity, Node
+from raybench.comparison.fits import plan_fits
 from raybench.comparison.order import Durations
+from raybench.errors import DataError
 from raybench.progress import SILENT
+from tests.small import small_bars, small_config
 
 HERE = Capacity(nodes=(Node(cpus=3),), cores=2)
 
@@ -79,3 +84,14 @@ def test_fits_of_one_length_fill_the_panel_at_hand_first() -> None:
     pool = Pool(Durations(), panels=2)
     pool.run([group(1, ["a", "b", "c"]), group(2, ["d"])])
     assert [word for word in pool.log if "open" not in word] == ["a", "b", "c", "d"]
+
+
+def test_an_error_names_the_configuration_that_it_is_about(tmp_path: Path) -> None:
+    """Of ten files nobody knows which one to change; of one everybody does."""
+    bars = small_bars(tmp_path / "bars", instruments=6)
+    good = small_config(bars)
+    bad = small_config(bars, {"data.segments.test": ["2021-01-01", "2021-02-01"]})
+    with pytest.raises(DataError, match=r"^late: data\.segments\.test .* has no date of the data"):
+        opened_data(plan_fits({"good": good, "late": bad}, 1))
+    with pytest.raises(DataError, match=r"^data\.segments\.test"):
+        opened_data(plan_fits({"late": bad}, 1))
