@@ -4,6 +4,7 @@ __all__ = [
     "asked",
     "fits",
     "job",
+    "judging",
     "ledger",
     "on_test",
     "order",
