@@ -13,6 +13,7 @@ piece may take is ended, and its piece done by another.
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,16 @@ PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # before each try to hire in place of a lost
 POLL_SECONDS = 0.5
 TOLD_SECONDS = 20.0  # without any process, before people hear of it
 
+LETTING_GO_SECONDS = 1.0  # until a process that is ended has been told so
+
+
+def let_go(actor: Any) -> None:
+    """End a process; where Ray waits to be told of it by a head that is gone, which nothing can interrupt, go on."""
+    thread = threading.Thread(target=ray.kill, args=(actor,), name="let-go", daemon=True)
+    thread.start()
+    thread.join(LETTING_GO_SECONDS)
+
+
 LOST = (RayActorError, OutOfMemoryError, ObjectLostError)
 """What Ray raises for a process that is gone, or for what it held."""
 
@@ -51,7 +62,7 @@ class Hands:
     hire: Callable[[], Any]
     greet: Callable[[Any], Any]
     give: Callable[[Any, Any], Any]
-    dismiss: Callable[[Any], None] = lambda actor: ray.kill(actor)
+    dismiss: Callable[[Any], None] = lambda actor: let_go(actor)
     allowed: Callable[[Any], float] = lambda piece: math.inf
     busy: Callable[[], str | None] = lambda: None
     wait: Callable[..., tuple[list[Any], list[Any]]] = ray.wait

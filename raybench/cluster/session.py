@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from raybench.cluster import ran_on, waits
 from raybench.cluster.address import LOCAL, cluster_address
 from raybench.cluster.disks import note_local
 from raybench.cluster.growth import said_by_ray, said_by_user
+from raybench.cluster.head import HeadIsGoneError, leave_without_head, outlasting, until_it_answers, watched
 from raybench.cluster.leftovers import SessionMark, clear_dead
 from raybench.cluster.resources import Capacity, Node, capacity_of
 from raybench.cluster.room import Wish, held_by_others
@@ -46,7 +47,7 @@ _QUIET = {
 }
 T = TypeVar("T")
 
-_STATE: dict[str, Any] = {"joined": False, "place": None}
+_STATE: dict[str, Any] = {"joined": False, "place": None, "address": None}
 _MARK = SessionMark()
 _REFUSALS = (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError, ray.exceptions.RayError)
 _WAIT_FOR_NODES = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"  # a minute by default; a machine takes longer to come
@@ -69,7 +70,8 @@ def session(
     start it there too, as trials of several workers need, or Ray never lets go of what a stopped one held.
     ``places``: what the command reads and writes, by key or option; local ones are named where machines have to share
     them.
-    ResourceError, within seconds, if the cluster does not answer, has no CPU, or none can be started here.
+    ResourceError, within seconds, if the cluster does not answer, has no CPU, or none can be started here; where one
+    that was joined does not answer any more (``cluster.head``), within about a minute.
     """
     waits.check()
     if ray.is_initialized():
@@ -80,22 +82,26 @@ def session(
         os.environ.setdefault(name, value)
     address = _connect(num_cpus or (os.cpu_count() or 1) + 1, progress, dashboard=dashboard)
     own = address == LOCAL
-    _STATE.update(joined=not own, place=ran_on.OWN if own else ran_on.joined_at(address))
+    leaving: Callable[[], None] = ray.shutdown
+    _STATE.update(joined=not own, place=ran_on.OWN if own else ran_on.joined_at(address), address=address)
     try:
         ran_on.at(_STATE["place"])
         _quiet_ray_data()
-        if not own:
-            there = capacity()
-            _refuse_empty(there, address)
-            _note_busy(there, progress)
-            if there.could_be:
-                os.environ.setdefault(_WAIT_FOR_NODES, "900")
-            note_local(places or {}, progress)
-        with _of_own_cluster() if own else nullcontext():
+        with _of_own_cluster() if own else watched(address):
+            if not own:
+                there = capacity()
+                _refuse_empty(there, address)
+                _note_busy(there, progress)
+                if there.could_be:
+                    os.environ.setdefault(_WAIT_FOR_NODES, "900")
+                note_local(places or {}, progress)
             yield
+    except HeadIsGoneError:
+        leaving = leave_without_head
+        raise
     finally:
-        _STATE.update(joined=False, place=None)
-        ray.shutdown()
+        _STATE.update(joined=False, place=None, address=None)
+        leaving()
         _MARK.take_back()
 
 
@@ -198,7 +204,8 @@ def _connect(num_cpus: int, progress: Progress, *, dashboard: bool) -> str:
                 _mark_session()
             else:
                 progress.note(f"joining the Ray cluster at {address}")
-                ray.init(address=address, **_options())
+                with outlasting():
+                    ray.init(address=address, **_options())
     except Exception as error:
         if not isinstance(error, _REFUSALS) and type(error) is not Exception:  # Ray's for a node that takes too long
             raise
@@ -253,6 +260,8 @@ def cluster_gpus() -> float:
 
 def capacity() -> Capacity:
     """Ask Ray what is there, and what an autoscaler could add to it."""
+    if joined():
+        until_it_answers(_STATE["address"])
     gpu_bytes = 0
     if cluster_gpus():
         import torch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import torch
@@ -54,3 +55,19 @@ class Fails(nn.Module):
         if self._what in WHAT:
             raise WHAT[self._what]
         return score_N * torch.nan
+
+
+class Slow(nn.Module):
+    """A line through the last row that takes a while for each date that it scores, as long as the file ``slow`` is."""
+
+    def __init__(self, num_features: int, *, slow: str) -> None:
+        super().__init__()
+        self.line = nn.Linear(num_features, 1)
+        self._slow = Path(slow)
+
+    def forward(self, x_NWF: Tensor) -> Tensor:
+        """Score, in a while."""
+        if self._slow.exists():
+            time.sleep(0.2)
+        score_N: Tensor = self.line(x_NWF[:, -1])[:, 0]
+        return score_N

@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,15 @@ class Head:
     dashboard: str
     metrics: int
     process: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """SIGKILL it with all that it started itself, as a machine that goes away would."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent == self.process.pid:
+                    os.kill(int(folder.name), signal.SIGKILL)
+        self.process.kill()
 
 
 def ray_command() -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 
 from raybench.cluster import crew as module
-from raybench.cluster.crew import LOSSES, Crew, Hands
+from raybench.cluster.crew import LOSSES, Crew, Hands, let_go
 from raybench.cluster.waits import ALONE_SECONDS
 from raybench.errors import DataError, RaybenchError, ResourceError
 from tests.notes import Notes
@@ -220,3 +222,15 @@ def test_what_is_waited_for_is_told_once() -> None:
     assert sorted(results(cluster, *PIECES, progress=notes)) == PIECES
     (waits,) = [line for line in notes.lines if "waiting" in line]
     assert waits.endswith("for 120 s at most (RAYBENCH_NODE_SECONDS)")
+
+
+def test_one_whose_end_ray_does_not_hear_of_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a process that was hired while the head was gone: to kill it waits for ever, and cannot be interrupted."""
+    ended, never = list[str](), threading.Event()
+    monkeypatch.setattr(module, "LETTING_GO_SECONDS", 0.2)
+    monkeypatch.setattr(module.ray, "kill", lambda actor: ended.append(actor) or never.wait())
+    began = time.monotonic()
+    let_go("A1")
+    assert time.monotonic() - began < 5
+    assert ended == ["A1"]
+    never.set()

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +33,8 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any], str
         monkeypatch.setattr(ray, "init", init)
         monkeypatch.setattr(ray, "shutdown", lambda: left.append("shutdown"))
         monkeypatch.setattr(module, "cluster_address", lambda progress: address)
+        monkeypatch.setattr(module, "watched", lambda address: nullcontext())
+        monkeypatch.setattr(module, "until_it_answers", lambda address: None)
         monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "here"))
         monkeypatch.setattr(ray, "available_resources", lambda: {"CPU": 1.0})
         return left
