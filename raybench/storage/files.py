@@ -13,7 +13,6 @@ is done only in the place of a version that was seen before (``storage.versions`
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import os
 import re
@@ -76,7 +75,9 @@ def open_location(uri: Uri) -> Location:
     if not path:
         raise DataError(f"{text}: the address names no bucket; want s3://bucket/key")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    return Location(fs=_s3(os.environ.get("AWS_ENDPOINT_URL", ""), region), path=path, uri=f"s3://{path}")
+    return Location(
+        fs=s3_client.file_system(os.environ.get("AWS_ENDPOINT_URL", ""), region), path=path, uri=f"s3://{path}"
+    )
 
 
 def _is_text(name: str) -> bool:
@@ -394,14 +395,3 @@ def asked(place: Location, call: Callable[[], T]) -> T:
         raise DataError(f"{place.uri}: there is no such file") from None
     except (OSError, pa.ArrowException) as error:
         raise DataError(refusals.said_of(place.uri, error)) from error
-
-
-@functools.lru_cache(maxsize=8)  # opening one asks the network for the region
-def _s3(endpoint: str, region: str | None) -> Any:
-    scheme, separator, host = endpoint.partition("://")
-    options: dict[str, Any] = {"region": region} if region else {}
-    if endpoint:
-        options |= {"endpoint_override": (host if separator else endpoint).rstrip("/")}
-        options |= {"scheme": scheme if separator else "https", "region": region or "us-east-1"}
-    tries = pafs.AwsStandardS3RetryStrategy(max_attempts=refusals.ATTEMPTS)
-    return pafs.S3FileSystem(allow_delayed_open=True, retry_strategy=tries, **options)

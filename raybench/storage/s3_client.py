@@ -1,4 +1,4 @@
-"""What pyarrow's file system does not do on S3, through botocore: conditions, and a content in one request."""
+"""S3: the file system of pyarrow, and what that does not do, through botocore: conditions, a content in one request."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import time
 from collections.abc import Mapping
 from typing import Any
+
+import pyarrow.fs as pafs
 
 from raybench.storage import refusals
 
@@ -17,6 +19,18 @@ PAUSES = (0.2, 0.8)  # before what another request was in the way of is asked ag
 _OTHERWISE = ("PreconditionFailed", "412", "NoSuchKey", "404")
 _IN_THE_WAY = ("ConditionalRequestConflict", "409")
 _UNKNOWN = ("NotImplemented", "501")
+
+
+@functools.lru_cache(maxsize=8)  # opening one asks the network for the region
+def file_system(endpoint: str, region: str | None) -> Any:
+    """The file system of pyarrow at an endpoint (empty: Amazon's); credentials as it finds them."""
+    scheme, separator, host = endpoint.partition("://")
+    options: dict[str, Any] = {"region": region} if region else {}
+    if endpoint:
+        options |= {"endpoint_override": (host if separator else endpoint).rstrip("/")}
+        options |= {"scheme": scheme if separator else "https", "region": region or "us-east-1"}
+    tries = pafs.AwsStandardS3RetryStrategy(max_attempts=refusals.ATTEMPTS)
+    return pafs.S3FileSystem(allow_delayed_open=True, retry_strategy=tries, **options)
 
 
 @functools.lru_cache(maxsize=4)

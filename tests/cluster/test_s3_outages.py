@@ -15,7 +15,7 @@ import pytest
 
 from raybench.cli.app import run as command
 from raybench.cluster.jobs.scoring import score
-from raybench.storage import files
+from raybench.storage import s3_client
 from tests.cluster.s3_server import BUCKET, SECRET, file_system, find_server, free_server_ports, running, upload
 from tests.cluster.scored import tables_of
 
@@ -93,11 +93,11 @@ def test_scoring_through_an_outage_ends_in_a_line_and_is_made_good(run: str, mar
 @pytest.fixture
 def asking(server: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Ask the server anew, whoever asked before."""
-    files._s3.cache_clear()
+    s3_client.file_system.cache_clear()
     for name, value in server.items():
         monkeypatch.setenv(name, value)
     yield monkeypatch
-    files._s3.cache_clear()
+    s3_client.file_system.cache_clear()
 
 
 COMMANDS: Mapping[str, list[str]] = {

@@ -13,7 +13,7 @@ import pyarrow.fs as pafs
 import pytest
 
 from raybench.errors import DataError
-from raybench.storage import claims, files, folders, parquet
+from raybench.storage import claims, files, folders, parquet, s3_client
 
 
 class Killed(BaseException):
@@ -43,7 +43,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     memory.store.clear()
     memory.pseudo_dirs[:] = [""]
     remote = pafs.PyFileSystem(pafs.FSSpecHandler(DirFileSystem("/s3", memory)))
-    monkeypatch.setattr(files, "_s3", lambda endpoint, region: remote)
+    monkeypatch.setattr(s3_client, "file_system", lambda endpoint, region: remote)
     yield "s3://bucket/data"
     memory.store.clear()
 

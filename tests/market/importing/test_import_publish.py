@@ -19,7 +19,7 @@ from raybench.market.importing import parts
 from raybench.market.importing.job import ImportResult, check_target, import_bars
 from raybench.market.sources import memory_source
 from raybench.market.universe import Universe, make_universe
-from raybench.storage import files
+from raybench.storage import files, s3_client
 from tests.killed import Steps, killed_at
 
 FIELDS = ("open", "high", "low", "close", "volume")
@@ -57,7 +57,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     memory.store.clear()
     memory.pseudo_dirs[:] = [""]
     remote = pafs.PyFileSystem(pafs.FSSpecHandler(DirFileSystem("/s3", memory)))
-    monkeypatch.setattr(files, "_s3", lambda endpoint, region: remote)
+    monkeypatch.setattr(s3_client, "file_system", lambda endpoint, region: remote)
     yield "s3://bucket/bars"
     memory.store.clear()
 
