@@ -179,11 +179,18 @@ class Census:
         return {
             **found("date_with_few_bars", self.said(self.thin(MIN_COVERAGE))),
             **found("date_without_bars", [str(day) for day in self.day_D[begun_D & (self.bars_D == 0)]]),
+            **found("date_filled_forward", self.said(self._filled_before())),
             **found("long_gap", self._said_gaps()),
             **found("newest_date_incomplete", self._newest()),
             **found("newest_date_filled_forward", self._carried()),
             **(self._weekdays() if daily else found("moment_with_few_bars", self._lone_moments())),
         }
+
+    def _filled_before(self) -> Mask:
+        """Dates that are filled forward and were kept, but the newest, of which more is said."""
+        filled_D = self.filled()
+        filled_D[-1:] = False
+        return filled_D
 
     def _weekdays(self) -> Findings:
         """Weekdays that are missing, and days at the end of a week that are there, where a market trades five."""
@@ -197,9 +204,7 @@ class Census:
         share_T = self.bars_T / np.maximum(self.alive_D[self._code_T], 1)
         usual = float(np.median(share_T[share_T > 0])) if (share_T > 0).any() else 0.0
         few_T = _few(self.bars_T, self.alive_D[self._code_T] * usual, MIN_COVERAGE) & (self.bars_T > 0)
-        since_T = self._calendar_T - self._calendar_T.astype("datetime64[D]")
-        _, code_T, counts = np.unique(since_T, return_inverse=True, return_counts=True)
-        lone_T = few_T & (counts[code_T] <= max(1, RARE * len(self.day_D)))
+        lone_T = few_T & lone_clocks(self._calendar_T)
         return [
             f"{clock(self._calendar_T[t])} ({self.bars_T[t]} of {self.alive_D[self._code_T[t]]} instruments)"
             for t in np.flatnonzero(lone_T)
@@ -233,6 +238,14 @@ def long_gaps(day_D: Dates) -> list[int]:
     if not len(steps):
         return []
     return [int(i) for i in np.flatnonzero(steps > max(LONG_GAP, MANY_STEPS * np.median(steps)))]
+
+
+def lone_clocks(calendar_T: Moments) -> Mask:
+    """Which moments have a time of day that hardly any other date has -> [T]."""
+    days = calendar_T.astype("datetime64[D]")
+    _, code_T, counts = np.unique(calendar_T - days, return_inverse=True, return_counts=True)
+    lone_T: Mask = counts[code_T] <= max(1, RARE * len(np.unique(days)))
+    return lone_T
 
 
 def weekend(day_D: Dates) -> Mask:

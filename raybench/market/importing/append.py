@@ -22,7 +22,16 @@ from raybench.errors import DataError
 from raybench.market.bars import BarBlock, Bars, open_bars
 from raybench.market.bars_metadata import BarsMetadata, Histories
 from raybench.market.calendar import DAY, union
-from raybench.market.census import OF_NEWEST, RARE, DateRules, lone_weekdays, weekday_findings, weekend
+from raybench.market.census import (
+    LONE,
+    OF_NEWEST,
+    RARE,
+    DateRules,
+    lone_clocks,
+    lone_weekdays,
+    weekday_findings,
+    weekend,
+)
 from raybench.market.importing.arrivals import judged_dates
 from raybench.market.importing.comparing import Brought, Comparison
 from raybench.market.importing.fitting import adjusted_as_before, check_clock, check_fits, check_names, left_out_fields
@@ -185,7 +194,7 @@ class _Adding:
         brought = self._compared()
         brought.refuse_scaled(source.uri)
         dates = judged_dates(source, brought, self.bars, self.universes, self.days, self.rules)
-        dates = merge(dates, self._weekends(dates))
+        dates = merge(dates, merge(self._weekends(dates), self._lone_moments(brought)))
         with self.target.changing():
             if old.histories is None or (len(self.added_T) and self.added_T[0] < self.bars.calendar[-1]):
                 metadata = rewritten(self.target, self.bars, self.coming, self.universes, progress=self.progress)
@@ -240,6 +249,17 @@ class _Adding:
         end_D, new_D = weekend(self.days.day_D), np.isin(self.days.day_D, self._new_dates())
         daily = self.bars.frequency == DAY and end_D.sum() <= RARE * len(end_D)
         return found("date_on_weekend", list(map(str, self.days.day_D[end_D & new_D]))) if daily and not dates else {}
+
+    def _lone_moments(self, brought: Brought) -> Findings:
+        """New moments of one instrument, where others have many, at a time of day that other dates lack."""
+        if self.bars.frequency == DAY or not brought.bars:
+            return {}
+        bars_T = np.bincount(np.concatenate(list(brought.bars.values())), minlength=len(self.calendar_T))
+        bars_T[np.isin(self.calendar_T, self.bars.calendar)] = 0
+        lone_T = (bars_T == 1) & lone_clocks(self.calendar_T)
+        if not lone_T.any() or np.median(bars_T[bars_T > 0]) < LONE:
+            return {}
+        return found("moment_with_few_bars", [f"{clock(when)} (1 instrument)" for when in self.calendar_T[lone_T]])
 
     def _days_before_new_ones(self) -> Findings:
         """Weekdays between the last date and the new ones that nobody has, where no exchange says which there are."""

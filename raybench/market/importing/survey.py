@@ -18,7 +18,7 @@ SURVEYED = frozenset(
     {
         *ROW_FINDINGS,
         *("date_with_few_bars", "date_without_bars", "long_gap", "newest_date_incomplete", "weekday_without_bars"),
-        *("newest_date_filled_forward", "date_on_weekend", "moment_with_few_bars"),
+        *("date_filled_forward", "newest_date_filled_forward", "date_on_weekend", "moment_with_few_bars"),
         *("overnight_jump", "raw_beside_factor", "adjusted_twice", "raw_beside_adjusted_close"),
         *("member_without_files", "member_spelt_otherwise"),
     }

@@ -141,6 +141,17 @@ def test_a_new_date_on_a_weekend_is_named(tmp_path: Path) -> None:
     assert [line for line in done.warnings if "on a Saturday or Sunday" in line and "2020-02-08" in line] != []
 
 
+def test_a_new_moment_of_one_is_named(tmp_path: Path) -> None:
+    rows = flat(8, 90)
+    hours = np.array([DAYS[k // 3] + pd.Timedelta(hours=10 + k % 3) for k in range(90)])
+    rows["datetime"] = hours[np.searchsorted(DAYS[:90], rows["datetime"])]
+    full(rows[rows["datetime"] < DAYS[28]], {}, tmp_path)
+    late = rows[rows["datetime"] >= DAYS[28]]
+    stray = late.head(1).assign(datetime=DAYS[29] + pd.Timedelta("03:17:00"))
+    done = append(pd.concat([late, stray]), {}, tmp_path, rules=None)
+    assert [line for line in done.warnings if f"{DAYS[29].date()} 03:17:00 (1 instrument)" in line] != []
+
+
 def listed(days: Any) -> DateRules:
     return DateRules(days=days.to_numpy().astype("datetime64[D]"))
 

@@ -178,6 +178,14 @@ def test_some_on_a_saturday_are_kept_and_named(tmp_path: Path) -> None:
     assert "date_on_weekend" not in every.metadata.warnings
 
 
+def test_a_calendar_that_was_filled_forward_and_is_kept_is_named(tmp_path: Path) -> None:
+    """As a provider brings one, or a list of dates."""
+    days = pd.date_range(DAYS[0], DAYS[-1]).to_numpy().astype("datetime64[D]")
+    done = put(every_day(market(), "all at the last close"), tmp_path, days=days)
+    assert done.metadata.warnings["date_filled_forward"]["count"] == 10
+    assert examples(done, "date_filled_forward")[0] == "2020-01-11 (8 of 8 instruments)"
+
+
 def test_a_moment_of_one_is_named(tmp_path: Path) -> None:
     hours = [day + pd.Timedelta(hours=h) for day in DAYS for h in (10, 11, 14)]
     assert "moment_with_few_bars" not in put(market(8, hours), tmp_path).metadata.warnings
