@@ -187,8 +187,11 @@ class Census:
         }
 
     def _filled_before(self) -> Mask:
-        """Dates that are filled forward and were kept, but the newest, of which more is said."""
-        filled_D = self.filled()
+        """Weekends that are filled forward and were kept, but the newest date, of which more is said.
+
+        Other dates may be like that where prices hardly move.
+        """
+        filled_D = self.filled() & weekend(self.day_D)
         filled_D[-1:] = False
         return filled_D
 

@@ -101,8 +101,8 @@ _SERIOUS = {
     "row_off_calendar": "row|rows left out, whose date|dates the calendar given does not list",
     "left_out_instrument": "instrument|instruments left out, who has|have no row on the calendar",
     "date_with_few_bars": "date|dates of the calendar on which hardly anybody has a bar",
-    "date_filled_forward": "date|dates of the calendar on which all bars repeat the ones before, as filling forward "
-    "leaves weekends and holidays",
+    "date_filled_forward": "Saturday or Sunday|Saturdays and Sundays of the calendar on which all bars repeat the "
+    "ones before, as filling forward leaves them",
     "date_without_bars": "date|dates of the calendar on which nobody has a bar",
     "weekday_without_bars": "weekday|weekdays without bars between two that have some, first and last: holidays, or "
     "dates that are missing (raybench import --market NAME tells which)",
