@@ -131,6 +131,9 @@ class TrainConfig(ConfigPart):
             raise problem_at("grad_clip_norm", text="grad_clip_value is set too; set one of them to null")
         if self.momentum and self.optimizer != "sgd":
             raise problem_at("momentum", text=f"is for optimizer sgd, got {self.optimizer}")
+        lowest = getattr(self.lr_schedule, "min_lr", 0.0)
+        if lowest > self.lr:
+            raise problem_at("lr_schedule", "min_lr", text=f"{lowest:g} is above train.lr, {self.lr:g}; rates go down")
         if self.accumulate_steps > self.batch_size:
             raise problem_at("accumulate_steps", text=f"{self.accumulate_steps} parts of a batch of {self.batch_size}")
         return self
@@ -280,6 +283,7 @@ class Config(ConfigPart):
             *_crossings(self.data),
             *_short_fits(self.data),
             *_idle_concepts(self),
+            *_long_warmup(self.train),
         )
 
 
@@ -358,6 +362,16 @@ def _idle_concepts(config: Config) -> list[str]:
     if config.data.concepts is None or model.type not in NETWORKS or getattr(model, "uses_concepts", False):
         return []
     return [f"data.concepts is not used: {model.type} does not look at concepts"]
+
+
+def _long_warmup(train: TrainConfig) -> list[str]:
+    """A rate that never gets to what is asked for."""
+    warmup = getattr(train.lr_schedule, "warmup_epochs", 0)
+    if warmup < train.max_epochs:
+        return []
+    return [
+        f"train.lr_schedule.warmup_epochs is {warmup}, and train.max_epochs {train.max_epochs}: train.lr is not reached"
+    ]
 
 
 def _weekdays_between(end: int, start: int) -> int:

@@ -113,6 +113,11 @@ class Memberships:
         """Bytes of the tensors."""
         return sum(int(getattr(self, name).nbytes) for name in TENSORS)
 
+    @property
+    def ever(self) -> bool:
+        """Whether any span holds on any date."""
+        return bool((self.first_NP < self.stop_NP).any())
+
     def rows(self, instrument_B: Tensor, date_B: Tensor) -> Tensor:
         """Look up samples by their instrument and date codes (on the device of the table) -> float32 [B, K]."""
         code_B, date_B1 = instrument_B.long(), date_B[:, None]

@@ -11,6 +11,7 @@ import numpy as np
 
 from raybench.allocator import give_back_memory, return_memory
 from raybench.config.panel_spec import PanelSpec
+from raybench.errors import DataError
 from raybench.fanout import Fanout
 from raybench.feature_sets.table import FeatureTable
 from raybench.feature_sets.table_columns import table_findings, used_columns
@@ -78,6 +79,12 @@ def build_panel(
         check_samples(name, ranges[name], frame, of_segment)
     second = _second_rows(spec, start, end, second_processors, run, progress)
     panel = _panel(spec, frame, made, done.fitted, bars, features, second, progress)
+    concepts = panel.segments["train"].memberships if "train" in made else None
+    if concepts is not None and not concepts.ever:
+        raise DataError(
+            f"data.concepts: {spec.data.concepts}: no instrument is in a concept on any date from {start} to {end}; "
+            "give a table of these dates"
+        )
     return replace(panel, warnings=tuple(odd))
 
 

@@ -122,6 +122,7 @@ def training_findings(
     """
     train = ranges["train"]
     yield from label_findings(chain, frame, learn, samples, train)
+    yield from weight_findings(samples["train"])
     yield from window_findings(frame, samples["train"], step_len, before)
     yield from missing_findings(filled, train, ranges.get("valid", train))
 
@@ -180,6 +181,18 @@ def _nothing_to_rank(name: str, samples: Samples, chain: Chain, after: str) -> s
             f"on {share:.0%} of the dates of {name} all labels are the same{after}: on these there is nothing to rank"
         )
     return ""
+
+
+def weight_findings(samples: Samples) -> Iterator[str]:
+    """How many samples of train count for nothing."""
+    if samples.weight_S is None or not len(samples):
+        return
+    nothing = int((samples.weight_S == 0).sum())
+    if nothing:
+        yield (
+            f"{nothing:,} of {numbered(len(samples), 'sample|samples')} of train weigh 0 (train.sample_weight; one "
+            "that is missing counts as 0): nothing is learned from them"
+        )
 
 
 def window_findings(frame: Frame, samples: Samples, step_len: int, before: int) -> Iterator[str]:

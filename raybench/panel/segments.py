@@ -94,4 +94,6 @@ def _weights(
     bad = int((~(np.isfinite(weight_S) & (weight_S >= 0))).sum())
     if bad:
         raise DataError(f"train.sample_weight.column: {bad} of {len(weight_S)} weights are negative or infinite")
+    if len(weight_S) and not weight_S.any():
+        raise DataError("train.sample_weight.column: every weight is 0 or missing, so that nothing would be learned")
     return weight_S

@@ -73,6 +73,8 @@ def test_a_configuration_does_not_change(tree: Tree) -> None:
         ("train.lr_schedule={type: cos}", "train.lr_schedule.type", "did you mean 'cosine'?"),
         ("train.lr_schedule={type: cosine, warmup: 2}", "train.lr_schedule.warmup", "'warmup_epochs'"),
         ("train.sample_weight={type: time_decay}", "train.sample_weight.half_life", "is required"),
+        ("train.lr_schedule={type: cosine, min_lr: 1}", "train.lr_schedule.min_lr", "1 is above train.lr, 0.0002"),
+        ("train.lr_schedule={type: plateau, min_lr: 1}", "train.lr_schedule.min_lr", "rates go down"),
         ("train.momentum=0.9", "train.momentum", "is for optimizer sgd"),
         ("model.hiden_size=3", "model.hiden_size", "did you mean 'hidden_size'?"),
         ("model.hidden_size=0", "model.hidden_size", "want at least 1"),
@@ -149,6 +151,12 @@ def test_a_label_that_is_known_on_its_own_date_is_told(tree: Tree, label: str) -
 def test_a_column_of_a_table_that_is_known_on_its_own_date_is_told(tree: Tree) -> None:
     overrides = ["data.bars=null", "data.features=t", "data.label=now", "data.horizon=0"]
     assert "the label now looks at no later bar" in load_config(tree, overrides).warnings()[0]
+
+
+@pytest.mark.parametrize(("epochs", "told"), [(5, True), (6, False)])
+def test_a_warmup_that_never_ends_is_told(tree: Tree, epochs: int, told: bool) -> None:
+    overrides = [f"train.max_epochs={epochs}", "train.lr_schedule={type: cosine, warmup_epochs: 5}"]
+    assert any("train.lr is not reached" in line for line in load_config(tree, overrides).warnings()) == told
 
 
 @pytest.mark.parametrize("label", ["LABEL0", "five"])

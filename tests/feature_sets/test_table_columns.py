@@ -77,14 +77,14 @@ def in_valid(frame: pd.DataFrame | None = None, **values: float) -> pd.DataFrame
     return frame
 
 
-def config(path: Path, **data: Any) -> Any:
+def config(path: Path, train: dict[str, Any] | None = None, **data: Any) -> Any:
     segments = {
         name: [str(DAYS[a].date()), str(DAYS[b].date())]
         for name, (a, b) in {"train": (0, 59), "valid": (60, 74), "test": (75, 89)}.items()
     }
     tree = {"features": str(path), "feature_set": {"type": "table"}, "step_len": 3, "segments": segments, **data}
     tree.setdefault("processors", {"infer": [], "learn": [{"class": "DropnaLabel"}]})
-    return load_config({"data": tree, "model": {"type": "gru"}})
+    return load_config({"data": tree, "model": {"type": "gru"}, "train": train or {}})
 
 
 def panel(tmp_path: Path, frame: pd.DataFrame, make: Callable[..., Any] = build_panel, **data: Any) -> Any:
@@ -217,6 +217,30 @@ def test_infinite_labels_are_counted(tmp_path: Path, make: Callable[..., Any]) -
     steps = [{"class": "DropnaLabel"}, {"class": "CSRankNorm", "kwargs": {"fields_group": "label"}}]
     (line,) = panel(tmp_path, frame, make, processors={"infer": [], "learn": steps}).warnings
     assert line.startswith("2 labels of train are infinite")
+
+
+def test_concepts_of_other_dates_are_refused(tmp_path: Path) -> None:
+    """Nobody would be in any: the network would learn that there are none."""
+    spans = pd.DataFrame({"instrument": ["I00", "I01"], "concept": "c", "start": "2010-01-01", "end": "2011-01-01"})
+    spans.to_csv(tmp_path / "c.csv", index=False)
+    with pytest.raises(DataError, match=r"c\.csv: no instrument is in a concept on any date from 2020-01-01 to"):
+        panel(tmp_path, rows(), concepts=str(tmp_path / "c.csv"))
+    spans.assign(end="2020-01-02").to_csv(tmp_path / "c.csv", index=False)
+    assert panel(tmp_path, rows(), concepts=str(tmp_path / "c.csv")).segments["train"].memberships.ever
+
+
+@made_by
+def test_samples_that_weigh_nothing_are_counted(tmp_path: Path, make: Callable[..., Any]) -> None:
+    weighed = {"sample_weight": {"type": "column", "column": "w"}}
+    frame = rows().assign(w=1.0)
+    frame.loc[[3, 500], "w"] = [np.nan, 0.0]
+    frame.to_parquet(tmp_path / "t.parquet", index=False)
+    spec = PanelSpec.of(config(tmp_path / "t.parquet", train=weighed))
+    (line,) = make(spec, None, open_features(tmp_path / "t.parquet")).warnings
+    assert line.startswith("2 of 720 samples of train weigh 0")
+    frame.assign(w=0.0).to_parquet(tmp_path / "t.parquet", index=False)
+    with pytest.raises(DataError, match=r"train\.sample_weight\.column: every weight is 0 or missing"):
+        make(spec, None, open_features(tmp_path / "t.parquet"))
 
 
 @made_by

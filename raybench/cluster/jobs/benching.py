@@ -51,6 +51,7 @@ from raybench.progress import SILENT, Progress
 from raybench.reports.cards import ResultCard
 from raybench.runs import artifact
 from raybench.runs.events import require_tensorboard
+from raybench.runs.folders import RUNS
 from raybench.storage import files, parquet
 from raybench.storage.claims import held
 from raybench.storage.places import Kind, refuse_others
@@ -163,7 +164,7 @@ def kept(out: str) -> str:
 def _done(out: str, asked: Asked, *, resume: bool) -> bool:
     """Whether ``out`` holds this bench, finished; RunError if another one, or one that nobody asked to go on with."""
     stored = Bench.read(out)
-    if stored is None:
+    if stored is None or (stored.ended is None and not _has_work(out)):
         return False
     asked.refuse_other(out, stored.asked)
     if stored.ended is not None:
@@ -171,6 +172,14 @@ def _done(out: str, asked: Asked, *, resume: bool) -> bool:
     if not resume:
         raise RunError(f"{out} holds an unfinished bench of these configurations; add --resume or choose another --out")
     return False
+
+
+def _has_work(out: str) -> bool:
+    """Whether a fit has left something: one that came to nothing is no reason to refuse what was put right since."""
+    if files.exists(files.join(out, TABLE)):
+        return True
+    left = (name.rpartition("/")[2] for name in files.sizes(files.join(out, RUNS)))
+    return any(name != artifact.CONFIG for name in left)
 
 
 class _Benching:

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
+from raybench.cluster.jobs import benching
 from raybench.cluster.jobs.bench_data import opened_data
 from raybench.cluster.jobs.bench_pool import BenchPool, Group
 from raybench.cluster.packing import Room, Share
 from raybench.cluster.resources import Capacity, Node
+from raybench.comparison.asked import Asked, Bench
 from raybench.comparison.fits import plan_fits
 from raybench.comparison.order import Durations
-from raybench.errors import DataError
+from raybench.errors import DataError, RunError
 from raybench.progress import SILENT
 from tests.small import small_bars, small_config
 
@@ -95,3 +97,22 @@ def test_an_error_names_the_configuration_that_it_is_about(tmp_path: Path) -> No
         opened_data(plan_fits({"good": good, "late": bad}, 1))
     with pytest.raises(DataError, match=r"^data\.segments\.test"):
         opened_data(plan_fits({"late": bad}, 1))
+
+
+@pytest.mark.parametrize(("left", "taken"), [((), True), (("config.yaml",), True), (("checkpoints/a",), False)])
+def test_a_bench_that_came_to_nothing_is_no_reason_to_refuse_another(
+    tmp_path: Path, left: tuple[str, ...], taken: bool
+) -> None:
+    """As one of which a configuration was wrong: put right, it is begun in the same folder."""
+    wrong, right = small_config("bars", {"data.embargo": 500}), small_config("bars")
+    asked, anew = (Asked.of(plan_fits({"c": each}, 1), None, expanding=False) for each in (wrong, right))
+    Bench(asked=asked).write(str(tmp_path))
+    for name in left:
+        file = tmp_path / "runs" / "c" / "seed-0" / name
+        file.parent.mkdir(parents=True)
+        file.touch()
+    if taken:
+        assert not benching._done(str(tmp_path), anew, resume=False)
+        return
+    with pytest.raises(RunError, match=r"data\.embargo is 500 there"):
+        benching._done(str(tmp_path), anew, resume=False)
