@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +20,7 @@ from ray.train import ControllerError, WorkerGroupError
 from raybench.cluster.failures import EndsOnUserErrors, as_told, user_error
 from raybench.cluster.jobs import training
 from raybench.cluster.journal import Journal
-from raybench.config import Config, load_config
+from raybench.config import Config, dump_config, load_config
 from raybench.errors import ConfigError, DataError, RaybenchError, ResourceError, RunError, TrainingError, UserError
 from raybench.training import checkpoints
 from tests.cluster.processes import ours
@@ -68,6 +71,33 @@ def test_an_error_on_one_batch_is_tried_again(local_ray: None, make_config: Make
     assert [note for note in watch.notes if re.search(r"worker 0 of 1 \(.*\) is lost: RuntimeError: boom", note)]
     (tmp_path / "was").touch()  # it fails no more
     assert_same_training(broken, training.train(config("was"), out=str(tmp_path / "whole"), local=True))
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_what_the_command_says_of_errors_in_workers(make_config: MakeConfig, tmp_path: Path) -> None:
+    """In a process of its own: one line each, 2 for what the user can put right, 1 after the last try of what not."""
+    lines = []
+    for what in ("data", "error"):
+        tree = make_config(cluster__num_workers=2, cluster__max_failures=1, data__embargo=2).model_dump(by_alias=True)
+        tree["model"] = {"type": "tests.cluster.failing_network:Fails", "log": str(tmp_path / what), "what": what}
+        (tmp_path / f"{what}.yaml").write_text(dump_config(load_config(tree)))
+        lines.append(["train", str(tmp_path / f"{what}.yaml"), "--out", str(tmp_path / f"{what} run"), "--quiet"])
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    command = [sys.executable, "-m", "tests.cli.typed", json.dumps(lines)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (first, _, said), (second, _, gave_up) = json.loads(done.stdout.splitlines()[-1])
+    assert (first, said) == (2, "error: bars: gone in the middle; bring them back\n")
+    assert second == 1
+    assert re.fullmatch(
+        r"error: training failed more than cluster\.max_failures = 1 times, the last time of: RuntimeError: boom; .*\n",
+        gave_up,
+    )
+    tried = {what: set((tmp_path / what).read_text().split()) for what in ("data", "error")}
+    assert len(tried["data"]) in (1, 2)  # the two workers of one try: the first may end the other
+    assert len(tried["error"]) in (2, 3, 4)
+    assert not list(tmp_path.glob("* run/manifest.json"))
 
 
 @pytest.mark.ray

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from raybench.cluster.jobs.scoring import score
-from raybench.config import Config
+from raybench.config import Config, load_config
+from raybench.errors import RaybenchError
 from raybench.market.bars import open_bars
 from raybench.market.synthetic import UNIVERSE
 from raybench.runs.artifact import load_run
@@ -239,6 +240,30 @@ def test_a_scorer_that_hangs_is_named_and_ended_and_its_dates_are_done(
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     assert bytes_of(tmp_path / "scores") == bytes_of(whole)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_an_error_that_nobody_foresaw_is_tried_again_but_not_for_ever(
+    local_ray: None, make_config: MakeConfig, make_run: MakeRun, market_bars: str, tmp_path: Path
+) -> None:
+    def run_that_fails(what: str) -> str:
+        tree = make_config().model_dump(by_alias=True)
+        log = str(tmp_path / f"{what}.log")
+        tree["model"] = {"type": "tests.cluster.failing_network:Fails", "log": log, "what": what}
+        return make_run(load_config(tree))
+
+    def scored(model: str, to: str, *, local: bool = False) -> None:
+        score(model, bars=market_bars, to=to, start="2015-12-14", local=local, trust=True, progress=watch)
+
+    watch, once, to = Watch(0, lambda: None), run_that_fails("scoring once"), str(tmp_path / "once")
+    scored(once, to)
+    assert [note for note in watch.notes if "RuntimeError: boom; it is done again" in note]
+    scored(once, str(tmp_path / "here"), local=True)
+    assert bytes_of(to) == bytes_of(tmp_path / "here")
+    with pytest.raises(RaybenchError, match=r"the last because RuntimeError: boom; what is finished stays"):
+        scored(run_that_fails("scoring error"), str(tmp_path / "always"))
+    assert not list((tmp_path / "always").glob("date=*"))
 
 
 def test_gpus_are_used_where_there_are_any_and_no_run_does_without(

@@ -125,7 +125,10 @@ def test_a_worker_that_hangs_is_named_and_its_group_started_again(
     assert_same_training(broken, unbroken)
 
 
-def test_a_killed_driver_goes_on_with_resume(unbroken: StoredRun, fragile: Config, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_driver_that_is_ended_goes_on_with_resume(
+    unbroken: StoredRun, fragile: Config, tmp_path: Path, number: signal.Signals
+) -> None:
     (tmp_path / "config.yaml").write_text(dump_config(fragile))
     out = tmp_path / "broken"
     command = [sys.executable, "-m", "raybench", "train", str(tmp_path / "config.yaml"), "--out", str(out)]
@@ -134,8 +137,15 @@ def test_a_killed_driver_goes_on_with_resume(unbroken: StoredRun, fragile: Confi
     while len(list(out.glob("checkpoints/checkpoint_*/state.pt"))) < 2 and time.monotonic() < deadline:
         assert driver.poll() is None, driver.stderr and driver.stderr.read().decode()
         time.sleep(0.02)
-    os.killpg(driver.pid, signal.SIGKILL)
-    driver.communicate()
+    if number == signal.SIGKILL:
+        os.killpg(driver.pid, number)
+        driver.communicate()
+    else:  # Kubernetes sends it to the command alone, and SIGKILL after 30 s
+        driver.send_signal(number)
+        _, said = driver.communicate(timeout=30)
+        assert driver.returncode == 143
+        assert "kept in" in said.decode().splitlines()[-1]
+    assert checkpoints.finished_epochs(str(out)) >= 1
     assert not (out / "manifest.json").exists()
     with pytest.raises(RunError, match="--resume"):
         training.train(fragile, out=str(out))
