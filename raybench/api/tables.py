@@ -87,9 +87,7 @@ def score(
 
     named = addresses_of(model, models)
     with Placement() as placed:
-        universe = ALL
-        if is_frame(bars):
-            universe = open_runs(named, trust=trust)[0].config.data.universe
+        universe = open_runs(named, trust=trust)[0].config.data.universe if is_frame(bars) else ALL
         done = work(
             named,
             bars=placed.bars(bars, universe),
