@@ -68,7 +68,7 @@ def told_of_waiting(
                 since, said = time.monotonic(), False
             elif not said and time.monotonic() - since >= after:
                 found = held(wish)
-                if found is not None:
+                if found is not None and not over.is_set():
                     progress.note(found)
                     said = True
 
@@ -78,4 +78,4 @@ def told_of_waiting(
         yield
     finally:
         over.set()
-        thread.join()
+        thread.join(POLL_SECONDS)  # Ray, asked by it, never answers where the head is gone
