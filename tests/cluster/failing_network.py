@@ -21,8 +21,8 @@ WHAT = {
 class Fails(nn.Module):
     """A line through the last row. In ``epoch``, on ``rank`` (-1: on all), it fails and writes a line to ``log``.
 
-    With ``what`` error, or once, that is an error that nobody foresaw, once being the first time of all; where scores
-    are made with scoring error and scoring once.
+    With ``what`` error, or once, that is an error that nobody foresaw, once being the first time of all; with scoring
+    before any of them where scores are made.
     """
 
     def __init__(self, num_features: int, *, log: str, what: str, epoch: int = 1, rank: int = -1) -> None:
@@ -52,8 +52,8 @@ class Fails(nn.Module):
             log.write(f"{os.getpid()}\n")
         if what in ("error", "once"):
             raise RuntimeError("boom")
-        if self._what in WHAT:
-            raise WHAT[self._what]
+        if what in WHAT:
+            raise WHAT[what]
         return score_N * torch.nan
 
 

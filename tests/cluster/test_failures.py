@@ -75,29 +75,40 @@ def test_an_error_on_one_batch_is_tried_again(local_ray: None, make_config: Make
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_what_the_command_says_of_errors_in_workers(make_config: MakeConfig, tmp_path: Path) -> None:
+def test_what_the_command_says_of_errors_in_workers(
+    make_config: MakeConfig, make_run: Callable[[Config], str], market_bars: str, tmp_path: Path
+) -> None:
     """In a process of its own: one line each, 2 for what the user can put right, 1 after the last try of what not."""
-    lines = []
-    for what in ("data", "error"):
+
+    def failing(what: str) -> Config:
         tree = make_config(cluster__num_workers=2, cluster__max_failures=1, data__embargo=2).model_dump(by_alias=True)
         tree["model"] = {"type": "tests.cluster.failing_network:Fails", "log": str(tmp_path / what), "what": what}
-        (tmp_path / f"{what}.yaml").write_text(dump_config(load_config(tree)))
+        return load_config(tree)
+
+    lines = []
+    for what in ("data", "error"):
+        (tmp_path / f"{what}.yaml").write_text(dump_config(failing(what)))
         lines.append(["train", str(tmp_path / f"{what}.yaml"), "--out", str(tmp_path / f"{what} run"), "--quiet"])
+    lines.append(["score", "--model", make_run(failing("scoring data")), "--bars", market_bars, "--to"])
+    lines[-1] += [str(tmp_path / "scores"), "--start", "2015-12-14", "--ray", "--trust", "--quiet"]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     command = [sys.executable, "-m", "tests.cli.typed", json.dumps(lines)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
-    (first, _, said), (second, _, gave_up) = json.loads(done.stdout.splitlines()[-1])
+    (first, _, said), (second, _, gave_up), (third, _, of_scores) = json.loads(done.stdout.splitlines()[-1])
     assert (first, said) == (2, "error: bars: gone in the middle; bring them back\n")
+    assert (third, of_scores) == (first, said)
     assert second == 1
     assert re.fullmatch(
         r"error: training failed more than cluster\.max_failures = 1 times, the last time of: RuntimeError: boom; .*\n",
         gave_up,
     )
-    tried = {what: set((tmp_path / what).read_text().split()) for what in ("data", "error")}
+    tried = {what: set((tmp_path / what).read_text().split()) for what in ("data", "error", "scoring data")}
     assert len(tried["data"]) in (1, 2)  # the two workers of one try: the first may end the other
     assert len(tried["error"]) in (2, 3, 4)
+    assert len(tried["scoring data"]) <= 3  # each process of the pool at most once
     assert not list(tmp_path.glob("* run/manifest.json"))
+    assert not list(tmp_path.glob("scores/date=*"))
 
 
 @pytest.mark.ray
