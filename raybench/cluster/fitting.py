@@ -87,20 +87,34 @@ def fit_on_workers(
         journal.listening(group.hearing(listener.hear), progress),
         told_of_waiting(_wish(workers), group.here, progress),
     ):
-        while True:
-            checkpoints.forget_index(out)
-            trainer = _trainer(config, data, workers, out, task, callbacks, failures=group.failures)
-            try:
-                with of_this_cluster():
-                    result = in_a_thread(trainer.fit)  # where Ray Train leaves Ctrl-C to us
-                break
-            except TrainingFailedError as error:
-                raise as_told(error, out=out, max_failures=config.cluster.max_failures) from error
-            except ActorDiedError as error:
-                begun = _after_the_controller(error, group, config, out, identity, progress)
-            if begun.uri is not None and begun.finished:
-                return _finished(out, checkpoints.read(begun.uri), {files.name_of(begun.uri)})
-            task = replace(task, begun=begun.uri)
+        return _until_it_ends(config, data, workers, out, task, group, callbacks, progress)
+
+
+def _until_it_ends(
+    config: Config,
+    data: TrainingData,
+    workers: Workers,
+    out: str,
+    task: WorkerTask,
+    group: Group,
+    callbacks: Sequence[UserCallback],
+    progress: Progress,
+) -> TrainState:
+    """Train, and go on where Ray Train's controller was lost, until there is a finished state."""
+    while True:
+        checkpoints.forget_index(out)
+        trainer = _trainer(config, data, workers, out, task, callbacks, failures=group.failures)
+        try:
+            with of_this_cluster():
+                result = in_a_thread(trainer.fit)  # where Ray Train leaves Ctrl-C to us
+            break
+        except TrainingFailedError as error:
+            raise as_told(error, out=out, max_failures=config.cluster.max_failures) from error
+        except ActorDiedError as error:
+            begun = _after_the_controller(error, group, config, out, task.identity, progress)
+        if begun.uri is not None and begun.finished:
+            return _finished(out, checkpoints.read(begun.uri), {files.name_of(begun.uri)})
+        task = replace(task, begun=begun.uri)
     state = last_state(result.checkpoint)
     if state is None or not state.finished:
         reached = 0 if state is None else state.epoch
