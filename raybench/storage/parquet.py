@@ -66,7 +66,7 @@ def table_of(data: bytes, uri: Uri, columns: Sequence[str] | None = None) -> tup
     with _parsed(pa.BufferReader(data), uri) as file:
         names = list(file.schema_arrow.names if columns is None else columns)
         _check_columns(uri, file.schema_arrow, names)
-        return _without_views(file.read(columns=names)), _pairs(file)
+        return _without_views(_read(file, names)), _pairs(file)
 
 
 def count_rows(uri: Uri) -> int:
@@ -118,7 +118,16 @@ def read_whole(uri: Uri, columns: Sequence[str], sha256: str) -> Any:
         raise DamagedError(f"{uri}: {_DAMAGED}")
     with _parsed(pa.BufferReader(data), uri) as file:
         _check_columns(uri, file.schema_arrow, columns)
-        return file.read(columns=list(columns))
+        return _read(file, columns)
+
+
+def _read(file: Any, columns: Sequence[str]) -> Any:
+    """Columns of a file in memory, by this thread.
+
+    One of Arrow's may hold the bytes for a moment longer than the call takes; where the interpreter ends meanwhile, the
+    process does as if it had crashed.
+    """
+    return file.read(columns=list(columns), use_threads=False)
 
 
 def read_groups(

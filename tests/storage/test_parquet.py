@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from datetime import datetime
 from pathlib import Path
@@ -180,3 +181,15 @@ def test_files_that_do_not_fit_together_are_named_with_the_column(tmp_path: Path
         pq.write_table(pa.table({"instrument": ["A"], "x": column}), tmp_path / f"{name}.parquet")
     with pytest.raises(DataError, match=r"1\.parquet: column x is of type string, and of type double in 0\.parquet"):
         parquet.read_table(str(tmp_path), ["instrument", "x"])
+
+
+def test_bytes_are_read_by_the_thread_that_asks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One of Arrow's that still holds them ends the process where the interpreter ends meanwhile."""
+    asked: list[dict[str, Any]] = []
+    read = pq.ParquetFile.read
+    monkeypatch.setattr(pq.ParquetFile, "read", lambda file, **how: asked.append(how) or read(file, **how))
+    pq.write_table(pa.table({"a": [1.0]}), tmp_path / "x.parquet")
+    data = (tmp_path / "x.parquet").read_bytes()
+    assert parquet.table_of(data, "x")[0]["a"].to_pylist() == [1.0]
+    parquet.read_whole(tmp_path / "x.parquet", ["a"], hashlib.sha256(data).hexdigest()[:16])
+    assert [how["use_threads"] for how in asked] == [False, False]
