@@ -161,7 +161,7 @@ def broken(name: str, config: Config) -> dict[str, Tensor]:
         ("missing", "fc_out.bias missing"),
         ("nan", "fc_out.bias holds NaN"),
         ("nowhere", "there is no such file"),
-        ("text", "cannot be read as weights"),
+        ("text", "is no file of weights"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_done(
