@@ -35,6 +35,7 @@ from raybench.config.data.spec import LABEL_COLUMN
 from raybench.errors import DataError
 from raybench.feature_sets.table_columns import KEYS, SetAside, sort_out, told
 from raybench.market.bars import cut
+from raybench.market.census import weekend
 from raybench.market.quality import clock
 from raybench.market.sources.clocks import ZoneClocks, zone_clocks
 from raybench.market.sources.row_dates import AS_WRITTEN, RowDates, look_at_dates
@@ -131,7 +132,8 @@ class FeatureTable:
         """Days on which no row has a number in any feature, such as weekends of empty rows, as ISO text.
 
         ``stamps``: of the rows of each file. The days before the first with a number are not among them: there
-        features look back on what the table does not have.
+        features look back on what the table does not have. Nor are those after the last, whose numbers may be to come,
+        but for weekends where nobody has numbers on one.
         """
         days, codes = np.unique(np.concatenate(stamps).astype("datetime64[D]"), return_inverse=True)
         code_R = np.split(codes, np.cumsum([len(each) for each in stamps])[:-1])
@@ -140,9 +142,9 @@ class FeatureTable:
             for file, code_F in zip(self.files, code_R, strict=True):
                 x_F = _float_column(parquet.read_table(file, [name])[name], name, self.uri)
                 empty_D[code_F[np.isfinite(x_F.to_numpy())]] = False
-            if not (empty_D & (np.cumsum(~empty_D) > 0)).any():
+            if not _left_out(empty_D, days).any():
                 return []
-        return [str(day) for day in days[empty_D & (np.cumsum(~empty_D) > 0)]]
+        return [str(day) for day in days[_left_out(empty_D, days)]]
 
     def read(
         self,
@@ -344,6 +346,15 @@ def _footers(files: Sequence[str]) -> str:
             stream.seek(max(size - 8 - length, 0))
             digest.update(f"{storage.name_of(file)}\0{size}\0".encode() + stream.read(length))
     return digest.hexdigest()[:32]
+
+
+def _left_out(empty_D: NDArray[np.bool_], day_D: NDArray[np.datetime64]) -> NDArray[np.bool_]:
+    """Which days without a number are no dates -> [D], see ``FeatureTable._empty_days``."""
+    begun_D, to_come_D = np.cumsum(~empty_D) > 0, np.cumsum(~empty_D[::-1])[::-1] == 0
+    end_D = weekend(day_D)
+    closed_D = end_D & empty_D[end_D].all()
+    left_D: NDArray[np.bool_] = empty_D & begun_D & (~to_come_D | closed_D)
+    return left_D
 
 
 def _key(table: Any, key: str, uri: str) -> Any:

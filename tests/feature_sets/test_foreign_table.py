@@ -110,6 +110,20 @@ def test_text_is_no_feature(tmp_path: Path) -> None:
         open_features(tmp_path / "t.parquet").read(columns=["comment"])
 
 
+@pytest.mark.parametrize(("last", "kept"), [("2020-01-10", True), ("2020-01-11", False)])
+def test_an_empty_newest_date_is_to_come_unless_nobody_has_numbers_on_weekends(
+    tmp_path: Path, last: str, kept: bool
+) -> None:
+    """A Friday whose numbers are late is kept, for scoring to refuse; a Saturday that was filled in is none."""
+    days = [*pd.bdate_range("2020-01-01", "2020-01-09"), pd.Timestamp(last)]
+    keys = pd.MultiIndex.from_product([[f"I{i}" for i in range(8)], days], names=KEYS)
+    rows = pd.DataFrame({"mine": 1.0}, index=keys).reset_index()
+    rows["mine"] = rows["mine"].where(rows["datetime"] != days[-1])
+    rows.to_parquet(tmp_path / "a.parquet")
+    found = open_features(tmp_path).settled().dates()
+    assert (found[-1] == np.datetime64(last)) == kept
+
+
 def test_dates_of_anyones_table_without_any_number_go(tmp_path: Path) -> None:
     """Weekends of empty rows go, in whichever column and file a number may be; what begins empty stays."""
     days = pd.date_range("2020-01-01", periods=20)

@@ -36,7 +36,14 @@ from raybench.market.importing.arrivals import judged_dates
 from raybench.market.importing.comparing import Brought, Comparison
 from raybench.market.importing.fitting import adjusted_as_before, check_clock, check_fits, check_names, left_out_fields
 from raybench.market.importing.growing import Growing, in_order
-from raybench.market.importing.job import ImportResult, check_source, check_universes, import_bars, said_of
+from raybench.market.importing.job import (
+    ImportResult,
+    check_source,
+    check_universes,
+    field_meant,
+    import_bars,
+    said_of,
+)
 from raybench.market.importing.joining import joined_slices, rewritten, without
 from raybench.market.importing.parts import PartsWriter, groups_of_file
 from raybench.market.importing.spans import DAY_LONG, joined_and_left, merged_universes
@@ -105,7 +112,7 @@ def append_bars(
     the dataset, after ``patience`` seconds still.
     ``compact`` joins all files.
     """
-    uri = storage.open_location(to).uri
+    uri, adjust = storage.open_location(to).uri, field_meant(source, adjust)
     if not storage.exists(storage.join(uri, METADATA)):
         made = import_bars(
             source,

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from raybench.columns.names import CUSTOMARY, plain
 from raybench.errors import DataError
 from raybench.market.adjustment import is_adjusted_close
 from raybench.market.bars import Bars
@@ -66,6 +67,7 @@ def import_bars(
     """
     uri = storage.open_location(to).uri
     refuse_others(uri, Kind.BARS, option="--to")
+    adjust = field_meant(source, adjust)
     check_source(source, uri, adjust)
     extra, spelled = spelled_as_bars(universes or {}, list(source.spans))
     source = source.settled({**source.universes, **extra}, rules)
@@ -75,6 +77,14 @@ def import_bars(
         target = Target(uri, replace=replace)
         done = _import(target, source, every, replace=replace, adjust=adjust, market=market, progress=progress)
     return dataclasses.replace(done, notes=(*done.notes, *spelled, *said_of(source, extra, adjust)))
+
+
+def field_meant(source: Source, adjust: str | None) -> str | None:
+    """The field that ``adjust`` means: itself, or what the column of that name was taken as, such as ``adj_close``."""
+    if adjust is None or adjust in source.fields:
+        return adjust
+    meant = [ours for ours, names in CUSTOMARY.items() if plain(adjust) in names and ours in source.fields]
+    return meant[0] if meant else adjust
 
 
 def check_source(source: Source, to: str, adjust: str | None) -> None:
