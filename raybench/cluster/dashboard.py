@@ -6,12 +6,13 @@ CPUs are given back, that is, the workers end.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
 from ray.util.state import list_actors
+
+from raybench.cluster.environment import with_variable
 
 ANSWER_SECONDS = 10
 _API_SERVER = "RAY_API_SERVER_ADDRESS"
@@ -28,15 +29,8 @@ def of_this_cluster() -> Iterator[None]:
     from ray.train.v2._internal import constants
 
     constants.ENV_VARS_TO_PROPAGATE.add(_API_SERVER)  # to the controller; what that starts has it by inheritance
-    before = os.environ.get(_API_SERVER)
-    os.environ[_API_SERVER] = ray.get_runtime_context().gcs_address
-    try:
+    with with_variable(_API_SERVER, ray.get_runtime_context().gcs_address):
         yield
-    finally:
-        if before is None:
-            os.environ.pop(_API_SERVER, None)
-        else:
-            os.environ[_API_SERVER] = before
 
 
 def without_dashboard() -> str | None:

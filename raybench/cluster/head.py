@@ -14,12 +14,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
 import ray
 
 from raybench.cluster.address import Answer, ask
+from raybench.cluster.environment import with_variable
 from raybench.errors import ResourceError, UserError
 
 ASKED_SECONDS = 5.0  # between two questions
@@ -54,18 +55,9 @@ def watched(address: str, *, asking: Callable[[str], Answer] = ask, every: float
         raise
 
 
-@contextmanager
-def outlasting() -> Iterator[None]:
+def outlasting() -> AbstractContextManager[None]:
     """Have Ray, where it is begun in this block, wait longer for the head than the watch does."""
-    before = os.environ.get(RAY_WAITS)
-    os.environ[RAY_WAITS] = str(round(patience()) + GRACE_SECONDS)
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop(RAY_WAITS, None)
-        else:
-            os.environ[RAY_WAITS] = before
+    return with_variable(RAY_WAITS, str(round(patience()) + GRACE_SECONDS))
 
 
 def leave_without_head() -> None:

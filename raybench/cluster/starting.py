@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from raybench.cluster.environment import with_variable
 from raybench.errors import ResourceError
 from raybench.progress import SILENT, Progress
 
@@ -67,16 +68,13 @@ def on_loopback() -> Iterator[None]:
     """
     from ray._private import ray_constants
 
-    before, told = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(_SEVERAL_MACHINES)
-    ray_constants.ENABLE_RAY_CLUSTER, os.environ[_SEVERAL_MACHINES] = False, "0"
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
     try:
-        yield
+        with with_variable(_SEVERAL_MACHINES, "0"):
+            yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
-        if told is None:
-            os.environ.pop(_SEVERAL_MACHINES, None)
-        else:
-            os.environ[_SEVERAL_MACHINES] = told
 
 
 def give_token() -> None:

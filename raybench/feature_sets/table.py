@@ -351,8 +351,7 @@ def _footers(files: Sequence[str]) -> str:
 def _left_out(empty_D: NDArray[np.bool_], day_D: NDArray[np.datetime64]) -> NDArray[np.bool_]:
     """Which days without a number are no dates -> [D], see ``FeatureTable._empty_days``."""
     begun_D, to_come_D = np.cumsum(~empty_D) > 0, np.cumsum(~empty_D[::-1])[::-1] == 0
-    end_D = weekend(day_D)
-    closed_D = end_D & empty_D[end_D].all()
+    closed_D = weekend(day_D) & empty_D[weekend(day_D)].all()
     left_D: NDArray[np.bool_] = empty_D & begun_D & (~to_come_D | closed_D)
     return left_D
 

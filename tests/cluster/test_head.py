@@ -84,23 +84,31 @@ def test_ray_is_left_even_where_that_hangs(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("answers", [[SILENT] * 12 + [Answer()], [REFUSES]], ids=["comes back", "another token"])
 def test_a_head_that_is_there_again_or_refuses_is_no_silent_one(soon: None, answers: list[Answer]) -> None:
-    said = itertools.cycle(answers)
-    with head.watched(AT, asking=lambda address: next(said), every=0.05):
+    said, asked = itertools.cycle(answers), list[str]()
+    began = time.monotonic()
+    with head.watched(AT, asking=lambda address: asked.append(address) or next(said), every=0.05):
         time.sleep(2.5)
+    assert time.monotonic() - began >= 2.5  # nothing cut it short
+    assert len(asked) > len(answers)
+    assert set(asked) == {AT}
 
 
 def test_silence_counts_from_the_first_question_in_vain(soon: None) -> None:
     """A machine that slept for hours, and whose network takes a moment to be there."""
-    said = iter([Answer(), SILENT])
+    said, heard = iter([Answer(), SILENT]), list[Answer]()
 
     def ask(address: str) -> Answer:
         answer = next(said, Answer())
+        heard.append(answer)
         if not answer.problem:
             time.sleep(1.5)  # for which nothing was heard
         return answer
 
+    began = time.monotonic()
     with head.watched(AT, asking=ask, every=0.05):
-        time.sleep(3)
+        time.sleep(3.5)
+    assert time.monotonic() - began >= 3.5  # nothing cut it short
+    assert SILENT in heard
 
 
 @pytest.mark.parametrize("error", [GetTimeoutError("late"), ResourceError("no room")])
@@ -119,8 +127,12 @@ def test_an_error_of_the_user_and_ctrl_c_stay_what_they_are(error: BaseException
 
 
 def test_the_signal_of_somebody_else_interrupts_nothing() -> None:
+    before, reached = signal.getsignal(signal.SIGURG), False
     with head.watched(AT, asking=lambda address: Answer()):
+        assert signal.getsignal(signal.SIGURG) is not before
         signal.raise_signal(signal.SIGURG)
+        reached = True
+    assert reached
 
 
 def test_in_another_thread_nothing_is_interrupted_but_errors_are_told(soon: None) -> None:
